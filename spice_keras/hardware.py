@@ -1,0 +1,103 @@
+"""What the machine offers, and how TensorFlow is started on it without its noise."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+_BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 in hardware (AMX or AVX-512 BF16)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    for line in text.splitlines():
+        if line.startswith("flags"):
+            return not _BFLOAT16_FLAGS.isdisjoint(line.split())
+    return False
+
+
+def dtype_policy(precision: str) -> str:
+    """Name the Keras dtype policy of a precision.
+
+    Args:
+        precision: `auto` (bfloat16 where the processor has it), `float32` or `bfloat16`.
+
+    Returns:
+        `float32` or `mixed_bfloat16`.
+
+    Raises:
+        ValueError: For any other precision.
+    """
+    if precision not in {"auto", "float32", "bfloat16"}:
+        raise ValueError(
+            f"`precision` must be one of auto, float32, bfloat16. Received: precision={precision!r}"
+        )
+    fast = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
+    return "mixed_bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Hold back what native code writes to standard error; show it if the block fails."""
+    try:
+        number = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # standard error is no real file (a test's)
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(number)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), number)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, number)
+            held.seek(0)
+            os.write(number, held.read())
+            raise
+        finally:
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> None:
+    """Import TensorFlow and Keras quietly and set the run's precision and determinism.
+
+    Args:
+        precision: See `dtype_policy`.
+        deterministic: Ask TensorFlow for repeatable kernels, so that the same seed gives the
+            same bits on the same machine.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # The Python protobuf and absl layers log before they read any setting: hold the file
+    # descriptor itself while they load.
+    with _stderr_held_back():
+        import keras
+        import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    keras.config.disable_traceback_filtering()
+    keras.config.set_dtype_policy(dtype_policy(precision))
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident set of this process so far, in bytes (0 where unknown)."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
