@@ -1,0 +1,1 @@
+"""The paper: pure functions on tensors and arrays."""

@@ -1,0 +1,60 @@
+"""Choice of a clustering head without labels: the head with the smallest loss on all images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
+from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
+from spice_keras.algorithm.pseudo_labels import pseudo_labels
+
+
+def head_losses(
+    embeddings: np.ndarray, logits: np.ndarray, confident_ratio: float
+) -> npt.NDArray[np.float64]:
+    """Loss of each head on the whole data set; the head to keep is the smallest one's.
+
+    Steps 1-3 of SPICE-Self with M = N on un-augmented images: the head's own predictions give
+    prototypes, these give pseudo-labels, and the same predictions are scored against them.
+    One head is held at a time, and the mean is taken in float64 because heads differ in the
+    third decimal.
+
+    Args:
+        embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
+        logits: Of every head for un-augmented images.
+            Shape: (num_heads, num_samples, num_clusters).
+        confident_ratio: r in (0, 1], the share of an even cluster that makes its prototype.
+
+    Returns:
+        Mean double-softmax cross-entropy of each head, in nats. Shape: (num_heads,).
+
+    Raises:
+        ValueError: If shapes disagree, or there are fewer samples than clusters.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2, "select the head with the minimum loss".
+    """
+    embeddings, logits = np.asarray(embeddings, np.float32), np.asarray(logits)
+    if embeddings.ndim != 2 or logits.ndim != 3 or logits.shape[1] != len(embeddings):
+        raise ValueError(
+            "`logits` must be (num_heads, num_samples, num_clusters) for the samples of "
+            f"`embeddings`. Received: logits.shape={logits.shape}, "
+            f"embeddings.shape={embeddings.shape}"
+        )
+    points = tf.convert_to_tensor(embeddings)
+    return np.array([_head_loss(points, head, confident_ratio) for head in logits], np.float64)
+
+
+def _head_loss(embeddings: tf.Tensor, logits: np.ndarray, confident_ratio: float) -> float:
+    """Mean double-softmax cross-entropy of one head. Shape of `logits`: (samples, clusters)."""
+    num_samples, num_clusters = logits.shape
+    scores = tf.convert_to_tensor(logits.astype(np.float32))
+    centers = prototypes(
+        embeddings,
+        log_probabilities(scores)[tf.newaxis],
+        num_confident(num_samples, num_clusters, confident_ratio),
+    )
+    pairs = pseudo_labels(embeddings, centers, num_samples // num_clusters)
+    losses = double_softmax_cross_entropy(pairs.labels, tf.gather(scores, pairs.indices[0]))
+    return float(np.mean(losses.numpy(), dtype=np.float64))

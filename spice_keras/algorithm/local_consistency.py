@@ -1,0 +1,173 @@
+"""Local consistency: which cluster labels are reliable enough to train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ReliableLabels:
+    """The samples whose cluster label SPICE-Semi trains on.
+
+    Attributes:
+        indices: int64 sample indices, ascending. Shape: (num_reliable,).
+        labels: int32 clusters of those samples. Shape: (num_reliable,).
+        counts: int64 reliable samples of each cluster. Shape: (num_clusters,).
+        repaired: Clusters that had members but too few reliable ones, and were filled up.
+        empty: Clusters without any member.
+    """
+
+    indices: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+    repaired: tuple[int, ...]
+    empty: tuple[int, ...]
+
+
+def local_consistency(clusters: np.ndarray, neighbors: np.ndarray) -> npt.NDArray[np.float32]:
+    """beta: the share of a sample's neighbours that are in its own cluster.
+
+    Args:
+        clusters: Cluster of each sample. Shape: (num_samples,).
+        neighbors: Nearest neighbours of each sample, itself among them.
+            Shape: (num_samples, num_neighbors).
+
+    Returns:
+        beta in [0, 1]. Shape: (num_samples,).
+
+    Raises:
+        ValueError: If the shapes disagree.
+
+    SPICE (arXiv 2103.09382) Eq. 5, Sec. 3.3.
+    """
+    clusters, neighbors = np.asarray(clusters), np.asarray(neighbors)
+    if clusters.ndim != 1 or neighbors.ndim != 2 or len(neighbors) != len(clusters):
+        raise ValueError(
+            "`clusters` must be (num_samples,) and `neighbors` (num_samples, num_neighbors). "
+            f"Received: shapes {clusters.shape} and {neighbors.shape}"
+        )
+    agreeing = np.count_nonzero(clusters[neighbors] == clusters[:, np.newaxis], axis=1)
+    return agreeing.astype(np.float32) / np.float32(neighbors.shape[1])
+
+
+def reliable_labels(
+    clusters: np.ndarray,
+    confidence: np.ndarray,
+    consistency: np.ndarray,
+    *,
+    num_clusters: int,
+    consistency_threshold: float,
+    confidence_threshold: float,
+    min_per_cluster: int,
+    balance: Literal["none", "min"] = "none",
+    seed: int = 0,
+) -> ReliableLabels:
+    """Samples whose neighbours agree with them, and of which the head is sure.
+
+    A label is reliable when beta > consistency_threshold and confidence > confidence_threshold,
+    both strictly: the paper writes beta > tau (the released code >=), and 0 then switches a
+    condition off. A cluster that has members but fewer than `min_per_cluster` reliable ones is
+    filled up to that number (or to all its members) by falling beta, then falling confidence,
+    so that no cluster is lost to the next stage.
+
+    Args:
+        clusters: Cluster of each sample, in 0..num_clusters-1. Shape: (num_samples,).
+        confidence: Probability of that cluster, in [0, 1]. Shape: (num_samples,).
+        consistency: beta of each sample, in [0, 1]. Shape: (num_samples,).
+        num_clusters: K, at least 1.
+        consistency_threshold: tau_c in [0, 1), 0.95 in the paper.
+        confidence_threshold: In [0, 1); the paper has none, the released code 0.99.
+        min_per_cluster: Fewest labels of a non-empty cluster; 0 leaves clusters as they are.
+        balance: "min" keeps equally many labels of every cluster that has any, drawn at
+            random: as many as the smallest has.
+        seed: Of that draw.
+
+    Returns:
+        The reliable labels.
+
+    Raises:
+        ValueError: If an argument is out of range or shapes disagree.
+
+    SPICE (arXiv 2103.09382) Sec. 3.3; confidence and balancing from the released code.
+    """
+    clusters = np.asarray(clusters)
+    confidence = np.asarray(confidence, np.float32)
+    consistency = np.asarray(consistency, np.float32)
+    _check_samples(clusters, confidence, consistency, num_clusters)
+    _check_options(consistency_threshold, confidence_threshold, min_per_cluster, balance)
+    # float32 on both sides: as float64, 0.99 is smaller than the float32 share 99/100.
+    passing = consistency > np.float32(consistency_threshold)
+    passing &= confidence > np.float32(confidence_threshold)
+
+    sizes = np.bincount(clusters, minlength=num_clusters)
+    wanted = np.minimum(sizes, min_per_cluster)
+    reliable = np.bincount(clusters[passing], minlength=num_clusters)
+    repaired = tuple(int(cluster) for cluster in np.flatnonzero(reliable < wanted))
+    order = np.lexsort((-confidence, -consistency, ~passing))
+    kept = passing.copy()
+    for cluster in repaired:
+        members = order[clusters[order] == cluster]
+        kept[members[: wanted[cluster]]] = True
+
+    indices = np.flatnonzero(kept)
+    if balance == "min":
+        indices = _balanced(indices, clusters, seed)
+    return ReliableLabels(
+        indices=indices.astype(np.int64),
+        labels=clusters[indices].astype(np.int32),
+        counts=np.bincount(clusters[indices], minlength=num_clusters).astype(np.int64),
+        repaired=repaired,
+        empty=tuple(int(cluster) for cluster in np.flatnonzero(sizes == 0)),
+    )
+
+
+def _balanced(indices: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
+    """As many random indices of each cluster as its smallest one has, ascending."""
+    if not len(indices):
+        return indices
+    present, counts = np.unique(clusters[indices], return_counts=True)
+    generator = np.random.default_rng(seed)
+    chosen = [
+        generator.choice(indices[clusters[indices] == cluster], counts.min(), replace=False)
+        for cluster in present
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _check_samples(
+    clusters: np.ndarray, confidence: np.ndarray, consistency: np.ndarray, num_clusters: int
+) -> None:
+    if clusters.ndim != 1 or not clusters.shape == confidence.shape == consistency.shape:
+        raise ValueError(
+            "`clusters`, `confidence` and `consistency` must all be (num_samples,). "
+            f"Received: shapes {clusters.shape}, {confidence.shape}, {consistency.shape}"
+        )
+    if num_clusters < 1 or (
+        len(clusters) and not 0 <= clusters.min() <= clusters.max() < num_clusters
+    ):
+        raise ValueError(
+            f"`clusters` must lie in 0..num_clusters-1. Received: {num_clusters=}, "
+            f"clusters={np.unique(clusters).tolist()[:20]}"
+        )
+
+
+def _check_options(
+    consistency_threshold: float, confidence_threshold: float, min_per_cluster: int, balance: str
+) -> None:
+    for name, threshold in (
+        ("consistency_threshold", consistency_threshold),
+        ("confidence_threshold", confidence_threshold),
+    ):
+        if not 0 <= threshold < 1:
+            raise ValueError(
+                f"`{name}` must lie in [0, 1): a label has to exceed it. "
+                f"Received: {name}={threshold}"
+            )
+    if min_per_cluster < 0:
+        raise ValueError(f"`min_per_cluster` must not be negative. Received: {min_per_cluster=}")
+    if balance not in ("none", "min"):
+        raise ValueError(f'`balance` must be "none" or "min". Received: {balance=}')

@@ -1,0 +1,1 @@
+"""Clustering metrics: against labels, and what can be said without them."""

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spice_keras.algorithm.neighbors import nearest_neighbors
+from tests.algorithm.arrays import unit_rows
+from tests.reference import neighbors as reference
+
+
+@given(
+    num_samples=st.integers(1, 14),
+    block_size=st.integers(1, 16),
+    data=st.data(),
+    seed=st.integers(0, 999),
+)
+def test_equals_sorting_all_cosines(
+    num_samples: int, block_size: int, data: st.DataObject, seed: int
+) -> None:
+    count = data.draw(st.integers(1, num_samples))
+    embeddings = unit_rows(np.random.default_rng(seed), num_samples, 6)
+    actual = nearest_neighbors(embeddings, count, block_size)
+    assert actual.dtype == np.int32
+    np.testing.assert_array_equal(actual, reference.nearest_neighbors(embeddings, count))
+
+
+@given(block_size=st.integers(1, 40), seed=st.integers(0, 999))
+def test_self_is_first_and_twins_next_among_exact_duplicates(block_size: int, seed: int) -> None:
+    distinct = unit_rows(np.random.default_rng(seed), 5, 7)
+    embeddings = distinct[np.arange(30) % 5]
+    neighbors = nearest_neighbors(embeddings, 6, block_size)
+    np.testing.assert_array_equal(neighbors[:, 0], np.arange(30))
+    # All six copies of a point are its six nearest, each once.
+    np.testing.assert_array_equal(neighbors % 5, np.repeat(np.arange(30)[:, None] % 5, 6, axis=1))
+    assert all(len(set(row)) == 6 for row in neighbors.tolist())
+
+
+@given(seed=st.integers(0, 999))
+def test_equivariant_to_the_order_of_samples(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    embeddings = unit_rows(generator, 12, 6)
+    order = generator.permutation(12)
+    permuted = nearest_neighbors(embeddings[order], 5)
+    np.testing.assert_array_equal(order[permuted], nearest_neighbors(embeddings, 5)[order])
+
+
+def test_self_is_first_even_for_a_zero_vector() -> None:
+    embeddings = np.concatenate([unit_rows(np.random.default_rng(0), 4, 3), np.zeros((1, 3))])
+    np.testing.assert_array_equal(nearest_neighbors(embeddings, 3)[:, 0], np.arange(5))
+
+
+def test_never_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    top_k = tf.math.top_k
+
+    def spy(scores: np.ndarray, **options: object) -> object:
+        compared.append(scores.shape)
+        return top_k(scores, **options)
+
+    monkeypatch.setattr(tf.math, "top_k", spy)
+    embeddings = unit_rows(np.random.default_rng(0), 1000, 8)
+    tracemalloc.start()
+    nearest_neighbors(embeddings, 10, block_size=64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert compared == [(64, 1000)] * 15 + [(40, 1000)]
+    assert peak < 4 * 1000**2 / 4
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_refuses_a_number_of_neighbors_out_of_range(count: int) -> None:
+    with pytest.raises(ValueError, match=f"Received: num_neighbors={count}, num_samples=4"):
+        nearest_neighbors(np.eye(4, dtype=np.float32), count)
+
+
+def test_refuses_bad_embeddings_and_blocks() -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        nearest_neighbors(np.array([[1.0, np.nan], [0.0, 1.0]]), 1)
+    with pytest.raises(ValueError, match=r"Received: shape=\(3,\)"):
+        nearest_neighbors(np.zeros(3), 1)
+    with pytest.raises(ValueError, match="Received: block_size=0"):
+        nearest_neighbors(np.eye(3), 1, block_size=0)
