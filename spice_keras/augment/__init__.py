@@ -1,0 +1,1 @@
+"""Batched, stateless augmentation: operations and the policies made of them."""

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from spice_keras.augment.policies import POLICIES, Policy, build_policy
+
+RANDOM = sorted(set(POLICIES) - {"none"})
+SEED = tf.constant([11, 4])
+
+
+def _same_images(count: int, side: int = 16) -> tf.Tensor:
+    image = np.random.default_rng(2).integers(0, 256, (1, side, side, 3), np.uint8)
+    return tf.constant(np.repeat(image, count, axis=0))
+
+
+@pytest.fixture(scope="module", params=RANDOM)
+def policy(request: pytest.FixtureRequest) -> Policy:
+    return build_policy(request.param, **({"num_ops": 2} if request.param == "kerascv" else {}))
+
+
+def test_output_is_like_the_input(policy: Policy) -> None:
+    images = _same_images(6)
+    views = policy(images, SEED)
+    assert views.dtype == tf.uint8
+    assert views.shape == images.shape
+
+
+def test_each_image_gets_its_own_draw(policy: Policy) -> None:
+    views = policy(_same_images(6), SEED).numpy()
+    assert len({view.tobytes() for view in views}) >= 5
+
+
+def test_the_seed_alone_decides(policy: Policy) -> None:
+    images = _same_images(6)
+    views = policy(images, SEED).numpy()
+    np.testing.assert_array_equal(policy(images, SEED), views)
+    assert not np.array_equal(policy(images, tf.constant([11, 5])), views)
+
+
+def test_a_parallel_map_gives_what_eager_calls_give(policy: Policy) -> None:
+    images = _same_images(6)
+    seeds = np.int32([[11, 4], [0, 1], [2, 2**31 - 1]])
+    dataset = tf.data.Dataset.from_tensor_slices(seeds).map(
+        lambda seed: policy(images, seed), num_parallel_calls=3
+    )
+    assert dataset.element_spec.shape == images.shape
+    for seed, views in zip(seeds, dataset, strict=True):
+        np.testing.assert_array_equal(views, policy(images, tf.constant(seed)))
+
+
+def test_the_last_partial_batch_may_have_any_size(policy: Policy) -> None:
+    dataset = tf.data.Dataset.from_tensor_slices(_same_images(5)).batch(3)
+    sizes = [len(views) for views in dataset.map(lambda images: policy(images, SEED))]
+    assert sizes == [3, 2]
+
+
+def test_none_returns_the_images() -> None:
+    images = _same_images(3)
+    np.testing.assert_array_equal(build_policy("none")(images, SEED), images)
+
+
+def test_weak_shifts_over_black_and_mirrors() -> None:
+    white = tf.fill([200, 16, 16, 3], tf.constant(255, tf.uint8))
+    views = build_policy("weak", shift=0.25)(white, SEED).numpy()[..., 0]
+    black_rows = 16 - views.max(axis=2).astype(bool).sum(axis=1)
+    black_columns = 16 - views.max(axis=1).astype(bool).sum(axis=1)
+    assert set(black_rows) == set(black_columns) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "still"),
+    [
+        ("weak", {"shift": 0.0}),
+        (
+            "moco",
+            {
+                "min_scale": 1.0,
+                "jitter_probability": 0.0,
+                "grayscale_probability": 0.0,
+                "blur_probability": 0.0,
+            },
+        ),
+        ("spice", {"num_ops": 0, "max_cutout": 0.0}),
+    ],
+)
+def test_flip_mirrors_half_of_the_images_unless_it_is_off(name: str, still: dict[str, Any]) -> None:
+    left_half = tf.fill([40, 16, 8, 3], tf.constant(90, tf.uint8))
+    half = tf.concat([left_half, tf.zeros_like(left_half)], axis=2)
+    views = build_policy(name, flip=True, **still)(half, SEED).numpy()
+    mirrored = views[:, 8, 15, 0] > 45
+    assert 8 < mirrored.sum() < 32
+    unmirrored = build_policy(name, flip=False, **still)(half, SEED).numpy()
+    assert not np.any(unmirrored[:, 8, 15, 0] > 45)
+
+
+OPTIONS = [
+    ("weak", {"flip": False}),
+    ("weak", {"shift": 0.3}),
+    ("moco", {"min_scale": 0.9}),
+    ("moco", {"max_scale": 0.3}),
+    ("moco", {"brightness": 0.0}),
+    ("moco", {"contrast": 0.0}),
+    ("moco", {"saturation": 0.0}),
+    ("moco", {"hue": 0.0}),
+    ("moco", {"jitter_probability": 0.1}),
+    ("moco", {"grayscale_probability": 1.0}),
+    ("moco", {"blur_probability": 0.0}),
+    ("moco", {"blur_max_sigma": 1.0}),
+    ("moco", {"flip": False}),
+    ("spice", {"num_ops": 1}),
+    ("spice", {"max_cutout": 0.2}),
+    ("spice", {"flip": False}),
+    ("upright", {"rotate": 0.0}),
+    ("upright", {"zoom": 0.0}),
+    ("upright", {"shift": 0.0}),
+    ("upright", {"shear": 0.0}),
+    ("upright", {"brightness": 0.0}),
+    ("upright", {"gamma": 0.0}),
+    ("upright", {"blur_max_sigma": 0.0}),
+    ("upright", {"cutout": 0.5}),
+    ("upright", {"fill": "black"}),
+    ("kerascv", {"num_ops": 2}),
+    ("kerascv", {"magnitude": 0.1}),
+    ("kerascv", {"cutout": 0.0}),
+]
+
+
+# Tracing KerasCV's layers takes seconds, the more operations the longer.
+_FEW = {"kerascv": {"num_ops": 1}}
+
+
+@cache
+def _views_by_default(name: str) -> np.ndarray:
+    return build_policy(name, **_FEW.get(name, {}))(_same_images(6), SEED).numpy()
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_every_option_changes_the_views(name: str, option: dict[str, Any]) -> None:
+    views = build_policy(name, **(_FEW.get(name, {}) | option))(_same_images(6), SEED)
+    assert not np.array_equal(views, _views_by_default(name))
+
+
+def test_upright_keeps_grey_images_grey() -> None:
+    gray = tf.repeat(_same_images(8)[..., :1], 3, axis=-1)
+    views = build_policy("upright", cutout=0.0)(gray, SEED).numpy()
+    assert np.ptp(views, axis=-1).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("stronk", {}, "`name` must be one of none, weak"),
+        ("weak", {"shifts": 0.1}, "'weak' takes flip, shift. Received: shifts"),
+        ("none", {"flip": True}, "'none' takes no parameters. Received: flip"),
+        ("weak", {"shift": 1.5}, r"`shift` must be in \[0.0, 1.0\]. Received: shift=1.5"),
+        ("moco", {"hue": 0.6}, "`hue` must be in"),
+        ("moco", {"min_scale": 0.9, "max_scale": 0.5}, "min_scale=0.9, max_scale=0.5"),
+        ("moco", {"blur_probability": -0.1}, "`blur_probability` must be in"),
+        ("spice", {"num_ops": 15}, "`num_ops` must be in"),
+        ("upright", {"zoom": 1.0}, "`zoom` must be in"),
+        ("upright", {"fill": "white"}, "`fill` must be"),
+        ("kerascv", {"magnitude": 2.0}, "`magnitude` must be in"),
+    ],
+)
+def test_wrong_parameters_are_refused(name: str, parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_policy(name, **parameters)
+
+
+def test_images_of_unknown_size_are_refused() -> None:
+    unknown = tf.TensorSpec([None, None, None, 3], tf.uint8)
+    policy = tf.function(build_policy("spice"))
+    with pytest.raises(ValueError, match="known height and width"):
+        policy.get_concrete_function(unknown, tf.TensorSpec([2], tf.int32))
+
+
+def test_only_the_kerascv_policy_imports_keras_cv() -> None:
+    code = (
+        "import sys; from spice_keras.augment import policies\n"
+        "for name in set(policies.POLICIES) - {'kerascv'}: policies.build_policy(name)\n"
+        "sys.exit('keras_cv' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
