@@ -1,0 +1,1 @@
+"""Images in: sources, decoding, storage, batches; and, for evaluation alone, labels."""

@@ -1,0 +1,139 @@
+"""Images from a NumPy file; Python objects (pickle) inside it are never loaded."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from spice_keras.data.decoding import Fit, resize_image
+from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.errors import UserError
+
+_ZIP_MAGIC = b"PK"
+
+
+def read_array(path: Path, key: str) -> np.ndarray | None:
+    """One array of a NumPy file.
+
+    Args:
+        path: an .npz file, or an .npy file, whose one array counts as "images".
+        key: name of the array; "images" is also the only array of an .npz file that has one.
+
+    Returns:
+        The array, memory-mapped where the file allows it; None when the file has none so named.
+
+    Raises:
+        UserError: when the file is missing or damaged, or holds Python objects.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}. Give an .npy or .npz file.")
+    try:
+        # Opened here, because NumPy leaves a damaged archive open.
+        with path.open("rb") as file:
+            if file.read(2) != _ZIP_MAGIC:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                return array if key == "images" else None
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                names = archive.files
+                if key == "images" and len(names) == 1:
+                    return archive[names[0]]
+                return archive[key] if key in names else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} cannot be read as an .npy or .npz file: it is damaged, of another kind, or "
+            f"holds Python objects (pickle), which are never loaded ({error})."
+        ) from error
+
+
+def array_ids(path: Path, num_rows: int) -> list[str]:
+    """Ids of the rows of a NumPy file.
+
+    Args:
+        path: an .npz or .npy file.
+        num_rows: number of images (N) in it.
+
+    Returns:
+        The strings or integers under the key "ids" as N strings, or the row numbers.
+
+    Raises:
+        UserError: when "ids" has another length or type, or names a row twice.
+    """
+    ids = read_array(path, "ids")
+    if ids is None:
+        return [f"{row:07d}" for row in range(num_rows)]
+    if ids.shape != (num_rows,) or ids.dtype.kind not in "USiu":
+        raise UserError(
+            f'The "ids" of {path} must be {num_rows} strings or integers, one an image. '
+            f"Received: shape={ids.shape}, dtype={ids.dtype}"
+        )
+    if ids.dtype.kind == "S":
+        names = [one_line_id(name.decode("utf-8", "surrogateescape")) for name in ids.tolist()]
+    else:
+        names = [one_line_id(str(name)) for name in ids.tolist()]
+    if len(set(names)) != num_rows:
+        raise UserError(f'The "ids" of {path} must differ from one another.')
+    return names
+
+
+class ArraySource:
+    """Images from an .npy or .npz file.
+
+    The images lie under the key "images" or are the only array: uint8, or floating-point in
+    0..1, of shape [N, H, W], [N, H, W, 1] or [N, H, W, 3]. The key "ids" may name them.
+
+    Args:
+        path: the file.
+        image_size: side S of the images given, in pixels.
+        fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
+
+    Raises:
+        UserError: for a file, dtype or shape other than that.
+    """
+
+    def __init__(self, path: str | Path, image_size: int, fit: Fit) -> None:
+        self.path = Path(path)
+        self.image_size = image_size
+        self.fit = fit
+        images = read_array(self.path, "images")
+        if images is None:
+            raise UserError(
+                f'{self.path} holds several arrays and none named "images". '
+                "Name the images so when saving: np.savez(file, images=...)."
+            )
+        _check(images, self.path)
+        self._images = images
+        self._ids = array_ids(self.path, len(images))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def items(self) -> Iterator[Decoded | SkippedFile]:
+        """Every row, in order; a floating-point row outside 0..1 is skipped."""
+        for name, image in zip(self._ids, self._images, strict=True):
+            if image.dtype != np.uint8:
+                # Written so that a NaN fails it as well.
+                if not (image.min() >= 0 and image.max() <= 1):
+                    yield SkippedFile(name, "floating-point pixels outside 0..1")
+                    continue
+                image = np.rint(image.astype(np.float32) * 255.0).astype(np.uint8)
+            yield Decoded(name, resize_image(image, self.image_size, self.fit))
+
+
+def _check(images: np.ndarray, path: Path) -> None:
+    """Refuse arrays that are no images, and say how to save them."""
+    shape = images.shape
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise UserError(
+            f"The images of {path} must be uint8, or floating-point in 0..1. "
+            f"Received: dtype={images.dtype}. Convert them before saving."
+        )
+    if images.ndim not in (3, 4) or 0 in shape or shape[3:] not in ((), (1,), (3,)):
+        raise UserError(
+            f"The images of {path} must have a shape [N, H, W], [N, H, W, 1] or [N, H, W, 3], "
+            f"with no side of 0. Received: shape={shape}"
+        )

@@ -1,0 +1,135 @@
+"""Images from a folder on disk, sub-folders included."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from spice_keras.data.decoding import Fit, UndecodableImage, decode_image
+from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.errors import UserError
+
+# Decoded images waiting for their turn, per thread: enough that no thread waits for a slow file.
+_WINDOW = 8
+
+
+class FolderSource:
+    """Every file below a folder that decodes as an image, whatever its name ends in.
+
+    Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
+    folder once. An item's id is its path below the folder, with forward slashes.
+
+    Args:
+        directory: the folder.
+        image_size: side S of the images given, in pixels.
+        fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
+        max_pixels: width times height from which on a file is skipped.
+        num_threads: files decoded at once.
+
+    Raises:
+        UserError: when the folder is missing, no folder, not readable, or has no files.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        image_size: int,
+        fit: Fit,
+        max_pixels: int,
+        num_threads: int = 4,
+    ) -> None:
+        self.directory = Path(directory)
+        self.image_size = image_size
+        self.fit = fit
+        self.max_pixels = max_pixels
+        self.num_threads = num_threads
+        if not self.directory.is_dir():
+            raise UserError(
+                f"{self.directory} is no folder. Give the folder that holds the images."
+            )
+        files, self._unreadable = _walk(self.directory)
+        if "" in self._unreadable:
+            raise UserError(
+                f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
+                "Give yourself the permission to list it."
+            )
+        self._names = sorted([*files, *self._unreadable])
+        if not self._names:
+            raise UserError(
+                f"The folder {self.directory} has no files (hidden ones do not count). "
+                "Give the folder that holds the images."
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def items(self) -> Iterator[Decoded | SkippedFile]:
+        """Every file, in the order of the names; a few are decoded ahead of their turn."""
+        window: deque[Future[Decoded | SkippedFile]] = deque()
+        pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")
+        try:
+            for name in self._names:
+                window.append(pool.submit(self._item, name))
+                if len(window) >= _WINDOW * self.num_threads:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _item(self, name: str) -> Decoded | SkippedFile:
+        """Decode one file, or say why not."""
+        if name in self._unreadable:
+            return SkippedFile(
+                one_line_id(name), f"folder cannot be listed: {self._unreadable[name]}"
+            )
+        try:
+            image = decode_image(
+                self.directory / name,
+                image_size=self.image_size,
+                fit=self.fit,
+                max_pixels=self.max_pixels,
+            )
+        except UndecodableImage as error:
+            return SkippedFile(one_line_id(name), str(error))
+        return Decoded(one_line_id(name), image)
+
+
+def _walk(directory: Path) -> tuple[list[str], dict[str, str]]:
+    """Files below a folder, and the folders that cannot be listed with the reason.
+
+    Links wait until every real folder has been seen, so that a file keeps its real path, and a
+    folder already seen is passed over, so that links in a circle end.
+    """
+    files: list[str] = []
+    unreadable: dict[str, str] = {}
+    seen: set[tuple[int, int]] = set()
+    real, linked = deque([""]), deque[str]()
+    while real or linked:
+        folder = real.popleft() if real else linked.popleft()
+        try:
+            status = (directory / folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(directory / folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            unreadable[folder] = error.strerror or str(error)
+            continue
+        for entry in entries:
+            if not entry.name.startswith("."):
+                place = (linked if entry.is_symlink() else real) if _is_folder(entry) else files
+                place.append(f"{folder}/{entry.name}" if folder else entry.name)
+    return files, unreadable
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
