@@ -1,0 +1,1 @@
+"""Encoders: uint8 images in, pooled features out."""

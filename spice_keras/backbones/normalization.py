@@ -1,0 +1,184 @@
+"""Batch and pixel normalisation: the two layers every encoder begins and is held together with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation on TensorFlow's fused kernel, optionally over sub-batches (split-BN).
+
+    Equal to ``keras.layers.BatchNormalization`` up to rounding, in the forward pass, the gradients
+    and the moving statistics (biased variance). Scale, offset and statistics are float32 whatever
+    the compute dtype. As in Keras, a layer with ``trainable=False`` runs in inference mode.
+
+    With ``groups > 1`` a training batch is cut into contiguous groups that are normalised each with
+    its own statistics. MoCo needs this on one device: without it the query could recognise its
+    positive key by the statistics the two batches share (MoCo, arXiv 1911.05722, Sec. 3.3).
+
+    Args:
+        momentum: Share of the old moving statistics kept at each step, in [0, 1]; 0.9 is what
+            PyTorch calls 0.1.
+        epsilon: Added to the variance, > 0.
+        groups: Number of sub-batches of a training batch, >= 1; must divide the batch size.
+        **kwargs: Passed to ``keras.layers.Layer``.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self, momentum: float = 0.9, epsilon: float = 1e-5, groups: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"`momentum` must lie in [0, 1]. Received: momentum={momentum}")
+        if epsilon <= 0.0:
+            raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
+        if groups < 1:
+            raise ValueError(f"`groups` must be at least 1. Received: groups={groups}")
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.groups = groups
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates scale, offset and moving statistics for ``[B, H, W, C]`` inputs."""
+        if len(input_shape) != 4 or input_shape[-1] is None:
+            raise ValueError(
+                "FusedBatchNormalization expects inputs [B, H, W, C] with a known number of "
+                f"channels C. Received: input_shape={tuple(input_shape)}"
+            )
+        self.gamma = self._channel_weight("gamma", input_shape[-1], "ones", trainable=True)
+        self.beta = self._channel_weight("beta", input_shape[-1], "zeros", trainable=True)
+        self.moving_mean = self._channel_weight(
+            "moving_mean", input_shape[-1], "zeros", trainable=False
+        )
+        self.moving_variance = self._channel_weight(
+            "moving_variance", input_shape[-1], "ones", trainable=False
+        )
+
+    def _channel_weight(
+        self, name: str, channels: int, initializer: str, *, trainable: bool
+    ) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=(channels,),
+            initializer=initializer,
+            trainable=trainable,
+            dtype="float32",
+            autocast=False,
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalises ``[B, H, W, C]`` per channel, by the batch's or by the moving statistics."""
+        if not (training and self.trainable):
+            return self._fused(inputs, self.moving_mean, self.moving_variance)[0]
+        if self.groups == 1:
+            outputs, mean, variance = self._fused(inputs)
+        else:
+            outputs, mean, variance = self._split(inputs)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        return outputs
+
+    def _split(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        batch_size = inputs.shape[0]
+        if batch_size is not None and batch_size % self.groups:
+            raise ValueError(
+                f"Split batch normalisation needs a batch size divisible by groups={self.groups}. "
+                f"Received: batch_size={batch_size}. Change one of the two."
+            )
+        parts = [self._fused(part) for part in tf.split(inputs, self.groups, axis=0)]
+        outputs, means, variances = zip(*parts, strict=True)
+        return (
+            tf.concat(outputs, axis=0),
+            tf.add_n(means) / self.groups,
+            (tf.add_n(variances) / self.groups),
+        )
+
+    def _fused(
+        self,
+        inputs: tf.Tensor,
+        mean: keras.Variable | None = None,
+        variance: keras.Variable | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Normalises by the given statistics, or by the batch's own where none are given."""
+        nothing = tf.zeros([0], tf.float32)
+        fused = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=nothing if mean is None else tf.convert_to_tensor(mean),
+            variance=nothing if variance is None else tf.convert_to_tensor(variance),
+            epsilon=self.epsilon,
+            is_training=mean is None,
+        )
+        # The kernel reports the unbiased variance; Keras keeps the biased one.
+        count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+        return fused.y, fused.batch_mean, fused.batch_variance * ((count - 1.0) / count)
+
+    def _move(self, moving: keras.Variable, value: tf.Tensor) -> None:
+        moving.assign(moving * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "groups": self.groups,
+        }
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class PixelNormalization(keras.layers.Layer):
+    """Pixel normalisation: uint8 RGB to zero mean and unit deviation, ``(x / 255 - mean) / std``.
+
+    Args:
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, > 0.
+        **kwargs: Passed to ``keras.layers.Layer``.
+
+    Raises:
+        ValueError: If the two differ in length or a deviation is not positive.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if len(mean) != len(std) or min(std) <= 0.0:
+            raise ValueError(
+                "`mean` and `std` must have one value per channel and `std` must be positive. "
+                f"Received: mean={tuple(mean)}, std={tuple(std)}"
+            )
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps uint8 ``[B, H, W, C]`` in 0..255 to the compute dtype."""
+        scale = tf.constant([1.0 / (255.0 * deviation) for deviation in self.std])
+        offset = tf.constant([m / s for m, s in zip(self.mean, self.std, strict=True)])
+        return tf.cast(tf.cast(images, tf.float32) * scale - offset, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"mean": list(self.mean), "std": list(self.std)}

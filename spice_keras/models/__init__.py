@@ -1,0 +1,1 @@
+"""The three trainable models, and the inference model they end in."""

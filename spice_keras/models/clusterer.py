@@ -1,0 +1,110 @@
+"""The clusterer: an image in, its cluster and the confidence of it out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from spice_keras.models.heads import MultiHeadClassifier
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class ClusterAssignment(keras.layers.Layer):
+    """Cluster assignment: features and logits to cluster, confidence, probabilities, embedding.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2: the embedding is the L2-normalised feature, the cluster the
+    most probable one.
+    """
+
+    def call(self, features: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Reads off the assignment.
+
+        Args:
+            features: Pooled features ``[B, D]``.
+            logits: Scores of the clusters ``[B, K]``.
+
+        Returns:
+            ``cluster`` int32 ``[B]``, ``confidence`` float32 ``[B]`` in [0, 1], ``probabilities``
+            float32 ``[B, K]`` and ``embedding`` float32 ``[B, D]`` of unit length.
+        """
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32), axis=-1)
+        return {
+            "cluster": tf.argmax(probabilities, axis=-1, output_type=tf.int32),
+            "confidence": tf.reduce_max(probabilities, axis=-1),
+            "probabilities": probabilities,
+            "embedding": tf.math.l2_normalize(tf.cast(features, tf.float32), axis=-1),
+        }
+
+    def compute_output_spec(
+        self, features: keras.KerasTensor, logits: keras.KerasTensor
+    ) -> dict[str, keras.KerasTensor]:
+        """Shapes and dtypes of the four outputs."""
+        batch = features.shape[0]
+        return {
+            "cluster": keras.KerasTensor((batch,), dtype="int32"),
+            "confidence": keras.KerasTensor((batch,), dtype="float32"),
+            "probabilities": keras.KerasTensor(logits.shape, dtype="float32"),
+            "embedding": keras.KerasTensor(features.shape, dtype="float32"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The base layer's arguments."""
+        return super().get_config()
+
+
+def build_clusterer(encoder: keras.Model, classifier: keras.Model) -> keras.Model:
+    """Clusterer from an encoder and a classifier on its features.
+
+    Args:
+        encoder: uint8 ``[B, S, S, 3]`` to pooled features ``[B, D]``; shared, not copied.
+        classifier: Features ``[B, D]`` to logits ``[B, K]``.
+
+    Returns:
+        A functional model: uint8 ``[B, S, S, 3]`` to the dictionary of ``ClusterAssignment``.
+    """
+    return _assigning(encoder.input, encoder.output, classifier(encoder.output))
+
+
+def clusterer_from_head(
+    encoder: keras.Model, classifier: MultiHeadClassifier, head: int
+) -> keras.Model:
+    """Clusterer from one of SPICE-Self's heads.
+
+    Args:
+        encoder: The encoder whose features the head was trained on; shared, not copied.
+        classifier: The heads of ``SpiceSelf``.
+        head: Index of the chosen head.
+
+    Returns:
+        A functional model, see ``build_clusterer``. The head's weights are copied.
+
+    Raises:
+        ValueError: If the head does not exist.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2, the head of smallest loss.
+    """
+    return build_clusterer(encoder, classifier.head_model(head))
+
+
+def clusterer_from_network(network: keras.Model) -> keras.Model:
+    """Clusterer from a network of SPICE-Semi, usually ``SpiceSemi.ema_network``.
+
+    Args:
+        network: uint8 images to logits, its last layer a classifier on pooled features; shared,
+            not copied.
+
+    Returns:
+        A functional model, see ``build_clusterer``.
+
+    SPICE (arXiv 2103.09382) Sec. 3.3.
+    """
+    return _assigning(network.input, network.layers[-1].input, network.output)
+
+
+def _assigning(
+    images: keras.KerasTensor, features: keras.KerasTensor, logits: keras.KerasTensor
+) -> keras.Model:
+    assignment = ClusterAssignment(dtype="float32", name="assignment")
+    return keras.Model(images, assignment(features, logits), name="clusterer")

@@ -1,0 +1,212 @@
+"""Heads: the clustering heads of SPICE-Self, the projection of MoCo and their linear layers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class MultiHeadClassifier(keras.layers.Layer):
+    """Clustering heads: H independent two-layer classifiers, evaluated as one batched product.
+
+    Each head is ``D x hidden`` - ReLU - ``hidden x K``, initialised like PyTorch's linear layer,
+    U(+-1/sqrt(fan in)), weights and biases alike.
+
+    Args:
+        num_heads: Number of heads H, >= 1.
+        num_clusters: Number of clusters K, >= 2.
+        hidden_dim: Width of the hidden layer; the input's width where None, as in the paper.
+        seed: Seed of the initial weights.
+        **kwargs: Passed to ``keras.layers.Layer``.
+
+    Raises:
+        ValueError: If a number is below its minimum.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2 and Fig. 2.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        num_clusters: int,
+        hidden_dim: int | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if num_heads < 1 or num_clusters < 2 or (hidden_dim is not None and hidden_dim < 1):
+            raise ValueError(
+                "A classifier needs num_heads >= 1, num_clusters >= 2 and hidden_dim >= 1 (or "
+                f"None). Received: num_heads={num_heads}, num_clusters={num_clusters}, "
+                f"hidden_dim={hidden_dim}"
+            )
+        self.num_heads = num_heads
+        self.num_clusters = num_clusters
+        self.hidden_dim = hidden_dim
+        self.seed = seed
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the weights for features ``[..., D]``."""
+        dim = input_shape[-1]
+        if dim is None:
+            raise ValueError(
+                "MultiHeadClassifier expects features [M, D] or [H, B, D] with a known D. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        hidden = dim if self.hidden_dim is None else self.hidden_dim
+        heads, clusters = self.num_heads, self.num_clusters
+        self.hidden_kernel = self._head_weight("hidden_kernel", (heads, dim, hidden), dim)
+        self.hidden_bias = self._head_weight("hidden_bias", (heads, hidden), dim)
+        self.output_kernel = self._head_weight("output_kernel", (heads, hidden, clusters), hidden)
+        self.output_bias = self._head_weight("output_bias", (heads, clusters), hidden)
+
+    def _head_weight(self, name: str, shape: tuple[int, ...], fan_in: int) -> keras.Variable:
+        # The output layer stays in float32: heads are told apart by the fourth decimal of a loss.
+        autocast = name.startswith("hidden")
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=linear_initializer(fan_in, self.seed, name),
+            autocast=autocast,
+        )
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Logits of every head.
+
+        Args:
+            features: ``[M, D]`` shared by all heads, or ``[H, B, D]`` one batch for each head.
+
+        Returns:
+            float32 logits ``[H, M, K]`` or ``[H, B, K]``.
+        """
+        batches = features[tf.newaxis] if features.shape.rank == 2 else features
+        hidden = tf.matmul(batches, tf.convert_to_tensor(self.hidden_kernel))
+        hidden = tf.nn.relu(hidden + tf.convert_to_tensor(self.hidden_bias)[:, tf.newaxis])
+        logits = tf.matmul(tf.cast(hidden, tf.float32), tf.convert_to_tensor(self.output_kernel))
+        return logits + tf.convert_to_tensor(self.output_bias)[:, tf.newaxis]
+
+    def compute_output_spec(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape ``[H, batch, K]``, always float32."""
+        shape = (self.num_heads, features.shape[-2], self.num_clusters)
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def head_model(self, head: int) -> keras.Model:
+        """One head as a model of its own, with a copy of the weights.
+
+        Args:
+            head: Index of the head, in [0, H).
+
+        Returns:
+            A functional model: features ``[B, D]`` to float32 logits ``[B, K]``.
+
+        Raises:
+            ValueError: If the layer has no weights yet or the index is out of range.
+        """
+        if not self.built or not 0 <= head < self.num_heads:
+            raise ValueError(
+                f"`head` must lie in [0, {self.num_heads}) and the classifier must be built. "
+                f"Received: head={head}, built={self.built}"
+            )
+        _, dim, hidden = self.hidden_kernel.shape
+        model = mlp(dim, hidden, self.num_clusters, name="clustering_head")
+        model.set_weights(
+            [
+                keras.ops.convert_to_numpy(weight)[head]
+                for weight in (
+                    self.hidden_kernel,
+                    self.hidden_bias,
+                    self.output_kernel,
+                    self.output_bias,
+                )
+            ]
+        )
+        return model
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "num_clusters": self.num_clusters,
+            "hidden_dim": self.hidden_dim,
+            "seed": self.seed,
+        }
+
+
+def linear_initializer(fan_in: int, seed: int, name: str) -> keras.initializers.Initializer:
+    """PyTorch's initialisation of a linear layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+
+    Args:
+        fan_in: Number of inputs of the layer, >= 1.
+        seed: Seed of the model.
+        name: Name of the weight; each name draws its own numbers.
+
+    Returns:
+        An initializer for the kernel or the bias.
+    """
+    limit = fan_in**-0.5
+    return keras.initializers.RandomUniform(
+        -limit, limit, seed=zlib.crc32(f"{seed}/{name}".encode())
+    )
+
+
+def linear(dim_in: int, dim_out: int, *, seed: int = 0, name: str, **kwargs: Any) -> keras.Layer:
+    """Linear layer ``dim_in x dim_out`` initialised like PyTorch's.
+
+    Args:
+        dim_in: Number of inputs.
+        dim_out: Number of outputs.
+        seed: Seed of the initial weights.
+        name: Name of the layer.
+        **kwargs: Passed to ``keras.layers.Dense``.
+
+    Returns:
+        The layer, not yet built.
+    """
+    return keras.layers.Dense(
+        dim_out,
+        kernel_initializer=linear_initializer(dim_in, seed, f"{name}/kernel"),
+        bias_initializer=linear_initializer(dim_in, seed, f"{name}/bias"),
+        name=name,
+        **kwargs,
+    )
+
+
+def mlp(dim_in: int, hidden: int, dim_out: int, *, seed: int = 0, name: str) -> keras.Model:
+    """Two linear layers with a ReLU between them, the second in float32.
+
+    Args:
+        dim_in: Width of the features D.
+        hidden: Width of the hidden layer.
+        dim_out: Width of the output P.
+        seed: Seed of the initial weights.
+        name: Name of the model.
+
+    Returns:
+        A functional model: ``[B, D]`` to float32 ``[B, P]``.
+    """
+    inputs = keras.Input((dim_in,), name="features")
+    x = linear(dim_in, hidden, seed=seed, name="hidden", activation="relu")(inputs)
+    outputs = linear(hidden, dim_out, seed=seed, name="output", dtype="float32")(x)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def projection_head(dim_in: int, hidden: int, dim_out: int, *, seed: int = 0) -> keras.Model:
+    """MoCo v2's projection head, thrown away after pretraining.
+
+    Args:
+        dim_in: Width of the encoder's features D.
+        hidden: Width of the hidden layer; D in MoCo v2.
+        dim_out: Width of the projection; 128 in MoCo v2.
+        seed: Seed of the initial weights.
+
+    Returns:
+        A functional model: ``[B, D]`` to float32 ``[B, dim_out]``, not yet normalised.
+
+    MoCo v2 (arXiv 2003.04297) Sec. 2.
+    """
+    return mlp(dim_in, hidden, dim_out, seed=seed, name="projection_head")

@@ -1,0 +1,169 @@
+"""MoCo v2: contrastive pretraining of the encoder against a queue of momentum keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from spice_keras.algorithm.info_nce import info_nce, random_guess_loss
+from spice_keras.algorithm.key_queue import enqueue, initial_queue
+from spice_keras.algorithm.momentum import update_momentum_variables
+from spice_keras.models.heads import projection_head
+from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class MoCo(PartlyTrainedModel):
+    """MoCo v2: two views of an image attract each other, the queued keys of others repel.
+
+    Trains on batches ``{"query", "key"}``, two views uint8 ``[B, S, S, 3]`` of the same images.
+    ``compile`` takes an optimizer only. The momentum (key) network runs with batch statistics of
+    its own and is never seen by the optimizer.
+
+    Args:
+        encoder: The query encoder, uint8 images to pooled features ``[B, D]``; trained in place.
+        projection_dim: Width of the projection.
+        queue_size: Number of queued keys.
+        momentum: Share of the key network kept at each step, in [0, 1].
+        temperature: Divides the cosine similarities, > 0.
+        symmetric: Use each view as query and as key; the loss is the mean of the two directions
+            and the keys of both are queued.
+        weight_decay: L2 penalty on every trained parameter, added to its gradient.
+        shuffle_keys: Permute the key batch while it is encoded; of use only with an encoder whose
+            batch normalisation has several groups.
+        seed: Seed of the projection head, of the initial queue and of the permutations.
+        **kwargs: Passed to ``keras.Model``.
+
+    Attributes:
+        encoder: The query encoder.
+        random_guess: InfoNCE of a network that cannot tell the keys apart, ln(queue_size + 1).
+
+    Raises:
+        ValueError: If an argument is out of its range, the encoder is frozen, or under several
+            replicas.
+
+    MoCo (arXiv 1911.05722) Algorithm 1; MoCo v2 (arXiv 2003.04297); SPICE (arXiv 2103.09382)
+    Sec. 3.1.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        *,
+        projection_dim: int = 128,
+        queue_size: int = 4096,
+        momentum: float = 0.999,
+        temperature: float = 0.2,
+        symmetric: bool = False,
+        weight_decay: float = 1e-4,
+        shuffle_keys: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(("loss", "embedding_std"), seed, **kwargs)
+        if not 0.0 <= momentum <= 1.0 or temperature <= 0.0 or weight_decay < 0.0:
+            raise ValueError(
+                "MoCo needs a momentum in [0, 1], a positive temperature and a weight decay >= 0. "
+                f"Received: momentum={momentum}, temperature={temperature}, "
+                f"weight_decay={weight_decay}"
+            )
+        self.projection_dim = projection_dim
+        self.queue_size = queue_size
+        self.momentum = momentum
+        self.temperature = temperature
+        self.symmetric = symmetric
+        self.weight_decay = weight_decay
+        self.shuffle_keys = shuffle_keys
+        self.random_guess = random_guess_loss(queue_size)
+        refuse_frozen(encoder)
+        self.encoder = encoder
+        self.projector = projection_head(
+            encoder.output_shape[-1], encoder.output_shape[-1], projection_dim, seed=seed
+        )
+        self.key_encoder = copy_of(self.encoder)
+        self.key_projector = copy_of(self.projector)
+        # Without `autocast=False` mixed precision would round the queue at every read.
+        self.queue = self.add_weight(
+            name="queue", shape=(queue_size, projection_dim), dtype="float32", trainable=False,
+            initializer="zeros", autocast=False,
+        )  # fmt: skip
+        self.queue.assign(initial_queue(queue_size, projection_dim, seed))
+        self.built = True
+
+    def trained_variables(self) -> list[keras.Variable]:
+        """Trainable variables of the query encoder and its projection head."""
+        return self.encoder.trainable_variables + self.projector.trainable_variables
+
+    def key_variables(self) -> list[keras.Variable]:
+        """The momentum average of each trained variable, in the same order."""
+        return self.key_encoder.trainable_variables + self.key_projector.trainable_variables
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Projects uint8 images ``[B, S, S, 3]`` to unit queries, float32 ``[B, projection_dim]``.
+
+        Args:
+            images: uint8 images.
+            training: Whether batch normalisation uses, and moves, batch statistics.
+
+        Returns:
+            L2-normalised projections.
+        """
+        features = self.encoder(images, training=training)
+        return tf.math.l2_normalize(self.projector(features, training=training), axis=-1)
+
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Momentum update, keys, loss, optimizer step, enqueue: in this order (Algorithm 1)."""
+        self._refuse_replicas()
+        update_momentum_variables(self.key_variables(), self.trained_variables(), self.momentum)
+        directions = [("query", "key"), ("key", "query")] if self.symmetric else [("query", "key")]
+        keys = [self._keys(batch[key], number) for number, (_, key) in enumerate(directions)]
+        with tf.GradientTape() as tape:
+            queries = [self(batch[query], training=True) for query, _ in directions]
+            losses = [
+                info_nce(query, key, self.queue.value, self.temperature)
+                for query, key in zip(queries, keys, strict=True)
+            ]
+            loss = tf.reduce_mean(losses)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        self._descend(tape, scaled_loss, self.weight_decay, self.trained_variables())
+        self.queue.assign(enqueue(self.queue.value, tf.concat(keys, axis=0)))
+        return self._report(loss=loss, embedding_std=_embedding_std(queries[0]))
+
+    def _keys(self, images: tf.Tensor, direction: int) -> tf.Tensor:
+        """Unit keys ``[B, projection_dim]`` of the momentum network, without gradient."""
+        order = tf.range(tf.shape(images)[0])
+        if self.shuffle_keys:
+            seed = tf.random.experimental.stateless_fold_in(self._step_seed(), direction)
+            order = tf.random.experimental.stateless_shuffle(order, seed)
+            images = tf.gather(images, order)
+        keys = self.key_projector(self.key_encoder(images, training=True), training=True)
+        keys = tf.stop_gradient(tf.math.l2_normalize(keys, axis=-1))
+        return tf.gather(keys, tf.math.invert_permutation(order)) if self.shuffle_keys else keys
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the encoder serialised."""
+        return super().get_config() | {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "projection_dim": self.projection_dim,
+            "queue_size": self.queue_size,
+            "momentum": self.momentum,
+            "temperature": self.temperature,
+            "symmetric": self.symmetric,
+            "weight_decay": self.weight_decay,
+            "shuffle_keys": self.shuffle_keys,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MoCo:
+        """Builds the model that ``get_config`` describes, with fresh weights."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
+        return cls(**config | {"encoder": encoder})
+
+
+def _embedding_std(embeddings: tf.Tensor) -> tf.Tensor:
+    """Spread of unit vectors ``[B, D]``: 1 when isotropic, 0 when all images look the same."""
+    std = tf.reduce_mean(tf.math.reduce_std(embeddings, axis=0))
+    return std * tf.sqrt(tf.cast(tf.shape(embeddings)[1], tf.float32))
