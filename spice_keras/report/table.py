@@ -1,0 +1,50 @@
+"""The result table, shared by the HTML report and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spice_keras.report.formatting import decimal
+
+METHOD_NAMES: Mapping[str, str] = {
+    "semi": "SPICE-Semi",
+    "self": "SPICE-Self",
+    "kmeans_embeddings": "k-means on embeddings",
+    "kmeans_pixels": "k-means on pixels",
+}
+
+COLUMNS: Mapping[str, str] = {
+    "acc": "ACC",
+    "nmi": "NMI",
+    "nmi_arithmetic": "NMI (arith.)",
+    "ari": "ARI",
+    "purity": "Purity",
+    "local_consistency": "Local consistency",
+    "silhouette": "Silhouette",
+    "head_agreement": "Head agreement",
+    "size_balance": "Size balance",
+}
+
+RESULT_HEADER: tuple[str, ...] = ("Method", *COLUMNS.values())
+
+
+def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Writes the figures of every method that was measured, best method of the paper first.
+
+    ACC, NMI, ARI and purity need labels and are an en dash without them; the other columns are
+    computed from the images alone. All lie in [0, 1], except ARI, silhouette and head agreement,
+    which may be negative.
+
+    Args:
+        metrics: method ("semi", "self", "kmeans_embeddings", "kmeans_pixels") to its figures; a
+            method that is absent or None has no row.
+
+    Returns:
+        One list of strings per method, in the order of `RESULT_HEADER`.
+    """
+    return [
+        [METHOD_NAMES[method], *(decimal(metrics[method].get(key)) for key in COLUMNS)]
+        for method in METHOD_NAMES
+        if metrics.get(method)
+    ]

@@ -1,0 +1,211 @@
+"""Figures of the training: what each stage's loss and its health figures did, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from spice_keras.report.cluster_figures import plain_axes
+from spice_keras.report.formatting import finite
+from spice_keras.report.palette import ACCENT, GRID, INK, MUTED, PALE, WARNING
+
+Rows = Sequence[Mapping[str, Any]]
+
+HEAD_LOSSES = "head_losses"
+CURVE_COLORS = (ACCENT, WARNING, "#15803d", "#7c3aed")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: which keys of a history row it draws, and under which names."""
+
+    title: str
+    curves: Mapping[str, str]
+    reference: tuple[str, str] | None = None
+    unit_range: bool = False
+
+
+LEARNING_RATE = Panel("Learning rate", {"learning_rate": "learning rate"})
+PANELS: Mapping[str, tuple[Panel, ...]] = {
+    "pretrain": (
+        Panel("Contrastive loss", {"loss": "loss"}, ("random_guess", "random guess, ln(K+1)")),
+        Panel(
+            "Embeddings",
+            {
+                "embedding_std": "spread (0 = collapsed, 1 = even)",
+                "neighbor_quality": "neighbour quality",
+            },
+        ),
+        LEARNING_RATE,
+    ),
+    "self": (
+        Panel("Double-softmax loss of each head", {HEAD_LOSSES: "heads"}),
+        Panel("Training loss, mean over heads", {"loss": "loss"}),
+        Panel("Balance of the cluster sizes", {"cluster_entropy": "size balance"}),
+    ),
+    "semi": (
+        Panel(
+            "Loss",
+            {"loss": "total", "supervised": "supervised", "unsupervised": "unsupervised"},
+        ),
+        Panel("Mask ratio", {"mask_ratio": "confident unlabelled images"}, unit_range=True),
+        LEARNING_RATE,
+    ),
+}
+OTHER_STAGE = (Panel("Loss", {"loss": "loss"}), LEARNING_RATE)
+
+
+def drawable_panels(stage: str, rows: Rows) -> tuple[Panel, ...]:
+    """Lists the panels of a stage for which the history holds at least one number."""
+    return tuple(
+        panel
+        for panel in PANELS.get(stage, OTHER_STAGE)
+        if any(np.isfinite(curve(rows, key)).any() for key in panel.curves)
+    )
+
+
+def curve(rows: Rows, key: str) -> npt.NDArray[np.float64]:
+    """Reads one quantity off the history rows.
+
+    Args:
+        rows: one mapping per epoch.
+        key: the quantity; "head_losses" is a list of numbers per row, one per head.
+
+    Returns:
+        [E] or, for the head losses, [E, H]; NaN where a row has no finite number.
+    """
+    if key != HEAD_LOSSES:
+        return np.asarray([_number(row.get(key)) for row in rows], dtype=np.float64)
+    lists: list[Sequence[object]] = [() if row.get(key) is None else list(row[key]) for row in rows]
+    table = np.full((len(rows), max(map(len, lists), default=0)), np.nan)
+    for epoch, losses in enumerate(lists):
+        table[epoch, : len(losses)] = [_number(loss) for loss in losses]
+    return table
+
+
+def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) -> Figure:
+    """Draws the training curves of one stage.
+
+    Args:
+        stage: "pretrain", "self" or "semi"; any other stage gets its loss and learning rate.
+        rows: one mapping of numbers per epoch; "epoch" names the position where it is given.
+        num_clusters: K, for the lowest value the double-softmax loss can reach.
+
+    Returns:
+        One panel per group of quantities that the rows hold.
+
+    Raises:
+        ValueError: the rows hold no number that the stage's panels draw.
+    """
+    panels = drawable_panels(stage, rows)
+    if not panels:
+        raise ValueError(
+            f"`rows` must hold at least one finite number to draw. Received: stage={stage!r} with "
+            f"{len(rows)} rows. Leave the figure out where a stage has no history."
+        )
+    figure = Figure(figsize=(9.0, 3.1), layout="constrained")
+    epochs = _epochs(rows)
+    widths = [0.6 if panel is LEARNING_RATE else 1.0 for panel in panels]
+    for axes, panel in zip(
+        figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0], panels, strict=True
+    ):
+        plain_axes(axes)
+        axes.grid(color=GRID, linewidth=0.8)
+        axes.set_title(panel.title, fontsize=10, color=INK, loc="left")
+        axes.set_xlabel("epoch", color=MUTED, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if HEAD_LOSSES in panel.curves:
+            _draw_heads(axes, epochs, curve(rows, HEAD_LOSSES), num_clusters)
+        else:
+            _draw_curves(axes, epochs, rows, panel)
+    return figure
+
+
+def double_softmax_floor(num_clusters: int) -> float:
+    """Lowest value of the double-softmax loss, reached by a sure and correct head (Eq. 4)."""
+    return math.log(1 + (num_clusters - 1) / math.e)
+
+
+def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel: Panel) -> None:
+    """Draws the quantities of one panel and its reference line."""
+    for color, (key, label) in zip(CURVE_COLORS, panel.curves.items(), strict=False):
+        values = curve(rows, key)
+        known = np.isfinite(values)
+        if known.any():
+            # A figure measured every few epochs would be invisible as isolated points of a line.
+            marker = "o" if known.sum() <= 20 else ""
+            axes.plot(
+                epochs[known],
+                values[known],
+                color=color,
+                label=label,
+                linewidth=1.6,
+                marker=marker,
+                markersize=3,
+            )
+    if panel.reference is not None:
+        key, label = panel.reference
+        values = curve(rows, key)
+        if np.isfinite(values).any():
+            axes.plot(epochs, values, color=MUTED, linestyle="--", linewidth=1.2, label=label)
+    if panel.unit_range:
+        axes.set_ylim(0, 1.02)
+    if len(axes.get_lines()) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _draw_heads(
+    axes: Axes,
+    epochs: npt.NDArray[np.float64],
+    losses: npt.NDArray[np.float64],
+    num_clusters: int | None,
+) -> None:
+    """Draws one line per head, the best head of each epoch, and the choice over all of them."""
+    axes.plot(epochs, losses, color=PALE, linewidth=1.0)
+    known = np.isfinite(losses).any(axis=1)
+    best = np.nanmin(losses[known], axis=1)
+    axes.plot(
+        epochs[known],
+        best,
+        color=ACCENT,
+        linestyle="",
+        marker="s",
+        markersize=3.5,
+        label="lowest head of the epoch",
+    )
+    chosen = int(best.argmin())
+    axes.plot(
+        epochs[known][chosen],
+        best[chosen],
+        color=WARNING,
+        linestyle="",
+        marker="*",
+        markersize=11,
+        label="lowest of all",
+    )
+    if num_clusters is not None and num_clusters > 1:
+        floor = double_softmax_floor(num_clusters)
+        axes.axhline(floor, color=MUTED, linestyle="--", linewidth=1.2, label="lowest possible")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _epochs(rows: Rows) -> npt.NDArray[np.float64]:
+    """Reads the epoch of each row, its position from 1 where a row does not name one."""
+    named = [finite(row.get("epoch")) for row in rows]
+    return np.asarray(
+        [position + 1 if epoch is None else epoch for position, epoch in enumerate(named)],
+        dtype=np.float64,
+    )
+
+
+def _number(value: object) -> float:
+    number = finite(value)
+    return math.nan if number is None else number

@@ -1,0 +1,99 @@
+"""A small made-up run for the tests of the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spice_keras.report.content import ReportData
+
+
+def figures_row(**figures: Any) -> dict[str, Any]:
+    """One method's figures, as the evaluation hands them over."""
+    row: dict[str, Any] = {
+        "acc": 0.9,
+        "nmi": 0.8,
+        "nmi_arithmetic": 0.79,
+        "ari": 0.78,
+        "purity": 0.91,
+        "local_consistency": 0.93,
+        "silhouette": 0.4,
+        "head_agreement": None,
+        "size_balance": 0.99,
+        "cluster_sizes": [],
+    }
+    return row | figures
+
+
+def without_labels(row: dict[str, Any]) -> dict[str, Any]:
+    return row | dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
+
+
+def run_metrics() -> dict[str, Any]:
+    return {
+        "semi": figures_row(acc=0.96),
+        "self": figures_row(acc=0.92, head_agreement=0.85),
+        "kmeans_embeddings": figures_row(acc=0.8, local_consistency=0.9),
+        "kmeans_pixels": figures_row(acc=0.7, local_consistency=0.7),
+    }
+
+
+def run_history() -> dict[str, list[dict[str, Any]]]:
+    return {
+        "pretrain": [
+            {"epoch": 1, "loss": 6.0, "random_guess": 5.5, "embedding_std": 0.5},
+            {"epoch": 2, "loss": 4.0, "random_guess": 5.5, "embedding_std": 0.8},
+        ],
+        "self": [
+            {"loss": 1.7, "head_losses": [1.8, 1.6]},
+            {"loss": 1.5, "head_losses": [1.5, 1.7]},
+        ],
+        "semi": [{"loss": 0.9, "mask_ratio": 0.2}, {"loss": 0.3, "mask_ratio": 0.8}],
+    }
+
+
+def report_data(
+    *, num_images: int = 60, num_clusters: int = 4, image_size: int = 16, **overrides: Any
+) -> ReportData:
+    """Builds a run of random images with every cluster filled, then applies the overrides."""
+    generator = np.random.default_rng(7)
+    shape = (num_images, image_size, image_size, 3)
+    clusters = np.arange(num_images, dtype=np.int32) % num_clusters
+    clusters = overrides.pop("clusters", clusters)
+    labels = np.arange(num_images) % 3
+    confusion = np.zeros((3, num_clusters), dtype=np.int64)
+    np.add.at(confusion, (labels, clusters), 1)
+    reliable = generator.random(num_images) < 0.6
+    members = {c: np.flatnonzero(clusters == c) for c in range(num_clusters)}
+    fields: dict[str, Any] = {
+        "name": "sample",
+        "created": "2026-01-02T03:04:05+00:00",
+        "command": "spice evaluate runs/sample",
+        "image_size": image_size,
+        "num_clusters": num_clusters,
+        "images": generator.integers(0, 256, shape, dtype=np.uint8),
+        "ids": [f"folder/{index:04d}.png" for index in range(num_images)],
+        "clusters": clusters,
+        "confidence": generator.random(num_images, dtype=np.float32),
+        "reliable": reliable,
+        "agrees": generator.random(num_images) < 0.9,
+        "prototypes": members,
+        "least_certain": {c: indices[::-1] for c, indices in members.items()},
+        "map_points": generator.normal(size=(num_images, 2)).astype(np.float32),
+        "map_indices": np.arange(num_images),
+        "map_method": "t-SNE",
+        "metrics": run_metrics(),
+        "confusion": confusion,
+        "class_names": ["cat", "dog", "owl"],
+        "history": run_history(),
+        "thresholds": {"consistency_threshold": 0.95, "repaired": []},
+        "reliable_counts": np.bincount(clusters[reliable], minlength=num_clusters).tolist(),
+        "skipped": [("broken.jpg", "truncated file")],
+        "notes": ["a stated adaptation"],
+        "timings": {"pretrain": 61.0, "self": 2.5},
+        "environment": {"python": "3.11"},
+        "config_yaml": "seed: 0\n",
+        "matching": {0: 0, 1: 1, 2: 2},
+    }
+    return ReportData(**(fields | overrides))

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import os
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spice_keras.errors import UserError
+from spice_keras.report.content import ReportData
+from spice_keras.report.figures import save_figures
+from spice_keras.report.html import render_report, write_report
+from tests.report.run_data import report_data, run_metrics, without_labels
+
+MAX_BYTES = 3_000_000
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+ATTACK = "\"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>'"
+
+
+class Page(HTMLParser):
+    """Reads a page: its tags with attributes, its text, and whether every tag is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def written(data: ReportData, directory: Path, *, draw: bool = False) -> tuple[str, Page]:
+    figures = save_figures(data, directory) if draw else {}
+    path = write_report(data, directory / "report.html", figures)
+    page = path.read_text(encoding="utf-8")
+    return page, Page(page)
+
+
+def label_free(**overrides: Any) -> ReportData:
+    metrics = {name: without_labels(row) for name, row in run_metrics().items()}
+    fields = {"metrics": metrics, "confusion": None, "class_names": None, "matching": None}
+    return report_data(**(fields | overrides))
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    page, parsed = written(report_data(), tmp_path, draw=True)
+    for tag, attributes in parsed.tags:
+        assert tag not in {"script", "iframe", "object", "embed", "base", "form"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name not in {"srcset", "action", "formaction", "background", "poster"}
+            if name == "src":
+                assert value.startswith("data:image/")
+            if name == "href":
+                assert value.startswith(("data:", "#"))
+    assert not re.search(r"https?://", page)
+    assert not re.search(r"url\(|@import", page)
+    policy = parsed.all("meta")[1]["content"]
+    assert "default-src 'none'" in policy
+
+
+def test_every_tag_is_closed_every_anchor_leads_somewhere_and_every_image_is_described(
+    tmp_path: Path,
+) -> None:
+    _, parsed = written(report_data(), tmp_path, draw=True)
+    assert parsed.open == []
+    identities = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(set(identities)) == len(identities)
+    for attributes in parsed.all("a"):
+        assert attributes["href"].removeprefix("#") in identities
+    assert len(parsed.all("img")) > 7
+    assert all(len(attributes["alt"]) > 10 for attributes in parsed.all("img"))
+
+
+def test_everything_a_user_can_name_is_escaped(tmp_path: Path) -> None:
+    data = report_data(
+        name=ATTACK,
+        created=ATTACK,
+        command=ATTACK,
+        ids=[ATTACK] * 60,
+        map_method=ATTACK,
+        class_names=[ATTACK] * 3,
+        skipped=[(ATTACK, ATTACK)],
+        notes=[ATTACK],
+        timings={ATTACK: 1.0},
+        thresholds={ATTACK: ATTACK},
+        environment={ATTACK: ATTACK},
+        config_yaml=ATTACK,
+    )
+    page, parsed = written(data, tmp_path, draw=True)
+    assert "<script" not in page
+    assert parsed.open == []
+    assert not any("evil" in attributes["src"] for attributes in parsed.all("img"))
+    assert not any("onerror" in attributes for attributes in parsed.all("img"))
+    thumbnails = [image for image in parsed.all("img") if "title" in image]
+    assert thumbnails
+    assert all(image["title"].startswith(ATTACK) for image in thumbnails)
+
+
+def test_names_that_are_not_utf8_are_written(tmp_path: Path) -> None:
+    page, _ = written(report_data(ids=["caf\udce9.png"] * 60), tmp_path)
+    assert "caf\\udce9.png" in page
+
+
+def test_a_run_without_labels_claims_no_accuracy(tmp_path: Path) -> None:
+    _, parsed = written(label_free(), tmp_path)
+    assert "this run had none" in parsed.text
+    assert "Accuracy:" not in parsed.text
+    assert not any(attributes.get("id") == "classes" for _, attributes in parsed.tags)
+    assert "nan" not in re.sub(r"\W", " ", parsed.text.lower()).split()
+
+
+def test_a_run_without_semi_shows_self(tmp_path: Path) -> None:
+    metrics = run_metrics() | {"semi": None}
+    history = {"self": [{"loss": 1.0}]}
+    _, parsed = written(report_data(metrics=metrics, history=history), tmp_path, draw=True)
+    assert "clusters by SPICE-Self" in parsed.text
+    assert not any("SPICE-Semi" in attributes.get("alt", "") for attributes in parsed.all("img"))
+
+
+def test_an_empty_cluster_is_said_to_be_empty(tmp_path: Path) -> None:
+    clusters = np.arange(60, dtype=np.int32) % 3
+    _, parsed = written(label_free(clusters=clusters), tmp_path)
+    assert parsed.text.count("No image was assigned to this cluster.") == 1
+    assert "clusters (1 empty)" in parsed.text
+
+
+def test_missing_numbers_are_dashes(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(run_metrics()["self"], float("nan"))
+    data = label_free(
+        metrics={"self": nothing, "semi": None},
+        confidence=np.full(60, np.nan, np.float32),
+        timings={"self": float("nan")},
+        thresholds={"confidence_threshold": None},
+        history={"self": [{"loss": float("nan")}]},
+    )
+    _, parsed = written(data, tmp_path, draw=True)
+    words = re.sub(r"\W", " ", parsed.text.lower()).split()
+    assert not {"nan", "inf"} & set(words)
+    assert "Too few figures were measured" in parsed.text
+    assert "No training history was recorded." in parsed.text
+
+
+def test_a_run_with_nothing_optional_still_has_a_report(tmp_path: Path) -> None:
+    data = label_free(
+        metrics={},
+        history={},
+        prototypes={},
+        least_certain={},
+        map_points=np.zeros((0, 2), np.float32),
+        map_indices=np.zeros(0, np.int64),
+        thresholds={},
+        skipped=[],
+        notes=[],
+        timings={},
+        environment={},
+    )
+    path = write_report(data, tmp_path / "report.html", {})
+    text = Page(path.read_text(encoding="utf-8")).text
+    for sentence in ("No result was measured.", "No map of the embeddings", "No file was skipped."):
+        assert sentence in text
+
+
+def test_shares_of_the_clusters_add_up_to_one_hundred(tmp_path: Path) -> None:
+    clusters = np.asarray([0] * 20 + [1] * 20 + [2] * 20, np.int32)
+    _, parsed = written(report_data(clusters=clusters), tmp_path)
+    shares = [float(share) for share in re.findall(r"images? · ([\d.]+)\s%", parsed.text)]
+    assert len(shares) == 4
+    assert sum(shares) == pytest.approx(100.0, abs=1e-9)
+
+
+def test_the_first_two_hundred_skipped_files_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    skipped = [(f"file-{index:04d}", "not an image") for index in range(1234)]
+    _, parsed = written(report_data(skipped=skipped), tmp_path)
+    assert "1,234 files were left out; the first 200 are listed" in parsed.text
+    assert "file-0199" in parsed.text
+    assert "file-0200" not in parsed.text
+
+
+@pytest.mark.parametrize("image_size", [32, 96])
+def test_two_hundred_clusters_of_noise_stay_below_three_megabytes(
+    tmp_path: Path, image_size: int
+) -> None:
+    data = report_data(num_images=2000, num_clusters=200, image_size=image_size, matching=None)
+    page, parsed = written(data, tmp_path, draw=True)
+    assert len(page.encode()) < MAX_BYTES
+    assert len(parsed.all("article")) == 200
+    assert sum("title" in image for image in parsed.all("img")) >= 200 * 3
+
+
+def test_a_usual_run_takes_less_than_five_seconds(tmp_path: Path) -> None:
+    data = report_data(num_images=1800, num_clusters=10)
+    start = time.process_time()
+    written(data, tmp_path, draw=True)
+    assert time.process_time() - start < 5
+
+
+def test_figures_of_other_makers_are_shown_too(tmp_path: Path) -> None:
+    data = report_data(history={})
+    paths = save_figures(data, tmp_path)
+    page = render_report(data, {"attention_map": paths["cluster_sizes"]})
+    assert "Attention map" in Page(page).text
+
+
+def test_the_old_report_survives_a_failed_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(UserError, match="no space left"):
+        write_report(report_data(), target, {})
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_missing_figure_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.png"):
+        write_report(report_data(), tmp_path / "report.html", {"map": tmp_path / "gone.png"})

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spice_keras.report.verdict import (
+    CAVEAT,
+    LOCAL_CONSISTENCY,
+    Band,
+    Check,
+    Verdict,
+    baseline_check,
+    cluster_size_check,
+    local_consistency_check,
+    reliable_check,
+    trust_verdict,
+)
+from tests.report.run_data import figures_row, run_metrics, without_labels
+
+
+def verdict(metrics: dict[str, Any], sizes: tuple[int, ...] = (25, 25, 25, 25)) -> Verdict:
+    return trust_verdict(
+        metrics, cluster_sizes=sizes, num_reliable=70, reliable_counts=[17] * len(sizes)
+    )
+
+
+def check(result: Verdict, name: str) -> Check:
+    return next(item for item in result.checks if item.name == name)
+
+
+def test_a_band_includes_its_limits_upwards() -> None:
+    band = Band(strong=0.8, weak=0.5)
+    assert [band.grade(value) for value in (0.8, 0.79, 0.5, 0.49)] == [
+        "strong",
+        "mixed",
+        "mixed",
+        "weak",
+    ]
+
+
+def test_strong_needs_every_check_strong() -> None:
+    assert verdict(run_metrics()).level == "strong"
+    metrics = run_metrics() | {"self": figures_row(head_agreement=0.6)}
+    assert verdict(metrics).level == "mixed"
+
+
+def test_two_weak_checks_or_one_essential_one_make_it_weak() -> None:
+    weak_heads = run_metrics() | {"self": figures_row(head_agreement=0.1)}
+    assert verdict(weak_heads).level == "mixed"
+    assert verdict(weak_heads, (50, 50, 0, 0)).level == "weak"
+    assert verdict(run_metrics() | {"semi": figures_row(acc=0.5)}).level == "weak"
+
+
+def test_without_figures_there_is_no_verdict() -> None:
+    assert verdict({}).level == "unknown"
+    assert verdict({"semi": None, "self": {}}).level == "unknown"
+
+
+def test_works_without_labels_and_without_semi() -> None:
+    metrics = {name: without_labels(row) for name, row in run_metrics().items() if name != "semi"}
+    result = verdict(metrics)
+    assert result.level == "strong"
+    assert "Accuracy" not in {item.name for item in result.checks}
+    assert "Without labels this cannot tell" in check(result, "Against k-means").sentence
+
+
+def test_sentences_state_figure_and_limits_and_end_with_the_caveat() -> None:
+    result = verdict(run_metrics())
+    assert len(result.sentences) == len(result.checks) + 2
+    assert result.sentences[-1] == CAVEAT
+    sentence = check(result, "Local consistency").sentence
+    assert f"{LOCAL_CONSISTENCY.strong:.2f}" in sentence
+    assert f"{LOCAL_CONSISTENCY.weak:.2f}" in sentence
+    assert "93.0" in sentence
+
+
+def test_local_consistency_is_corrected_for_chance() -> None:
+    # Sizes 90 and 10: chance .82, so .90 is (.90 - .82) / .18 = .44 and weak.
+    uneven = local_consistency_check({"local_consistency": 0.9}, [90, 10])
+    assert uneven is not None
+    assert uneven.grade == "weak"
+    assert "0.44" in uneven.sentence
+    even = local_consistency_check({"local_consistency": 0.9}, [10] * 10)
+    assert even is not None
+    assert even.grade == "strong"
+
+
+def test_one_cluster_with_everything_is_weak_however_consistent() -> None:
+    collapsed = local_consistency_check({"local_consistency": 1.0}, [100, 0, 0])
+    assert collapsed is not None
+    assert collapsed.grade == "weak"
+
+
+def test_empty_clusters_are_weak_and_named() -> None:
+    result = cluster_size_check([10, 0, 5, 0])
+    assert result is not None
+    assert (result.grade, result.value) == ("weak", "2 empty")
+    assert "2 clusters of 4" in result.sentence
+    assert "clusters 1, 3" in result.sentence
+
+
+@pytest.mark.parametrize(("smallest", "grade"), [(100, "strong"), (10, "mixed"), (1, "weak")])
+def test_the_smallest_cluster_is_held_against_an_equal_share(smallest: int, grade: str) -> None:
+    result = cluster_size_check([smallest, 200 - smallest])
+    assert result is not None
+    assert result.grade == grade
+    assert f"{smallest}\N{NO-BREAK SPACE}%" in result.sentence
+
+
+def test_reliable_share_names_clusters_without_any() -> None:
+    result = reliable_check(60, 100, [60, 0])
+    assert result is not None
+    assert (result.grade, result.value) == ("mixed", "60.0\N{NO-BREAK SPACE}%")
+    assert "cluster 1" in result.sentence
+    assert reliable_check(0, 0, []) is None
+
+
+def test_gain_is_taken_over_the_better_baseline() -> None:
+    metrics = {"kmeans_embeddings": {"acc": 0.7}, "kmeans_pixels": {"acc": 0.8}}
+    result = baseline_check({"acc": 0.75}, metrics)
+    assert result is not None
+    assert (result.value, result.grade) == ("-5.0 points", "weak")
+    assert baseline_check({"acc": 0.75}, {"kmeans_pixels": None}) is None
+
+
+def test_not_a_number_is_not_graded() -> None:
+    metrics = {"self": figures_row(acc=float("nan"), local_consistency=float("nan"))}
+    assert verdict(metrics).level == "unknown"
