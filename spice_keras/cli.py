@@ -1,0 +1,318 @@
+"""The `spice` command: options in, stages called, errors explained."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from spice_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from spice_keras.config import RunConfig
+    from spice_keras.training.screen import Screen
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Lists the commands in the order of a run and turns user errors into exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except OSError as error:  # a full disk, a folder without permission
+            if "--verbose" in sys.argv:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. The same command with --resume continues.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="spice-keras")
+def main() -> None:
+    r"""Deep image clustering: from unlabelled images to clusters, a report and a SavedModel.
+
+    \b
+    spice run                                   cluster scikit-learn's digits
+    spice run --images photos/ --clusters 12    cluster your own
+    spice predict saved_models/photos/1 new/    sort new images
+    """
+
+
+def _loudness_options(command: Command) -> Command:
+    command = click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
+    return click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
+
+
+def _run_options(command: Command) -> Command:
+    options = [
+        click.argument("config", required=False),
+        click.option(
+            "--images",
+            metavar="PATH",
+            help="A folder of images, an .npy/.npz file, or tfds:NAME.",
+        ),
+        click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
+        click.option(
+            "--labels",
+            type=click.Choice(["none", "source", "from-folders"]),
+            help="What evaluation compares with; nothing else reads labels.",
+        ),
+        click.option("--seed", type=int, help="Same seed, same result."),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="a.b=VALUE",
+            help="Override one option; repeatable.",
+        ),
+        click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
+        click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
+        click.option("--dry-run", is_flag=True, help="Print configuration and arithmetic."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return _loudness_options(command)
+
+
+def _source_overrides(images: str) -> dict[str, Any]:
+    if images.startswith("tfds:"):
+        name = images.removeprefix("tfds:")
+        return {"data.source": "tfds", "data.path": name, "name": _slug(name)}
+    path = Path(images)
+    if not path.exists():
+        raise UserError(f"--images {images}: there is no such file or folder.")
+    if path.is_dir():
+        return {"data.source": "folder", "data.path": images, "name": _slug(path.resolve().name)}
+    if path.suffix not in {".npy", ".npz"}:
+        raise UserError(
+            f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
+            "For single images of a trained model there is `spice predict`."
+        )
+    return {"data.source": "arrays", "data.path": images, "name": _slug(path.stem)}
+
+
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64]
+    return slug or "images"
+
+
+def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
+    """Build the configuration from what was typed, or read the run directory's."""
+    from spice_keras.artifacts import RunDirectory
+    from spice_keras.config import load_config
+    from spice_keras.stages.pipeline import read_run_config
+
+    overrides: dict[str, Any] = {}
+    name = options["config"]
+    if options["images"] is not None:
+        overrides |= _source_overrides(options["images"])
+        if name is None and options["clusters"] is None:
+            raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
+    shortcuts = {"clusters": "num_clusters", "labels": "data.labels", "seed": "seed"}
+    for option, path in shortcuts.items():
+        if options[option] is not None:
+            overrides[path] = options[option]
+    bare = name is None and options["images"] is None
+    if bare and run_dir is not None and RunDirectory.holds_run(run_dir):
+        base = read_run_config(run_dir).as_dict()
+        return load_config(base=base, overrides=overrides, assignments=options["assignments"])
+    if name is None:
+        name = "digits" if options["images"] is None else "folder"
+    return load_config(name, overrides=overrides, assignments=options["assignments"])
+
+
+def _free_run_dir(name: str) -> Path:
+    """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3 that is not there."""
+    folder, number = Path("runs") / name, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{name}-{number}", number + 1
+    return folder
+
+
+def _latest_run_dir(name: str | None) -> Path:
+    """Return the run directory below runs/ that was begun last, of this name or of any."""
+    found = [
+        path
+        for path in Path("runs").glob("*/config.yaml")
+        if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", path.parent.name)
+    ]
+    if not found:
+        raise UserError(
+            f"There is no run directory runs/{name or 'NAME'} to go on with; name one with "
+            "--run-dir, or begin with `spice run` or `spice pretrain`."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def _screen(quiet: bool, verbose: bool) -> Screen:
+    from spice_keras.training.screen import Loudness, Screen
+
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose contradict each other; give one.")
+    return Screen(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL)
+
+
+def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Path] | None:
+    """Resolve configuration and folder; print them and return None for a dry run."""
+    import yaml
+
+    from spice_keras.stages.preflight import describe_plan, preflight
+
+    run_dir = options["run_dir"]
+    goes_on = existing or options["resume"]
+    if goes_on and run_dir is None and options["config"] is None and options["images"] is None:
+        run_dir = _latest_run_dir(None if existing else "digits")
+    config = _load(options, run_dir)
+    if run_dir is None:
+        run_dir = _latest_run_dir(config.name) if goes_on else _free_run_dir(config.name)
+    prepared = (run_dir / "artifacts" / "images").is_dir()
+    plan = None if prepared and not options["dry_run"] else preflight(config)
+    if not options["dry_run"]:
+        return config, run_dir
+    text = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
+    click.echo(text)
+    lines = ["the number of images is known once TensorFlow Datasets is asked"]
+    for line in describe_plan(plan) if plan is not None else lines:
+        click.echo(f"# {line}")
+    click.echo(f"# run directory {run_dir}")
+    return None
+
+
+@main.command()
+@_run_options
+def run(**options: Any) -> None:
+    """Do everything: images to clusters, a report and a SavedModel.
+
+    CONFIG is a YAML file or the name of a shipped one (see `spice configs`); without it and
+    without --images, scikit-learn's digits are clustered.
+    """
+    prepared = _prepare(options, existing=False)
+    if prepared is None:
+        return
+    screen = _screen(options["quiet"], options["verbose"])
+    config, run_dir = prepared
+    screen.say(f"spice run: {config.name}, {config.num_clusters} clusters, in {run_dir}")
+    from spice_keras.stages.pipeline import run_all
+
+    result = run_all(config, run_dir, resume=options["resume"], screen=screen)
+    _print_results(result.metrics)
+    click.echo(f"Report       {result.path / 'report.html'}")
+    click.echo(f"Assignments  {result.path / 'assignments.csv'}")
+    click.echo(f"SavedModel   {result.saved_model}")
+
+
+def _print_results(metrics: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from spice_keras.report.table import RESULT_HEADER, result_rows
+
+    table = Table(box=None, pad_edge=False)
+    for column, title in enumerate(RESULT_HEADER):
+        table.add_column(title, justify="right" if column else "left", no_wrap=not column)
+    for row in result_rows(metrics):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def _stage_command(name: str, summary: str) -> None:
+    """Add the command of one stage."""
+
+    @main.command(name, help=summary)
+    @_run_options
+    @click.option("--redo", is_flag=True, help="Do it again; forget what came of it.")
+    def command(redo: bool, **options: Any) -> None:
+        prepared = _prepare(options, existing=name != "pretrain")
+        if prepared is None:
+            return
+        from spice_keras.stages.pipeline import run_stages
+
+        config, run_dir = prepared
+        screen = _screen(options["quiet"], options["verbose"])
+        run_stages(
+            config, run_dir, commands=[name], resume=options["resume"], redo=redo, screen=screen
+        )
+        if name == "eval":
+            _show_evaluation(config, run_dir)
+        screen.say(f"spice {name}: done, in {run_dir}")
+
+
+def _show_evaluation(config: RunConfig, run_dir: Path) -> None:
+    from spice_keras.artifacts import RunDirectory
+    from spice_keras.stages.context import Context
+    from spice_keras.stages.evaluate import read_metrics
+
+    _print_results(read_metrics(Context(config, RunDirectory(run_dir))))
+    click.echo(f"Report  {run_dir / 'report.html'}")
+
+
+for _name, _summary in {
+    "pretrain": "Stage 1: MoCo v2, an encoder from the images alone.",
+    "self": "Stage 2: SPICE-Self, clustering heads and reliable labels.",
+    "semi": "Stage 3: SPICE-Semi, FixMatch from the reliable labels.",
+    "eval": "Figures of merit, assignments.csv and the report.",
+    "export": "The SavedModel, checked in a separate process.",
+}.items():
+    _stage_command(_name, _summary)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="CSV file; default: the screen.")
+@_loudness_options
+def predict(
+    model: Path, images: tuple[Path, ...], output: Path | None, quiet: bool, verbose: bool
+) -> None:
+    """Sort new images with an exported MODEL: files, folders, .npy or .npz arrays."""
+    import csv
+
+    from spice_keras.hardware import start_tensorflow
+
+    screen = _screen(quiet, verbose)
+    start_tensorflow(precision="float32", deterministic=False)
+    from spice_keras.stages.predict import HEADER, predict
+
+    found = predict(model, images)
+    for skipped in found.skipped:
+        screen.warn(f"skipped {skipped.path}: {skipped.reason}")
+    if output is None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(found.rows())
+    else:
+        found.write(output)
+        screen.say(f"{len(found.images)} images sorted into {output}")
+
+
+@main.command()
+@click.argument("name", required=False)
+def configs(name: str | None) -> None:
+    """List the shipped configurations, or show one."""
+    from spice_keras.config.loading import find_config, shipped_configs
+
+    if name is not None:
+        click.echo(find_config(name).read_text("utf-8"), nl=False)
+        return
+    for shipped, path in shipped_configs().items():
+        first = path.read_text("utf-8").splitlines()[0].lstrip("# ")
+        click.echo(f"{shipped:<16} {first}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""From a file's name and `--set` overrides to a checked configuration."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from spice_keras.config.problems import Problem, problems_between_options
+from spice_keras.config.schema import RunConfig
+from spice_keras.config.yaml_reader import read_yaml
+from spice_keras.errors import UserError
+
+
+def _config_folder() -> Path:
+    """Return the folder of the shipped configurations: in a wheel, or in a checkout."""
+    package = Path(str(resources.files("spice_keras")))
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the shipped configurations by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(_config_folder().glob("*.yaml"))}
+
+
+def find_config(name_or_path: str) -> Path:
+    """Find a configuration file by path, or a shipped one by name.
+
+    Args:
+        name_or_path: `my/run.yaml`, `cifar10`, or `configs/cifar10.yaml` (found anywhere).
+
+    Returns:
+        The file's path.
+
+    Raises:
+        UserError: Where neither exists; it lists what is shipped.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    stem = path.stem if path.suffix in {".yaml", ".yml"} else path.name
+    if stem in shipped and str(path.parent) in {".", "configs"}:
+        return shipped[stem]
+    close = difflib.get_close_matches(stem, shipped, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise UserError(
+        f"No configuration {name_or_path!r}: neither a file nor a shipped one.{hint} "
+        f"Shipped: {', '.join(shipped)}. `spice configs` describes them."
+    )
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Read one `--set a.b=value`; the value is YAML."""
+    path, sign, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not sign or not all(keys):
+        raise UserError(
+            f"--set takes a.b=value, for example --set pretrain.epochs=50. Received: {text!r}"
+        )
+    return keys, read_yaml(value, origin=f"The value of --set {path}")
+
+
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another.
+
+    A mapping that names another `policy` replaces the one below it whole: the options of one
+    augmentation policy mean nothing to another.
+    """
+    merged = dict(base)
+    for key, value in layer.items():
+        below: Any = merged.get(key)
+        if isinstance(below, str) and isinstance(value, Mapping) and "policy" not in value:
+            below = {"policy": below}  # `views: moco`, then an option of it
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        if nested and value.get("policy", below.get("policy")) == below.get("policy"):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _at_path(keys: Iterable[str], value: Any) -> dict[str, Any]:
+    for key in reversed(list(keys)):
+        value = {key: value}
+    return value
+
+
+def _set_override(config: dict[str, Any], text: str) -> dict[str, Any]:
+    keys, value = parse_override(text)
+    if keys[-1] == "policy":  # `--set self.strong.policy=kerascv`
+        keys, value = keys[:-1], {"policy": value}
+    return merge(config, _at_path(keys, value))
+
+
+def _known_keys(location: tuple[str, ...]) -> list[str]:
+    model: Any = RunConfig
+    for part in location:
+        fields = {f.alias or name: f for name, f in model.model_fields.items()}
+        annotation = fields[part].annotation if part in fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _location(error: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where an error lies as the file spells it: pydantic adds a union's tag."""
+    location: list[str] = []
+    below: Any = values
+    for part in (str(part) for part in error["loc"]):
+        if isinstance(below, Mapping) and part not in below and below.get("policy") == part:
+            continue
+        location.append(part)
+        below = below.get(part) if isinstance(below, Mapping) else None
+    return tuple(location)
+
+
+def _describe(error: Mapping[str, Any], location: tuple[str, ...]) -> Problem:
+    path = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return Problem((path,), f"there is no such option.{hint}")
+    received = repr(error.get("input"))
+    shown = received if len(received) <= 60 else received[:57] + "..."
+    return Problem((path,), f"{error['msg']}. Received: {shown}")
+
+
+def _without(config: Mapping[str, Any], location: tuple[str, ...]) -> dict[str, Any]:
+    head, *rest = location
+    pruned = dict(config)
+    if rest and isinstance(pruned.get(head), Mapping):
+        pruned[head] = _without(pruned[head], tuple(rest))
+    else:
+        pruned.pop(head, None)
+    return pruned
+
+
+def check(values: Mapping[str, Any], *, origin: str) -> RunConfig:
+    """Validate a nested mapping and report ALL its problems at once.
+
+    Args:
+        values: The configuration, as a file and its overrides state it.
+        origin: What to call it in the error.
+
+    Returns:
+        The frozen configuration.
+
+    Raises:
+        UserError: One message that lists every problem with its path.
+    """
+    problems: list[Problem] = []
+    left: Mapping[str, Any] = values
+    for _ in range(8):  # pruning a wrong value may uncover one below it
+        try:
+            config = RunConfig.model_validate(left)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                location = _location(detail, left)
+                problems.append(_describe(detail, location))
+                left = _without(left, location)
+            continue
+        wrong = {path for problem in problems for path in problem.paths}
+        problems += [p for p in problems_between_options(config) if wrong.isdisjoint(p.paths)]
+        break
+    if problems:
+        lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
+        count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+        raise UserError(f"{origin} has {count}:\n{lines}")
+    return config
+
+
+def load_config(
+    name_or_path: str | None = None,
+    *,
+    base: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+) -> RunConfig:
+    """Load a configuration: defaults, then a file, then overrides, then `a.b=value` texts.
+
+    Args:
+        name_or_path: A YAML file, or the name of a shipped one; None for the bare defaults.
+        base: A whole configuration to start from in place of the defaults.
+        overrides: Values by dotted path, `{"data.path": "photos", "num_clusters": 12}`.
+        assignments: Texts as `--set` takes them; they are laid on last.
+
+    Returns:
+        The frozen, checked configuration.
+
+    Raises:
+        UserError: Where a file is missing or anything in it is wrong; all problems at once.
+    """
+    values = dict(base) if base is not None else RunConfig().as_dict()
+    origin = "The configuration"
+    if name_or_path is not None:
+        path = find_config(name_or_path)
+        origin = str(path)
+        try:
+            loaded = read_yaml(path.read_text(encoding="utf-8"), origin=origin)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{origin} cannot be read: {error}") from error
+        if not isinstance(loaded, dict | None):
+            raise UserError(f"{origin} must hold `key: value` pairs. Received: {loaded!r:.60}")
+        values = merge(values, {"name": path.stem, **(loaded or {})})
+    for dotted, value in (overrides or {}).items():
+        values = merge(values, _at_path(dotted.split("."), value))
+    for text in assignments:
+        values = _set_override(values, text)
+    return check(values, origin=origin)

@@ -1,0 +1,1 @@
+"""Using an exported SavedModel, without the code that trained it."""

@@ -1,0 +1,59 @@
+"""The pretrained encoder as an artifact: weights, and what they belong to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+
+from spice_keras.artifacts import write_json
+from spice_keras.backbones.factory import build_backbone
+from spice_keras.config.schema import BackboneConfig
+from spice_keras.errors import UserError
+
+_FACTS, _WEIGHTS = "network.json", "network.weights.h5"
+
+
+def build_encoder(
+    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+) -> keras.Model:
+    """Build the encoder a configuration names."""
+    return build_backbone(
+        backbone.name,
+        image_size=image_size,
+        width=backbone.width,
+        bn_groups=bn_groups,
+        seed=seed,
+    )
+
+
+def save_network(
+    folder: Path, network: keras.Model, backbone: BackboneConfig, *, image_size: int
+) -> None:
+    """Write a network's weights with the facts that rebuild it."""
+    network.save_weights(folder / _WEIGHTS)
+    write_json(folder / _FACTS, {"backbone": backbone.model_dump(), "image_size": image_size})
+
+
+def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -> None:
+    """Load weights into a network built from the same facts.
+
+    Raises:
+        UserError: Where the weights belong to another network.
+    """
+    facts = json.loads((folder / _FACTS).read_text("utf-8"))
+    if facts["backbone"] != backbone.model_dump():
+        raise UserError(
+            f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
+            f"for {backbone.model_dump()}. Use another run directory."
+        )
+    network.load_weights(folder / _WEIGHTS)
+
+
+def load_encoder(folder: Path, backbone: BackboneConfig, *, image_size: int) -> keras.Model:
+    """Rebuild the pretrained encoder, in inference mode."""
+    encoder = build_encoder(backbone, image_size=image_size, seed=0)
+    load_network(folder, encoder, backbone)
+    encoder.trainable = False
+    return encoder

@@ -1,0 +1,126 @@
+"""The trained clusterer as a SavedModel, checked in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from spice_keras.artifacts import write_json
+from spice_keras.errors import UserError
+from spice_keras.models.clusterer import build_clusterer, clusterer_from_network
+from spice_keras.models.export import export_clusterer
+from spice_keras.stages.context import Context
+from spice_keras.stages.encoder import load_encoder
+from spice_keras.stages.results import read_final
+from spice_keras.stages.self_label import read_chosen_head
+from spice_keras.stages.semi import read_semi_model
+
+_CHECKED_IMAGES = 16
+_TOLERANCE = 2e-2  # of a probability: bfloat16 rounds differently for other batch sizes
+
+
+def build_final_clusterer(context: Context) -> keras.Model:
+    """Rebuild the inference model of a finished run: images in, clusters out."""
+    config = context.config
+    if config.semi.enabled:
+        return clusterer_from_network(read_semi_model(context).ema_network)
+    folder = context.run.read("encoder", written_by="pretrain")
+    encoder = load_encoder(folder, config.backbone, image_size=config.data.image_size)
+    return build_clusterer(encoder, read_chosen_head(context))
+
+
+def next_version(folder: Path) -> int:
+    """Return the next free version number, as TensorFlow Serving counts them."""
+    numbers = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    return max(numbers, default=0) + 1
+
+
+def verify(model: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+    """Load a SavedModel in a separate process and compare what it says.
+
+    Args:
+        model: The SavedModel's folder.
+        images: uint8 [n, S, S, 3].
+        probabilities: float32 [n, K], what the trained model said of them.
+
+    Raises:
+        RuntimeError: Where it fails to load or says something else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "images.npy", Path(folder) / "outputs.npz"
+        np.save(source, images, allow_pickle=False)
+        module = [sys.executable, "-m", "spice_keras.serving.check"]
+        command = [*module, str(model), str(source), str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"The exported model does not load:\n{done.stderr[-2000:]}")
+        with np.load(target, allow_pickle=False) as outputs:
+            pixels, encoded = outputs["images"], outputs["serving_default"]
+    for name, found in (("images", pixels), ("serving_default", encoded)):
+        worst = float(np.abs(found - probabilities).max())
+        if worst > _TOLERANCE:
+            raise RuntimeError(
+                f"The exported model's endpoint {name} differs from the trained model by "
+                f"{worst:.4f} in a probability (at most {_TOLERANCE} is rounding)."
+            )
+
+
+def export(context: Context) -> Path:
+    """Write the SavedModel NAME/VERSION, check it, and note it in the artifact `export`.
+
+    Args:
+        context: The run; its training stages are finished.
+
+    Returns:
+        The SavedModel's folder.
+
+    Raises:
+        UserError: Where the folder cannot be written.
+    """
+    section, data = context.config.export, context.config.data
+    parent = Path(section.directory) / (section.name or context.config.name)
+    clusterer = build_final_clusterer(context)
+    probabilities = read_final(context).probabilities
+    rows = np.linspace(0, len(probabilities) - 1, _CHECKED_IMAGES).astype(np.int64)
+    rows = np.unique(rows)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".writing."))
+    except OSError as error:
+        raise UserError(
+            f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "
+            "another place with --set export.directory=FOLDER."
+        ) from error
+    try:
+        export_clusterer(clusterer, temporary, image_size=data.image_size, fit=data.fit)
+        facts = {
+            "num_clusters": context.config.num_clusters,
+            "image_size": data.image_size,
+            "fit": data.fit,
+            "max_pixels": data.max_pixels,
+        }
+        write_json(temporary / "spice.json", facts)
+        verify(temporary, np.asarray(context.images[rows]), probabilities[rows])
+        temporary.chmod(0o755)
+        target = parent / str(next_version(parent))
+        temporary.replace(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    with context.run.write("export", stage="export") as folder:
+        write_json(folder / "export.json", {"path": str(target)})
+    context.screen.say(f"export: {target} (loaded and checked in a separate process).")
+    return target
+
+
+def read_export(context: Context) -> Path:
+    """Return where the SavedModel was written."""
+    folder = context.run.read("export", written_by="export")
+    return Path(json.loads((folder / "export.json").read_text("utf-8"))["path"])

@@ -1,0 +1,81 @@
+"""Images into the run directory: decoded and brought to one size, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spice_keras.artifacts import write_csv, write_json
+from spice_keras.config import make_plan
+from spice_keras.config.schema import DataConfig
+from spice_keras.data.array_source import ArraySource
+from spice_keras.data.folder_source import FolderSource
+from spice_keras.data.image_store import write_images
+from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
+from spice_keras.data.tfds_source import TfdsSource
+from spice_keras.stages.context import Context
+from spice_keras.training.screen import Task
+
+
+def image_source(data: DataConfig) -> ImageSource:
+    """Return the source a configuration names."""
+    path = data.path or ""
+    if data.source == "folder":
+        return FolderSource(path, data.image_size, data.fit, data.max_pixels)
+    if data.source == "arrays":
+        return ArraySource(path, data.image_size, data.fit)
+    if data.source == "tfds":
+        return TfdsSource(path, data.split, None, data.image_size, data.fit)
+    return DigitsSource(data.image_size)
+
+
+class _Counted:
+    """A source that moves a bar as its items pass."""
+
+    def __init__(self, source: ImageSource, task: Task) -> None:
+        self._source, self._task = source, task
+        self.image_size = source.image_size
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def items(self) -> Iterator[Decoded | SkippedFile]:
+        """Yield the items, counting them."""
+        for item in self._source.items():
+            self._task.advance()
+            yield item
+
+
+def ingest(context: Context) -> None:
+    """Decode the images and write the artifact `images`: pixels, names, files left out.
+
+    Args:
+        context: The run.
+
+    Raises:
+        UserError: Where there are no images, too many bad files, or too few for the clusters.
+    """
+    data = context.config.data
+    source = image_source(data)
+    with (
+        context.screen.task("images", len(source)) as task,
+        context.run.write("images", stage="ingest") as folder,
+    ):
+        stored = write_images(
+            _Counted(source, task),
+            folder / "images.npy",
+            max_skipped_share=data.max_skipped_share,
+        )
+        make_plan(context.config, len(stored.ids))  # refuses before anything is left behind
+        write_json(folder / "ids.json", stored.ids)
+        skipped = [(file.path, file.reason) for file in stored.skipped]
+        write_json(folder / "skipped.json", skipped)
+        write_json(folder / "content.json", {"sha256": stored.content_hash})
+    write_csv(context.run.path / "skipped.csv", ["path", "reason"], skipped)
+    if skipped:
+        context.screen.warn(
+            f"{len(skipped)} of {len(skipped) + len(stored.ids)} files were skipped; "
+            f"{context.run.path / 'skipped.csv'} lists them."
+        )
+    write_json(context.run.path / "plan.json", context.plan.as_dict())
+    for note in context.plan.notes:
+        context.screen.warn(note)

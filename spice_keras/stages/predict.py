@@ -1,0 +1,130 @@
+"""New images through an exported SavedModel, to a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from spice_keras.artifacts import write_csv
+from spice_keras.data.array_source import ArraySource
+from spice_keras.data.decoding import UndecodableImage, decode_image
+from spice_keras.data.folder_source import FolderSource
+from spice_keras.data.sources import Decoded, SkippedFile
+from spice_keras.errors import UserError
+
+HEADER = ("image", "cluster", "confidence")
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of new images.
+
+    Attributes:
+        images: Their names.
+        clusters: int32 [n].
+        confidence: float32 [n].
+        skipped: Files left out.
+    """
+
+    images: tuple[str, ...]
+    clusters: np.ndarray
+    confidence: np.ndarray
+    skipped: tuple[SkippedFile, ...]
+
+    def rows(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the rows of the CSV table."""
+        for image, cluster, sure in zip(self.images, self.clusters, self.confidence, strict=True):
+            yield image, int(cluster), f"{sure:.6f}"
+
+    def write(self, path: Path) -> None:
+        """Write the table."""
+        write_csv(path, HEADER, self.rows())
+
+
+def _facts(model: Path) -> dict[str, Any]:
+    """Read what `spice export` wrote beside the SavedModel."""
+    if not (model / "saved_model.pb").is_file():
+        versions = sorted(p.name for p in model.glob("*") if (p / "saved_model.pb").is_file())
+        hint = f" It holds versions {', '.join(versions)}: name one." if versions else ""
+        raise UserError(
+            f"{model} is no SavedModel; `spice export` writes saved_models/NAME/VERSION.{hint}"
+        )
+    try:
+        facts: dict[str, Any] = json.loads((model / "spice.json").read_text("utf-8"))
+        return {key: facts[key] for key in ("image_size", "fit", "max_pixels")}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{model} is a SavedModel, but `spice export` did not write it: it has no readable "
+            "spice.json."
+        ) from error
+
+
+def _single(path: Path, facts: dict[str, Any]) -> Decoded | SkippedFile:
+    try:
+        return Decoded(str(path), decode_image(path, **facts))
+    except UndecodableImage as error:
+        return SkippedFile(str(path), str(error))
+
+
+def _items(inputs: Sequence[Path], facts: dict[str, Any]) -> Iterator[Decoded | SkippedFile]:
+    size, fit = facts["image_size"], facts["fit"]
+    for path in inputs:
+        if path.is_dir():
+            for item in FolderSource(path, size, fit, facts["max_pixels"]).items():
+                if isinstance(item, Decoded):
+                    yield Decoded(f"{path}/{item.id}", item.image)
+                else:
+                    yield SkippedFile(f"{path}/{item.path}", item.reason)
+        elif path.suffix in {".npy", ".npz"}:
+            yield from ArraySource(path, size, fit).items()
+        elif path.exists():
+            yield _single(path, facts)
+        else:
+            raise UserError(f"There is no file or folder {path}.")
+
+
+def predict(model: Path, inputs: Sequence[Path]) -> Predictions:
+    """Sort new images with an exported model.
+
+    Args:
+        model: A SavedModel that `spice export` wrote.
+        inputs: Image files, folders, .npy or .npz arrays.
+
+    Returns:
+        Cluster and confidence of every readable image, and the files left out.
+
+    Raises:
+        UserError: Where the model or an input cannot be used, or no image is readable.
+    """
+    facts = _facts(model)
+    try:
+        loaded = tf.saved_model.load(str(model))
+        endpoint = loaded.signatures["images"]
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"The SavedModel {model} does not load: {error}") from error
+    names: list[str] = []
+    skipped: list[SkippedFile] = []
+    clusters, confidence = [], []
+    items = _items(inputs, facts)
+    while chunk := list(islice(items, _BATCH)):
+        decoded = [item for item in chunk if isinstance(item, Decoded)]
+        skipped += [item for item in chunk if isinstance(item, SkippedFile)]
+        if decoded:
+            outputs = endpoint(images=tf.constant(np.stack([item.image for item in decoded])))
+            names += [item.id for item in decoded]
+            clusters.append(outputs["cluster"].numpy())
+            confidence.append(outputs["confidence"].numpy())
+    if not names:
+        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+        raise UserError(f"None of the {len(skipped)} files is a readable image ({reasons}).")
+    return Predictions(
+        tuple(names), np.concatenate(clusters), np.concatenate(confidence), tuple(skipped)
+    )

@@ -1,0 +1,65 @@
+"""What can be known of a run before anything heavy is imported."""
+
+from __future__ import annotations
+
+from spice_keras.config import Plan, RunConfig, make_plan
+
+_DIGITS = 1797
+
+
+def count_items(config: RunConfig) -> int | None:
+    """Count the source's items without decoding one.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        Their number; None for TensorFlow Datasets, which must be asked.
+
+    Raises:
+        UserError: Where the source is missing or empty.
+    """
+    data = config.data
+    if data.source == "tfds":
+        return None
+    if data.source == "digits":
+        return _DIGITS
+    if data.source == "folder":
+        from spice_keras.data.folder_source import FolderSource
+
+        return len(FolderSource(data.path or "", data.image_size, data.fit, data.max_pixels))
+    from spice_keras.data.array_source import ArraySource
+
+    return len(ArraySource(data.path or "", data.image_size, data.fit))
+
+
+def preflight(config: RunConfig) -> Plan | None:
+    """Refuse what cannot work on this source, and return the plan where the count is known."""
+    count = count_items(config)
+    return None if count is None else make_plan(config, count)
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """Put the arithmetic of a run into lines.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        A line for each stage, then the adaptations.
+    """
+    mib = plan.image_bytes / 2**20
+    return [
+        f"images      {plan.num_images} ({mib:,.1f} MiB decoded), {plan.num_clusters} clusters",
+        f"pretrain    {plan.pretrain_epochs} epochs x {plan.pretrain_steps_per_epoch} batches of "
+        f"{plan.pretrain_batch} = {plan.pretrain_steps} steps, queue {plan.queue_size}",
+        f"self        {plan.self_epochs} epochs x {plan.iterations_per_epoch} iterations, "
+        f"M = {plan.large_batch}; {plan.confident_per_cluster} confident and "
+        f"{plan.labels_per_cluster} labelled images for each cluster",
+        f"            {plan.pseudo_labels_per_iteration} pseudo-labels per iteration, "
+        f"{plan.head_steps_per_iteration} head steps with batches of {plan.head_batch}",
+        f"reliable    n_s = {plan.num_neighbors} neighbours",
+        f"semi        {plan.semi_steps} steps, {plan.labeled_batch} labelled and "
+        f"{plan.unlabeled_batch} unlabelled images each (the latter twice)",
+        *(f"note        {note}" for note in plan.notes),
+    ]

@@ -1,0 +1,187 @@
+"""Stage 1: MoCo v2 on the images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.algorithm.info_nce import random_guess_loss
+from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.algorithm.schedules import MoCoCosine
+from spice_keras.data.batches import inference_batches, training_batches
+from spice_keras.metrics.kmeans_baseline import kmeans_clusters
+from spice_keras.metrics.trust import local_consistency_rate
+from spice_keras.models.moco import MoCo
+from spice_keras.stages.context import Context, policy_of
+from spice_keras.stages.encoder import build_encoder, save_network
+from spice_keras.training.callbacks import EstimateRun
+from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
+from spice_keras.training.screen import clock
+
+_QUALITY_IMAGES = 2000
+_QUALITY_NEIGHBORS = 20
+
+
+def encode(encoder: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Return the features of un-augmented images.
+
+    Args:
+        encoder: uint8 [B, S, S, 3] to features [B, D].
+        images: uint8 [N, S, S, 3].
+        batch_size: Images a pass.
+
+    Returns:
+        float32 [N, D].
+    """
+    batches = inference_batches(images, batch_size).map(lambda batch: batch["image"])
+    return np.asarray(encoder.predict(batches, verbose=0), np.float32)
+
+
+class NeighborQuality(keras.callbacks.Callback):
+    """A label-free figure of the embeddings: how often near images share a k-means cluster.
+
+    Args:
+        images: A sample, uint8 [n, S, S, 3].
+        num_clusters: Clusters of k-means.
+        every: Epochs between two figures.
+        seed: Of k-means.
+    """
+
+    def __init__(self, images: np.ndarray, num_clusters: int, *, every: int, seed: int) -> None:
+        super().__init__()
+        self._images, self._num_clusters = images, num_clusters
+        self._every, self._seed = every, seed
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add `neighbor_quality` to the logs when it is time."""
+        if logs is None or (epoch + 1) % self._every:
+            return
+        features = l2_normalized(encode(self.model.encoder, self._images))
+        count = min(_QUALITY_NEIGHBORS, len(features))
+        clusters = kmeans_clusters(features, self._num_clusters, seed=self._seed, num_init=1)
+        neighbors = nearest_neighbors(features, count)
+        logs["neighbor_quality"] = local_consistency_rate(clusters, neighbors)
+
+
+def _sample(images: np.ndarray, seed: int) -> np.ndarray:
+    count = min(_QUALITY_IMAGES, len(images))
+    rows = np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))
+    return np.asarray(images[rows])
+
+
+def build_moco(context: Context) -> MoCo:
+    """Build and compile MoCo as the configuration asks."""
+    section, plan = context.config.pretrain, context.plan
+    seed = context.seed("pretrain")
+    encoder = build_encoder(
+        context.config.backbone,
+        image_size=context.config.data.image_size,
+        seed=seed,
+        bn_groups=section.bn_groups,
+    )
+    model = MoCo(
+        encoder,
+        projection_dim=section.projection_dim,
+        queue_size=plan.queue_size,
+        momentum=section.momentum,
+        temperature=section.temperature,
+        symmetric=section.symmetric,
+        weight_decay=section.weight_decay,
+        shuffle_keys=section.bn_groups > 1,
+        seed=seed,
+    )
+    schedule = MoCoCosine(
+        section.learning_rate, plan.pretrain_epochs, plan.pretrain_steps_per_epoch
+    )
+    compile_for_device(model, keras.optimizers.SGD(schedule, momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
+    view = policy_of(context.config.pretrain.views)
+    return training_batches(
+        context.images,
+        views={"query": view, "key": view},
+        batch_size=context.plan.pretrain_batch,
+        seed=context.seed("pretrain batches"),
+        first_epoch=first_epoch,
+    )
+
+
+def _estimate(context: Context) -> EstimateRun:
+    passes = context.plan.forward_passes()
+    if not context.config.semi.enabled:
+        passes["semi"] = 0.0
+
+    def say(seconds_per_step: float) -> None:
+        per_pass = seconds_per_step * context.plan.pretrain_steps / passes["pretrain"]
+        times = {stage: per_pass * count for stage, count in passes.items()}
+        context.screen.say(
+            f"About {clock(sum(times.values()))} for the three training stages on this machine "
+            f"(pretrain {clock(times['pretrain'])}, self {clock(times['self'])}, "
+            f"semi {clock(times['semi'])}; from {EstimateRun.COUNT} timed steps)."
+        )
+
+    return EstimateRun(say)
+
+
+def _warn_of_collapse(context: Context, logs: Mapping[str, Any]) -> None:
+    if logs.get("embedding_std", 1.0) < 0.1:
+        context.screen.warn(
+            f"pretrain: the embeddings have nearly collapsed (embedding_std "
+            f"{logs['embedding_std']:.3f}, 1 is healthy). Stronger views, a lower learning rate "
+            "or a larger queue help."
+        )
+
+
+def pretrain(context: Context) -> None:
+    """Train the encoder and write the artifact `encoder`.
+
+    Args:
+        context: The run; its images are there.
+    """
+    section, plan = context.config.pretrain, context.plan
+    guess = random_guess_loss(plan.queue_size)
+    model = build_moco(context)
+    checkpoints = Checkpoints(context.run.checkpoints / "pretrain")
+    quality = NeighborQuality(
+        _sample(context.images, context.seed("quality")),
+        context.config.num_clusters,
+        every=section.quality_every,
+        seed=context.seed("quality"),
+    )
+
+    def write_row(row: dict[str, Any]) -> None:
+        context.log("pretrain", {**row, "random_guess": guess})
+        _warn_of_collapse(context, row)
+
+    fit_resumable(
+        model,
+        lambda epoch: _batches(context, epoch),
+        stage="pretrain",
+        schedule=Schedule(
+            plan.pretrain_epochs,
+            plan.pretrain_steps_per_epoch,
+            section.checkpoint_every,
+            plan.pretrain_batch,
+        ),
+        checkpoints=checkpoints,
+        watch=Watch(
+            context.screen,
+            {"loss": f"loss {{:.3f}} (chance {guess:.2f})", "embedding_std": "std {:.2f}"},
+            write_row,
+            lambda epoch: context.run.forget_metrics("pretrain", from_epoch=epoch),
+            (quality, _estimate(context)),
+        ),
+    )
+    with context.run.write("encoder", stage="pretrain") as folder:
+        size = context.config.data.image_size
+        save_network(folder, model.encoder, context.config.backbone, image_size=size)
+    checkpoints.clear()

@@ -1,0 +1,71 @@
+"""The clustering a run ends in, and the table of assignments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spice_keras.algorithm.local_consistency import local_consistency
+from spice_keras.artifacts import write_csv
+from spice_keras.stages.context import Context
+from spice_keras.stages.embed import read_embeddings
+from spice_keras.stages.reliable import read_reliable
+from spice_keras.stages.self_label import read_self
+from spice_keras.stages.semi import read_semi
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """What the last training stage says of every image.
+
+    Attributes:
+        probabilities: float32 [N, K].
+        embeddings: float32 [N, D] on the unit sphere, of the network that says it.
+        reliable: bool [N], among the reliable labels of SPICE-Self.
+        agrees: bool [N], whether most of its neighbours are in the same cluster.
+    """
+
+    probabilities: np.ndarray
+    embeddings: np.ndarray
+    reliable: np.ndarray
+    agrees: np.ndarray
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """int32 [N]."""
+        return self.probabilities.argmax(axis=1).astype(np.int32)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """float32 [N]."""
+        return self.probabilities.max(axis=1)
+
+
+def read_final(context: Context) -> FinalResult:
+    """Return SPICE-Semi's clustering, or SPICE-Self's where Semi is switched off."""
+    bank = read_embeddings(context)
+    if context.config.semi.enabled:
+        semi = read_semi(context)
+        probabilities, embeddings = semi.probabilities, semi.embeddings
+    else:
+        probabilities, embeddings = read_self(context).probabilities, bank.normalized
+    clusters = probabilities.argmax(axis=1)
+    reliable = np.zeros(len(clusters), bool)
+    reliable[read_reliable(context)[0]] = True
+    agrees = local_consistency(clusters, bank.neighbors) > 0.5
+    return FinalResult(probabilities, embeddings, reliable, agrees)
+
+
+def write_assignments(context: Context, result: FinalResult) -> None:
+    """Write assignments.csv: one row an image, in the order of the source."""
+    rows = zip(
+        context.ids,
+        result.clusters.tolist(),
+        (f"{value:.6f}" for value in result.confidence),
+        result.reliable.astype(int).tolist(),
+        result.agrees.astype(int).tolist(),
+        strict=True,
+    )
+    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors"]
+    write_csv(context.run.path / "assignments.csv", header, rows)

@@ -1,0 +1,112 @@
+"""The figures of merit of a run: against labels where there are any, and without them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spice_keras.metrics.clustering import (
+    adjusted_rand_index,
+    clustering_accuracy,
+    normalized_mutual_information,
+    purity,
+)
+from spice_keras.metrics.kmeans_baseline import kmeans_clusters, pixel_kmeans_clusters
+from spice_keras.metrics.trust import (
+    cluster_sizes,
+    head_agreement,
+    local_consistency_rate,
+    silhouette,
+    size_balance,
+)
+from spice_keras.stages.context import Context
+from spice_keras.stages.embed import Embeddings, read_embeddings
+from spice_keras.stages.reliable import read_reliable
+from spice_keras.stages.self_label import read_self
+from spice_keras.stages.semi import read_semi
+
+
+def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
+    """Compare a clustering with labels; every figure is None where there are none."""
+    if labels is None:
+        return dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
+    known = labels >= 0  # STL-10's unlabelled images carry -1
+    labels, clusters = labels[known], clusters[known]
+    return {
+        "acc": clustering_accuracy(labels, clusters),
+        "nmi": normalized_mutual_information(labels, clusters, "geometric"),
+        "nmi_arithmetic": normalized_mutual_information(labels, clusters, "arithmetic"),
+        "ari": adjusted_rand_index(labels, clusters),
+        "purity": purity(labels, clusters),
+    }
+
+
+def without_labels(context: Context, clusters: np.ndarray, bank: Embeddings) -> dict[str, Any]:
+    """Judge a clustering by the pretrained embeddings alone."""
+    sizes = cluster_sizes(clusters, context.config.num_clusters)
+    return {
+        "local_consistency": local_consistency_rate(clusters, bank.neighbors),
+        "silhouette": silhouette(
+            bank.normalized,
+            clusters,
+            max_samples=context.config.evaluate.silhouette_samples,
+            seed=context.seed("silhouette"),
+        ),
+        "size_balance": size_balance(sizes),
+        "cluster_sizes": sizes.tolist(),
+        "head_agreement": None,
+    }
+
+
+def clusterings(context: Context) -> dict[str, np.ndarray]:
+    """Return every clustering of the run, and k-means beside it, by name."""
+    config, bank = context.config, read_embeddings(context)
+    found = {"self": read_self(context).clusters}
+    if config.semi.enabled:
+        found["semi"] = read_semi(context).clusters
+    restarts, seed = config.evaluate.kmeans_restarts, context.seed("kmeans")
+    found["kmeans_embeddings"] = kmeans_clusters(
+        bank.normalized, config.num_clusters, seed=seed, num_init=restarts
+    )
+    found["kmeans_pixels"] = pixel_kmeans_clusters(
+        context.images, config.num_clusters, seed=seed, num_init=restarts
+    )
+    return found
+
+
+def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
+    """Work out metrics.json.
+
+    Args:
+        context: The finished run.
+        labels: int32 [N], -1 where unknown; None where there are none.
+
+    Returns:
+        Objects `self`, `semi` (null where switched off), `kmeans_pixels`, `kmeans_embeddings`
+        with figures against labels and without, and facts of the run.
+    """
+    bank = read_embeddings(context)
+    metrics: dict[str, Any] = {
+        name: {**against_labels(clusters, labels), **without_labels(context, clusters, bank)}
+        for name, clusters in clusterings(context).items()
+    }
+    metrics.setdefault("semi", None)
+    result = read_self(context)
+    metrics["self"] |= {
+        "head_agreement": head_agreement(result.assignments),
+        "head": result.head,
+        "epoch": result.epoch,
+        "selection_loss": result.loss,
+    }
+    rows, clusters = read_reliable(context)
+    metrics["reliable"] = {
+        "count": len(rows),
+        "share": len(rows) / context.plan.num_images,
+        "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
+        "acc": None if labels is None else clustering_accuracy(labels[rows], clusters),
+    }
+    metrics["num_images"] = context.plan.num_images
+    metrics["num_clusters"] = context.config.num_clusters
+    metrics["skipped_files"] = len(context.skipped)
+    return metrics

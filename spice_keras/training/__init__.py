@@ -1,0 +1,1 @@
+"""Around `fit`: processor set-up, callbacks, checkpoints, progress."""

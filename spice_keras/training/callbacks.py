@@ -1,0 +1,144 @@
+"""Keras callbacks that a stage hangs into `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from spice_keras.errors import UserError
+from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.screen import Task
+
+
+class CarriesState(keras.callbacks.Callback):
+    """A callback with a memory that checkpoints must keep."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory as arrays."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take the memory back from arrays."""
+
+
+class ShowProgress(keras.callbacks.Callback):
+    """Moves a task's bar, a step a batch, with the named figures beside it.
+
+    Args:
+        task: The task on the screen.
+        figures: Names of logs to show, with how to print them.
+    """
+
+    def __init__(self, task: Task, figures: Mapping[str, str]) -> None:
+        super().__init__()
+        self._task, self._figures = task, figures
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Count one step."""
+        shown = [
+            text.format(float(value))
+            for name, text in self._figures.items()
+            if (value := (logs or {}).get(name)) is not None
+        ]
+        self._task.note(" · ".join(shown))
+        self._task.advance()
+
+
+class LogEpoch(keras.callbacks.Callback):
+    """Hands each epoch's figures to a writer; put it after callbacks that add figures.
+
+    Args:
+        write: Takes a row: `epoch` (from 0), the logs, and `images_per_second`.
+        task: Where the rate is read.
+    """
+
+    def __init__(self, write: Callable[[dict[str, Any]], None], task: Task) -> None:
+        super().__init__()
+        self._write, self._task = write, task
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the row."""
+        row: dict[str, Any] = {"epoch": epoch}
+        row |= {
+            name: value if isinstance(value, list) else float(value)
+            for name, value in (logs or {}).items()
+        }
+        row["images_per_second"] = round(self._task.rate, 1)
+        self._write(row)
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Ends a run whose loss is no number any more, saying where and what to try.
+
+    Args:
+        stage: The stage, for the message and the option it names.
+    """
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the running loss."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"{self._stage} diverged: the loss is {loss} at step {batch} of the epoch. "
+                f"Lower the learning rate (--set {self._stage}.learning_rate=...) or use "
+                "--set precision=float32."
+            )
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Saves the model, and what the stateful callbacks carry, each few epochs.
+
+    Args:
+        checkpoints: Where.
+        every: Epochs between two.
+        carriers: The callbacks whose state is saved along.
+        epochs: The last epoch needs none: the stage writes its artifact then.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, *, every: int, carriers: list[CarriesState], epochs: int
+    ) -> None:
+        super().__init__()
+        self._checkpoints, self._every = checkpoints, every
+        self._carriers, self._epochs = carriers, epochs
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save when it is time."""
+        completed = epoch + 1
+        if completed % self._every == 0 and completed < self._epochs:
+            state: dict[str, np.ndarray] = {}
+            for carrier in self._carriers:
+                state |= carrier.state()
+            self._checkpoints.save(completed, self.model, state)
+
+
+class EstimateRun(keras.callbacks.Callback):
+    """Says early, from timed steps, how long the rest of the run will take.
+
+    Args:
+        say: Takes the seconds one step needs.
+    """
+
+    SKIP, COUNT = 3, 10
+
+    def __init__(self, say: Callable[[float], None]) -> None:
+        super().__init__()
+        self._say = say
+        self._seen, self._began = 0, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Time the steps after the first few."""
+        self._seen += 1
+        if self._seen == self.SKIP:
+            self._began = time.monotonic()
+        elif self._seen == self.SKIP + self.COUNT:
+            self._say((time.monotonic() - self._began) / self.COUNT)

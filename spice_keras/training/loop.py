@@ -1,0 +1,119 @@
+"""One `fit` for every stage: resumable at the ends of epochs, watched, logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from spice_keras.training.callbacks import (
+    CarriesState,
+    LogEpoch,
+    SaveCheckpoint,
+    ShowProgress,
+    StopWhenDiverged,
+)
+from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.screen import Screen
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a stage trains, and how often it is saved.
+
+    Attributes:
+        epochs: Epochs in all.
+        steps_per_epoch: Steps of each.
+        checkpoint_every: Epochs between two checkpoints.
+        images_per_step: For the rate shown.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    checkpoint_every: int
+    images_per_step: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a stage trains.
+
+    Attributes:
+        screen: Where progress shows.
+        figures: Logs shown beside the rate, with their formats.
+        write_row: Takes each epoch's figures.
+        forget_rows: Takes the epoch training goes on from; rows from there on are void.
+        callbacks: The stage's own callbacks; those that carry state are saved along.
+    """
+
+    screen: Screen
+    figures: Mapping[str, str]
+    write_row: Callable[[dict[str, Any]], None]
+    forget_rows: Callable[[int], None]
+    callbacks: Sequence[keras.callbacks.Callback] = field(default_factory=tuple)
+
+
+def compile_for_device(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Compile with XLA on a GPU and without it on a CPU, where its convolutions are slower."""
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    model.compile(optimizer=optimizer, jit_compile=on_gpu)
+
+
+def fit_resumable(
+    model: keras.Model,
+    batches: Callable[[int], tf.data.Dataset],
+    *,
+    stage: str,
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    watch: Watch,
+) -> None:
+    """Train from the last checkpoint, or from the start, to the end of the schedule.
+
+    The batches are a function of the epoch they start at, so a continued run sees what an
+    uninterrupted one would have seen, and ends the same.
+
+    Args:
+        model: Built and compiled, its optimizer built.
+        batches: Makes the endless dataset that starts at an epoch.
+        stage: Name for messages.
+        schedule: How long, how often saved.
+        checkpoints: The stage's checkpoints.
+        watch: Who looks on.
+    """
+    carriers = [c for c in watch.callbacks if isinstance(c, CarriesState)]
+    first, state = checkpoints.restore(model)
+    if first:
+        watch.screen.say(f"{stage}: continues after epoch {first} of {schedule.epochs}.")
+        for carrier in carriers:
+            carrier.restore(state)
+    watch.forget_rows(first)
+    with watch.screen.task(
+        stage,
+        schedule.epochs * schedule.steps_per_epoch,
+        per_step=schedule.images_per_step,
+        start=first * schedule.steps_per_epoch,
+    ) as task:
+        model.fit(
+            batches(first),
+            epochs=schedule.epochs,
+            initial_epoch=first,
+            steps_per_epoch=schedule.steps_per_epoch,
+            verbose=0,
+            shuffle=False,  # the batches come shuffled
+            callbacks=[
+                StopWhenDiverged(stage),
+                *watch.callbacks,
+                ShowProgress(task, watch.figures),
+                LogEpoch(watch.write_row, task),
+                SaveCheckpoint(
+                    checkpoints,
+                    every=schedule.checkpoint_every,
+                    carriers=carriers,
+                    epochs=schedule.epochs,
+                ),
+            ],
+        )

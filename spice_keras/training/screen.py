@@ -1,0 +1,150 @@
+"""What a person sees while a run works: bars on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+_PLAIN_INTERVAL = 10.0  # seconds between two lines of one task in a pipe
+
+
+class Loudness(IntEnum):
+    """How much is said: `--quiet`, nothing given, `--verbose`."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+def clock(seconds: float) -> str:
+    """Format a duration as 0:07, 12:34 or 1:02:03."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    head = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{head}:{whole % 60:02d}"
+
+
+class Task:
+    """One counted piece of work on the screen: its rate and the time it has left.
+
+    Args:
+        screen: Where it shows.
+        title: What is being done.
+        total: Steps in all.
+        unit: What is counted for the rate, `images`.
+        per_step: How many of them one step handles.
+        start: Steps done before, by an interrupted run.
+    """
+
+    def __init__(
+        self, screen: Screen, title: str, total: int, unit: str, per_step: int, start: int
+    ) -> None:
+        self._screen, self._title, self._total = screen, title, total
+        self._unit, self._per_step, self._start = unit, per_step, start
+        self._done, self._text = start, ""
+        self._began = self._shown = time.monotonic()
+        self._bar: Progress | None = None
+        if screen.draws_bars:
+            self._bar = Progress(
+                TextColumn("{task.description:<10}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[facts]}"),
+                console=screen.console,
+                transient=True,
+            )
+            self._bar_id = self._bar.add_task(title, total=total, completed=start, facts="")
+            self._bar.start()
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the task began here."""
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        return (self._done - self._start) * self._per_step / elapsed
+
+    def _facts(self) -> str:
+        rate = self.rate
+        left = (self._total - self._done) * self._per_step / rate if rate else 0.0
+        parts = [f"{self._done}/{self._total}", f"{rate:,.0f} {self._unit}/s"]
+        parts.append(f"{clock(left)} left")
+        return " · ".join([*parts, self._text] if self._text else parts)
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps done."""
+        self._done += steps
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._bar_id, completed=self._done, facts=self._facts())
+        elif now - self._shown >= _PLAIN_INTERVAL:
+            self._shown = now
+            self._screen.say(f"{self._title}: {self._facts()}")
+
+    def note(self, text: str) -> None:
+        """Set the figures shown beside the rate."""
+        self._text = escape(text)
+
+    def close(self, *, completed: bool) -> None:
+        """Take the bar away and leave one line in its place."""
+        if self._bar is not None:
+            self._bar.stop()
+        elapsed = clock(time.monotonic() - self._began)
+        if completed:
+            parts = [elapsed, f"{self.rate:,.0f} {self._unit}/s"]
+            self._screen.say(f"{self._title}: " + " · ".join([*parts, self._text]).rstrip(" ·"))
+
+
+class Screen:
+    """Everything a run says goes through here, to standard error.
+
+    Args:
+        loudness: How much is said.
+        console: A Rich console; None for standard error.
+    """
+
+    def __init__(
+        self, loudness: Loudness = Loudness.NORMAL, console: Console | None = None
+    ) -> None:
+        self.loudness = loudness
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def draws_bars(self) -> bool:
+        """Bars need a terminal and leave to speak."""
+        return self.loudness >= Loudness.NORMAL and self.console.is_terminal
+
+    def say(self, text: str) -> None:
+        """Say something a user wants to know."""
+        if self.loudness >= Loudness.NORMAL:
+            self.console.print(text, markup=False)
+
+    def detail(self, text: str) -> None:
+        """Say something only `--verbose` wants to know."""
+        if self.loudness >= Loudness.VERBOSE:
+            self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Say something even `--quiet` must not hide."""
+        self.console.print(f"Note: {text}", markup=False)
+
+    @contextmanager
+    def task(
+        self, title: str, total: int, *, unit: str = "images", per_step: int = 1, start: int = 0
+    ) -> Iterator[Task]:
+        """Show a counted piece of work while the block runs."""
+        task = Task(self, title, total, unit, per_step, start)
+        completed = False
+        try:
+            yield task
+            completed = True
+        finally:
+            task.close(completed=completed)
+
+
+def silent_screen() -> Screen:
+    """Return a screen for use from Python: warnings only."""
+    return Screen(Loudness.QUIET)
