@@ -39,7 +39,9 @@ class DataConfig(Section):
     path: str | None = None
     """The folder, the .npy/.npz file, or the TensorFlow Datasets name."""
     split: str = "train"
-    """TensorFlow Datasets only."""
+    """TensorFlow Datasets only; `train+test` joins two."""
+    tfds_dir: str | None = None
+    """Where prepared TensorFlow Datasets lie; null: their own place."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
     fit: Literal["crop", "stretch"] = "crop"
     """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""

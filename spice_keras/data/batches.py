@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from spice_keras.data.stateless import balanced_draw, shuffled_rows, step_seed, 
 
 if TYPE_CHECKING:
     from spice_keras.augment.policies import Policy
+
+
+_PARALLEL_BATCHES = max(2, min(8, os.cpu_count() or 2))
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -187,7 +191,7 @@ def inference_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
         return {"image": _rows(images, tf.range(start, stop))}
 
     starts = tf.data.Dataset.range(0, len(images), batch_size)
-    return _finish(starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+    return _finish(starts.map(batch, num_parallel_calls=_PARALLEL_BATCHES))
 
 
 def _dataset(
@@ -198,14 +202,17 @@ def _dataset(
         steps = tf.data.Dataset.counter(start=start)
     else:
         steps = tf.data.Dataset.range(start, stop)
-    return _finish(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+    return _finish(steps.map(batch, num_parallel_calls=_PARALLEL_BATCHES))
 
 
 def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Keep the order of the steps and prepare the next batches while one is in use."""
     options = tf.data.Options()
     options.deterministic = True
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    # Autotuning has a thread that sleeps up to a minute, and deleting the iterator may wait for
+    # it to wake (seen with TensorFlow 2.21: 20 to 60 s after the last step of one fit in two).
+    options.autotune.enabled = False
+    return dataset.with_options(options).prefetch(_PARALLEL_BATCHES)
 
 
 def _by_cluster(

@@ -53,7 +53,7 @@ def read_labels(context: Context) -> Labels | None:
     if data.source == "arrays":
         return array_labels(path, context.ids) if has_array_labels(path) else None
     if data.source == "tfds":
-        return tfds_labels(path, data.split, None, context.ids)
+        return tfds_labels(path, data.split, data.tfds_dir, context.ids)
     return digits_labels(context.ids)
 
 

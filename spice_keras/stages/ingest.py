@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spice_keras.artifacts import write_csv, write_json
 from spice_keras.config import make_plan
 from spice_keras.config.schema import DataConfig
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.folder_source import FolderSource
-from spice_keras.data.image_store import write_images
+from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
 from spice_keras.data.tfds_source import TfdsSource
 from spice_keras.stages.context import Context
@@ -24,7 +24,7 @@ def image_source(data: DataConfig) -> ImageSource:
     if data.source == "arrays":
         return ArraySource(path, data.image_size, data.fit)
     if data.source == "tfds":
-        return TfdsSource(path, data.split, None, data.image_size, data.fit)
+        return TfdsSource(path, data.split, data.tfds_dir, data.image_size, data.fit)
     return DigitsSource(data.image_size)
 
 
@@ -45,6 +45,11 @@ class _Counted:
             yield item
 
 
+def _list_skipped(context: Context, skipped: Sequence[SkippedFile]) -> None:
+    rows = [(file.path, file.reason) for file in skipped]
+    write_csv(context.run.path / "skipped.csv", ["path", "reason"], rows)
+
+
 def ingest(context: Context) -> None:
     """Decode the images and write the artifact `images`: pixels, names, files left out.
 
@@ -60,20 +65,23 @@ def ingest(context: Context) -> None:
         context.screen.task("images", len(source)) as task,
         context.run.write("images", stage="ingest") as folder,
     ):
-        stored = write_images(
-            _Counted(source, task),
-            folder / "images.npy",
-            max_skipped_share=data.max_skipped_share,
-        )
+        try:
+            stored = write_images(
+                _Counted(source, task),
+                folder / "images.npy",
+                max_skipped_share=data.max_skipped_share,
+            )
+        except TooManySkipped as error:
+            _list_skipped(context, error.skipped)
+            raise
         make_plan(context.config, len(stored.ids))  # refuses before anything is left behind
         write_json(folder / "ids.json", stored.ids)
-        skipped = [(file.path, file.reason) for file in stored.skipped]
-        write_json(folder / "skipped.json", skipped)
+        write_json(folder / "skipped.json", [(f.path, f.reason) for f in stored.skipped])
         write_json(folder / "content.json", {"sha256": stored.content_hash})
-    write_csv(context.run.path / "skipped.csv", ["path", "reason"], skipped)
-    if skipped:
+    _list_skipped(context, stored.skipped)
+    if stored.skipped:
         context.screen.warn(
-            f"{len(skipped)} of {len(skipped) + len(stored.ids)} files were skipped; "
+            f"{len(stored.skipped)} of {len(source)} files were skipped; "
             f"{context.run.path / 'skipped.csv'} lists them."
         )
     write_json(context.run.path / "plan.json", context.plan.as_dict())

@@ -112,6 +112,7 @@ def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
         batch_size=context.plan.pretrain_batch,
         seed=context.seed("pretrain batches"),
         first_epoch=first_epoch,
+        epochs=context.plan.pretrain_epochs - first_epoch,
     )
 
 

@@ -167,6 +167,7 @@ def self_label(context: Context) -> None:
             batch_size=plan.large_batch,
             seed=context.seed("self batches"),
             first_epoch=first_epoch,
+            epochs=plan.self_epochs - first_epoch,
             extras={"embedding": embeddings.normalized},
         )
 

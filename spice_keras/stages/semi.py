@@ -95,6 +95,7 @@ def semi(context: Context) -> None:
             unlabeled_batch=plan.unlabeled_batch,
             seed=context.seed("semi batches"),
             first_step=first_epoch * plan.semi_steps_per_epoch,
+            num_steps=(plan.semi_epochs - first_epoch) * plan.semi_steps_per_epoch,
             class_balanced=section.class_balanced,
         )
 
