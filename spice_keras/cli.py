@@ -136,29 +136,6 @@ def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
     return load_config(name, overrides=overrides, assignments=options["assignments"])
 
 
-def _free_run_dir(name: str) -> Path:
-    """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3 that is not there."""
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
-
-
-def _latest_run_dir(name: str | None) -> Path:
-    """Return the run directory below runs/ that was begun last, of this name or of any."""
-    found = [
-        path
-        for path in Path("runs").glob("*/config.yaml")
-        if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", path.parent.name)
-    ]
-    if not found:
-        raise UserError(
-            f"There is no run directory runs/{name or 'NAME'} to go on with; name one with "
-            "--run-dir, or begin with `spice run` or `spice pretrain`."
-        )
-    return max(found, key=lambda path: path.stat().st_mtime).parent
-
-
 def _screen(quiet: bool, verbose: bool) -> Screen:
     from spice_keras.training.screen import Loudness, Screen
 
@@ -172,14 +149,17 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
     import yaml
 
     from spice_keras.stages.preflight import describe_plan, preflight
+    from spice_keras.stages.run_folders import free_run_dir, latest_run_dir, must_hold_run
 
     run_dir = options["run_dir"]
     goes_on = existing or options["resume"]
     if goes_on and run_dir is None and options["config"] is None and options["images"] is None:
-        run_dir = _latest_run_dir(None if existing else "digits")
+        run_dir = latest_run_dir(None if existing else "digits")
+    if existing and run_dir is not None and not options["dry_run"]:
+        must_hold_run(run_dir)
     config = _load(options, run_dir)
     if run_dir is None:
-        run_dir = _latest_run_dir(config.name) if goes_on else _free_run_dir(config.name)
+        run_dir = latest_run_dir(config.name) if goes_on else free_run_dir(config.name)
     prepared = (run_dir / "artifacts" / "images").is_dir()
     plan = None if prepared and not options["dry_run"] else preflight(config)
     if not options["dry_run"]:
@@ -220,11 +200,11 @@ def _print_results(metrics: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spice_keras.report.table import RESULT_HEADER, result_rows
+    from spice_keras.report.table import SHORT_HEADER, result_rows
 
-    table = Table(box=None, pad_edge=False)
-    for column, title in enumerate(RESULT_HEADER):
-        table.add_column(title, justify="right" if column else "left", no_wrap=not column)
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for column, title in enumerate(SHORT_HEADER):
+        table.add_column(title, justify="right" if column else "left", no_wrap=True)
     for row in result_rows(metrics):
         table.add_row(*row)
     Console(highlight=False).print(table)

@@ -15,7 +15,13 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
 
 
 def build_backbone(
-    name: str, *, image_size: int, width: int, bn_groups: int = 1, seed: int = 0
+    name: str,
+    *,
+    image_size: int,
+    width: int,
+    bn_groups: int = 1,
+    stem_stride: int = 1,
+    seed: int = 0,
 ) -> keras.Model:
     """Encoder of the given name, built under the current Keras dtype policy.
 
@@ -24,6 +30,7 @@ def build_backbone(
         image_size: Side of the square images, in pixels.
         width: Filters of the first stage.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
+        stem_stride: Stride of the first convolution.
         seed: Seed of the initial weights.
 
     Returns:
@@ -36,4 +43,6 @@ def build_backbone(
         raise ValueError(
             f"Unknown backbone; choose one of {', '.join(sorted(BACKBONES))}. Received: name={name}"
         )
-    return BACKBONES[name](image_size, width=width, bn_groups=bn_groups, seed=seed)
+    return BACKBONES[name](
+        image_size, width=width, bn_groups=bn_groups, stem_stride=stem_stride, seed=seed
+    )

@@ -73,16 +73,17 @@ def _residual_network(
     blocks: _Blocks,
     mean: Sequence[float],
     std: Sequence[float],
+    stem_stride: int,
 ) -> keras.Model:
     """3x3 stem without pooling, then stages of (number of blocks, filters, first stride)."""
-    if image_size < 1 or min(filters for _, filters, _ in stages) < 1:
+    if min(image_size, stages[0][1], stem_stride) < 1:
         raise ValueError(
-            "`image_size` and `width` must be at least 1. "
-            f"Received: image_size={image_size}, width={stages[0][1]}"
+            "`image_size`, `width` and `stem_stride` must be at least 1. Received: "
+            f"image_size={image_size}, width={stages[0][1]}, stem_stride={stem_stride}"
         )
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = PixelNormalization(mean, std, name="pixel_normalization")(inputs)
-    x = blocks.normalized(x, stages[0][1], 3, 1, "stem")
+    x = blocks.normalized(x, stages[0][1], 3, stem_stride, "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     for stage, (number, filters, strides) in enumerate(stages, start=1):
         for block in range(1, number + 1):
@@ -103,6 +104,7 @@ def resnet18_cifar(
     image_size: int,
     width: int = 64,
     bn_groups: int = 1,
+    stem_stride: int = 1,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     seed: int = 0,
@@ -114,6 +116,7 @@ def resnet18_cifar(
             and 4).
         width: Filters of the first stage, doubled at each further one; 64 in the paper.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
+        stem_stride: Stride of the first convolution; 2 costs a quarter, for larger images.
         mean: Channel means of the pixels in [0, 1].
         std: Channel standard deviations of the pixels in [0, 1].
         seed: Seed of the initial weights.
@@ -129,13 +132,14 @@ def resnet18_cifar(
     """
     stages = [(2, width, 1), (2, 2 * width, 2), (2, 4 * width, 2), (2, 8 * width, 2)]
     blocks = _Blocks(bn_groups, seed)
-    return _residual_network("resnet18_cifar", image_size, stages, blocks, mean, std)
+    return _residual_network("resnet18_cifar", image_size, stages, blocks, mean, std, stem_stride)
 
 
 def small_resnet(
     image_size: int,
     width: int = 32,
     bn_groups: int = 1,
+    stem_stride: int = 1,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     seed: int = 0,
@@ -146,6 +150,7 @@ def small_resnet(
         image_size: Side of the square images, in pixels, >= 1.
         width: Filters of the first block, doubled at each further one.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
+        stem_stride: Stride of the first convolution; 2 costs a quarter, for larger images.
         mean: Channel means of the pixels in [0, 1].
         std: Channel standard deviations of the pixels in [0, 1].
         seed: Seed of the initial weights.
@@ -159,5 +164,5 @@ def small_resnet(
     """
     stages = [(1, width, 1), (1, 2 * width, 2), (1, 4 * width, 2)]
     return _residual_network(
-        "small_resnet", image_size, stages, _Blocks(bn_groups, seed), mean, std
+        "small_resnet", image_size, stages, _Blocks(bn_groups, seed), mean, std, stem_stride
     )

@@ -7,9 +7,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from spice_keras.config.problems import Problem, problems_between_options
 from spice_keras.config.schema import RunConfig
@@ -99,15 +100,33 @@ def _set_override(config: dict[str, Any], text: str) -> dict[str, Any]:
     return merge(config, _at_path(keys, value))
 
 
-def _known_keys(location: tuple[str, ...]) -> list[str]:
-    model: Any = RunConfig
+def _fields(models: Iterable[type[BaseModel]]) -> list[tuple[str, FieldInfo]]:
+    return [(f.alias or name, f) for model in models for name, f in model.model_fields.items()]
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for part in get_args(annotation) for model in _models_of(part)]
+
+
+def _known_keys(location: Iterable[str | int]) -> list[str]:
+    """List the options at a place; the place is as pydantic spells it, with a union's tag."""
+    models: list[type[BaseModel]] = [RunConfig]
     for part in location:
-        fields = {f.alias or name: f for name, f in model.model_fields.items()}
-        annotation = fields[part].annotation if part in fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return [field.alias or name for name, field in model.model_fields.items()]
+        tagged = [m for m in models if _default_policy(m) == part]
+        below = [
+            m
+            for name, field in _fields(models)
+            if name == part
+            for m in _models_of(field.annotation)
+        ]
+        models = tagged or below
+    return [name for name, _ in _fields(models)]
+
+
+def _default_policy(model: type[BaseModel]) -> Any:
+    return model.model_fields["policy"].default if "policy" in model.model_fields else None
 
 
 def _location(error: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +144,7 @@ def _location(error: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[str,
 def _describe(error: Mapping[str, Any], location: tuple[str, ...]) -> Problem:
     path = ".".join(location)
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        close = difflib.get_close_matches(location[-1], _known_keys(error["loc"][:-1]), n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         return Problem((path,), f"there is no such option.{hint}")
     received = repr(error.get("input"))

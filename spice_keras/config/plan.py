@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spice_keras.config.problems import Problem
@@ -66,8 +67,9 @@ class Plan:
         return {"pretrain": moco, "self": views, "semi": semi}
 
 
-def _power_of_two_up_to(limit: int) -> int:
-    return 2 ** int(math.log2(max(1, limit)))
+def _auto_batch(num_images: int) -> int:
+    power_of_two = 2 ** int(math.log2(max(1, num_images // 4)))
+    return min(128, max(4, power_of_two), num_images)
 
 
 def _auto_queue(num_images: int, batch: int) -> int:
@@ -101,7 +103,45 @@ def _impossible(config: RunConfig, num_images: int, batch: int, queue: int) -> l
                 f"{max(1, num_images // batch) * batch}, or null, which chooses",
             )
         )
+    if batch % config.pretrain.bn_groups:
+        problems.append(
+            Problem(
+                ("pretrain.bn_groups",),
+                f"a batch of {batch} cannot be cut into {config.pretrain.bn_groups} equal groups",
+            )
+        )
     return problems
+
+
+def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
+    """Say where the plan departs from what the configuration asks for."""
+    section, semi = config.self_labeling, config.semi
+    if config.pretrain.batch_size is None and plan.pretrain_batch < 128:
+        yield (
+            f"Pretraining batch {plan.pretrain_batch} instead of 128: only "
+            f"{plan.num_images} images."
+        )
+    if plan.large_batch < section.large_batch:
+        yield (
+            f"M = {plan.large_batch} instead of {section.large_batch}: a large batch of "
+            "SPICE-Self cannot hold more images than there are."
+        )
+    if plan.num_neighbors < config.reliable.num_neighbors:
+        yield (
+            f"n_s = {plan.num_neighbors} neighbours instead of {config.reliable.num_neighbors}: "
+            f"more would reach beyond half a cluster of {plan.num_images // plan.num_clusters} "
+            "images."
+        )
+    if plan.unlabeled_batch < semi.labeled_batch * semi.unlabeled_ratio:
+        yield (
+            f"SPICE-Semi takes {plan.unlabeled_batch} unlabelled images a step instead of "
+            f"{semi.labeled_batch * semi.unlabeled_ratio}: there are no more."
+        )
+    if plan.semi_steps != semi.steps:
+        yield (
+            f"SPICE-Semi runs {plan.semi_steps} steps instead of {semi.steps}: "
+            f"{plan.semi_epochs} equal stretches of {plan.semi_steps_per_epoch}."
+        )
 
 
 def make_plan(config: RunConfig, num_images: int) -> Plan:
@@ -117,47 +157,25 @@ def make_plan(config: RunConfig, num_images: int) -> Plan:
     Raises:
         UserError: Where the data is too small for what the configuration states explicitly.
     """
-    notes: list[str] = []
-    section, k = config.pretrain, config.num_clusters
-    batch = section.batch_size or min(128, max(4, _power_of_two_up_to(num_images // 4)))
+    section, k, semi = config.pretrain, config.num_clusters, config.semi
+    batch = section.batch_size or _auto_batch(num_images)
     queue = section.queue_size or _auto_queue(num_images, batch)
     problems = _impossible(config, num_images, batch, queue)
     if problems:
         lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
         raise UserError(f"The configuration does not fit the data:\n{lines}")
-    if section.batch_size is None and batch < 128:
-        notes.append(f"Pretraining batch {batch} instead of 128: only {num_images} images.")
     low, high = _AUTO_EPOCHS
-    epochs = section.epochs or min(high, max(low, round(_AUTO_VIEWS / num_images)))
     large = min(config.self_labeling.large_batch, num_images)
-    if large < config.self_labeling.large_batch:
-        notes.append(
-            f"M = {large} instead of {config.self_labeling.large_batch}: a large batch of "
-            "SPICE-Self cannot hold more images than there are."
-        )
-    neighbors = min(config.reliable.num_neighbors, max(1, num_images // (2 * k)))
-    if neighbors < config.reliable.num_neighbors:
-        notes.append(
-            f"n_s = {neighbors} neighbours instead of {config.reliable.num_neighbors}: more "
-            f"would reach beyond half a cluster of {num_images // k} images."
-        )
     per_cluster = large // k
     pairs = k * per_cluster
     head_batch = min(config.self_labeling.batch_size, pairs)
-    semi = config.semi
     semi_epochs = math.ceil(semi.steps / semi.steps_per_epoch)
-    semi_steps_per_epoch = math.ceil(semi.steps / semi_epochs)
-    if semi_epochs * semi_steps_per_epoch != semi.steps:
-        notes.append(
-            f"SPICE-Semi runs {semi_epochs * semi_steps_per_epoch} steps instead of "
-            f"{semi.steps}: {semi_epochs} equal stretches of {semi_steps_per_epoch}."
-        )
-    return Plan(
+    plan = Plan(
         num_images=num_images,
         num_clusters=k,
         image_bytes=num_images * config.data.image_size**2 * 3,
         pretrain_batch=batch,
-        pretrain_epochs=epochs,
+        pretrain_epochs=section.epochs or min(high, max(low, round(_AUTO_VIEWS / num_images))),
         pretrain_steps_per_epoch=num_images // batch,
         queue_size=queue,
         large_batch=large,
@@ -168,10 +186,11 @@ def make_plan(config: RunConfig, num_images: int) -> Plan:
         pseudo_labels_per_iteration=pairs,
         head_batch=head_batch,
         head_steps_per_iteration=config.self_labeling.num_repeats * (pairs // head_batch),
-        num_neighbors=neighbors,
+        num_neighbors=min(config.reliable.num_neighbors, max(1, num_images // (2 * k))),
         semi_epochs=semi_epochs,
-        semi_steps_per_epoch=semi_steps_per_epoch,
+        semi_steps_per_epoch=math.ceil(semi.steps / semi_epochs),
         labeled_batch=semi.labeled_batch,
-        unlabeled_batch=semi.labeled_batch * semi.unlabeled_ratio,
-        notes=tuple(notes),
+        unlabeled_batch=min(semi.labeled_batch * semi.unlabeled_ratio, num_images),
+        notes=(),
     )
+    return replace(plan, notes=tuple(_adaptations(config, plan)))

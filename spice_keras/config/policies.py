@@ -16,7 +16,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 class _Policy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NonePolicy(_Policy):

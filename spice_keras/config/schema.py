@@ -25,10 +25,15 @@ Policy = Annotated[PolicyConfig, BeforeValidator(expand_name)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, strict, no unknown key."""
+    """A part of the configuration: frozen, strict, no unknown key, no infinite number."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=False, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=False,
+        populate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
@@ -60,6 +65,8 @@ class BackboneConfig(Section):
     name: Literal["resnet18_cifar", "small_resnet"] = "resnet18_cifar"
     width: Positive = 64
     """Channels of the first block; the paper's ResNet-18 has 64."""
+    stem_stride: Literal[1, 2] = 1
+    """2 quarters the cost, for images above 32 pixels."""
 
 
 class PretrainConfig(Section):

@@ -28,6 +28,11 @@ COLUMNS: Mapping[str, str] = {
 
 RESULT_HEADER: tuple[str, ...] = ("Method", *COLUMNS.values())
 
+# The same columns for a terminal of 80 characters.
+SHORT_HEADER: tuple[str, ...] = (
+    "Method", "ACC", "NMI", "NMIa", "ARI", "Pur.", "Cons.", "Silh.", "Agree", "Bal."
+)  # fmt: skip
+
 
 def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Writes the figures of every method that was measured, best method of the paper first.

@@ -24,6 +24,7 @@ def build_encoder(
         image_size=image_size,
         width=backbone.width,
         bn_groups=bn_groups,
+        stem_stride=backbone.stem_stride,
         seed=seed,
     )
 

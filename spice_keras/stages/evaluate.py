@@ -101,6 +101,18 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
+def _against(
+    labels: Labels | None, clusters: np.ndarray, num_clusters: int
+) -> tuple[np.ndarray | None, dict[int, int] | None]:
+    """Tabulate classes against clusters, and match them; nothing without labels."""
+    if labels is None:
+        return None, None
+    known = labels.values >= 0
+    pair = labels.values[known], clusters[known]
+    table = contingency(*pair, num_classes=len(labels.class_names), num_clusters=num_clusters)
+    return table, match_clusters(*pair)
+
+
 def _report_data(
     context: Context,
     result: FinalResult,
@@ -112,14 +124,7 @@ def _report_data(
     ranked = prototype_images(context, result)
     rows, points = embedding_map(context, result.embeddings)
     thresholds = _json(run.read("reliable", written_by="self") / "thresholds.json")
-    confusion = matching = None
-    if labels is not None:
-        known = labels.values >= 0
-        pair = labels.values[known], result.clusters[known]
-        confusion = contingency(
-            *pair, num_classes=len(labels.class_names), num_clusters=config.num_clusters
-        )
-        matching = match_clusters(*pair)
+    confusion, matching = _against(labels, result.clusters, config.num_clusters)
     return ReportData(
         name=config.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

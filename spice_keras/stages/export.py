@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def build_final_clusterer(context: Context) -> keras.Model:
 
 def next_version(folder: Path) -> int:
     """Return the next free version number, as TensorFlow Serving counts them."""
-    numbers = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    numbers = [int(p.name) for p in folder.glob("*") if re.fullmatch("[0-9]+", p.name)]
     return max(numbers, default=0) + 1
 
 

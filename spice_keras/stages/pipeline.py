@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,15 @@ def environment(config: RunConfig) -> dict[str, str]:
         "processors": str(os.cpu_count()),
         "dtype_policy": dtype_policy(config.precision),
         "seed": str(config.seed),
-        **{name: version(name) for name in _VERSIONED},
+        **{name: _version(name) for name in _VERSIONED},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a checkout that runs without being installed
+        return "not installed"
 
 
 def _chosen(config: RunConfig, commands: Sequence[str]) -> list[Stage]:

@@ -16,7 +16,7 @@ from spice_keras.artifacts import write_csv
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.folder_source import FolderSource
-from spice_keras.data.sources import Decoded, SkippedFile
+from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
 
 HEADER = ("image", "cluster", "confidence")
@@ -69,20 +69,21 @@ def _facts(model: Path) -> dict[str, Any]:
 
 def _single(path: Path, facts: dict[str, Any]) -> Decoded | SkippedFile:
     try:
-        return Decoded(str(path), decode_image(path, **facts))
+        return Decoded(one_line_id(str(path)), decode_image(path, **facts))
     except UndecodableImage as error:
-        return SkippedFile(str(path), str(error))
+        return SkippedFile(one_line_id(str(path)), str(error))
 
 
 def _items(inputs: Sequence[Path], facts: dict[str, Any]) -> Iterator[Decoded | SkippedFile]:
     size, fit = facts["image_size"], facts["fit"]
     for path in inputs:
         if path.is_dir():
+            folder = one_line_id(str(path))
             for item in FolderSource(path, size, fit, facts["max_pixels"]).items():
                 if isinstance(item, Decoded):
-                    yield Decoded(f"{path}/{item.id}", item.image)
+                    yield Decoded(f"{folder}/{item.id}", item.image)
                 else:
-                    yield SkippedFile(f"{path}/{item.path}", item.reason)
+                    yield SkippedFile(f"{folder}/{item.path}", item.reason)
         elif path.suffix in {".npy", ".npz"}:
             yield from ArraySource(path, size, fit).items()
         elif path.exists():

@@ -8,6 +8,7 @@ import numpy as np
 
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.artifacts import write_csv
+from spice_keras.stages.assignment import Assignment
 from spice_keras.stages.context import Context
 from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.reliable import read_reliable
@@ -16,30 +17,18 @@ from spice_keras.stages.semi import read_semi
 
 
 @dataclass(frozen=True)
-class FinalResult:
+class FinalResult(Assignment):
     """What the last training stage says of every image.
 
     Attributes:
-        probabilities: float32 [N, K].
         embeddings: float32 [N, D] on the unit sphere, of the network that says it.
         reliable: bool [N], among the reliable labels of SPICE-Self.
         agrees: bool [N], whether most of its neighbours are in the same cluster.
     """
 
-    probabilities: np.ndarray
     embeddings: np.ndarray
     reliable: np.ndarray
     agrees: np.ndarray
-
-    @property
-    def clusters(self) -> np.ndarray:
-        """int32 [N]."""
-        return self.probabilities.argmax(axis=1).astype(np.int32)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """float32 [N]."""
-        return self.probabilities.max(axis=1)
 
 
 def read_final(context: Context) -> FinalResult:

@@ -104,7 +104,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "count": len(rows),
         "share": len(rows) / context.plan.num_images,
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
-        "acc": None if labels is None else clustering_accuracy(labels[rows], clusters),
+        "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
     metrics["num_images"] = context.plan.num_images
     metrics["num_clusters"] = context.config.num_clusters

@@ -15,6 +15,7 @@ from spice_keras.algorithm.head_selection import head_losses
 from spice_keras.artifacts import write_json
 from spice_keras.data.batches import training_batches
 from spice_keras.models.spice_self import SpiceSelf
+from spice_keras.stages.assignment import Assignment
 from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.embed import Embeddings, read_embeddings
 from spice_keras.stages.encoder import load_encoder
@@ -24,32 +25,20 @@ from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_r
 
 
 @dataclass(frozen=True)
-class SelfResult:
+class SelfResult(Assignment):
     """What SPICE-Self leaves.
 
     Attributes:
-        probabilities: float32 [N, K] of the chosen head.
         assignments: int32 [H, N], the clusters of every head at the chosen epoch.
         head: The chosen head.
         epoch: The epoch it was chosen at, from 0.
         loss: Its loss over the whole set.
     """
 
-    probabilities: np.ndarray
     assignments: np.ndarray
     head: int
     epoch: int
     loss: float
-
-    @property
-    def clusters(self) -> np.ndarray:
-        """int32 [N]."""
-        return self.probabilities.argmax(axis=1).astype(np.int32)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """float32 [N]."""
-        return self.probabilities.max(axis=1)
 
 
 class HeadSelection(CarriesState):

@@ -14,6 +14,7 @@ from spice_keras.config.schema import BackboneConfig
 from spice_keras.data.batches import inference_batches, semi_batches
 from spice_keras.models.clusterer import clusterer_from_network
 from spice_keras.models.spice_semi import SpiceSemi
+from spice_keras.stages.assignment import Assignment
 from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.encoder import build_encoder, load_network, save_network
 from spice_keras.stages.reliable import read_reliable
@@ -22,26 +23,14 @@ from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_r
 
 
 @dataclass(frozen=True)
-class SemiResult:
+class SemiResult(Assignment):
     """What SPICE-Semi leaves.
 
     Attributes:
-        probabilities: float32 [N, K] of the averaged network.
         embeddings: float32 [N, D], its pooled features on the unit sphere.
     """
 
-    probabilities: np.ndarray
     embeddings: np.ndarray
-
-    @property
-    def clusters(self) -> np.ndarray:
-        """int32 [N]."""
-        return self.probabilities.argmax(axis=1).astype(np.int32)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """float32 [N]."""
-        return self.probabilities.max(axis=1)
 
 
 def semi_backbone(context: Context) -> BackboneConfig:

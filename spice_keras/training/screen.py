@@ -120,16 +120,16 @@ class Screen:
     def say(self, text: str) -> None:
         """Say something a user wants to know."""
         if self.loudness >= Loudness.NORMAL:
-            self.console.print(text, markup=False)
+            self.console.print(text, markup=False, emoji=False)
 
     def detail(self, text: str) -> None:
         """Say something only `--verbose` wants to know."""
         if self.loudness >= Loudness.VERBOSE:
-            self.console.print(text, markup=False)
+            self.console.print(text, markup=False, emoji=False)
 
     def warn(self, text: str) -> None:
         """Say something even `--quiet` must not hide."""
-        self.console.print(f"Note: {text}", markup=False)
+        self.console.print(f"Note: {text}", markup=False, emoji=False)
 
     @contextmanager
     def task(

@@ -1,0 +1,38 @@
+# Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
+PYTHON ?= python
+
+.PHONY: install format lint type test test-all golden smoke check
+
+install:
+	$(PYTHON) -m pip install -e '.[dev]'
+
+format:
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+type:
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest
+
+test-all:
+	$(PYTHON) -m pytest --run-slow
+
+# Only after a change that is meant to move the losses: look at the difference before committing.
+golden:
+	$(PYTHON) -m tests.models.make_golden
+
+# Everything once, from images to a checked SavedModel; too short to cluster well.
+smoke:
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PYTHON) -m spice_keras.cli run digits --run-dir "$$folder/run" \
+		--set pretrain.epochs=2 --set self.epochs=2 --set semi.steps=20 \
+		--set semi.steps_per_epoch=10 --set evaluate.map_method=pca \
+		--set export.directory="$$folder/saved_models"
+
+check: lint type test

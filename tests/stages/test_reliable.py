@@ -1,0 +1,107 @@
+"""Reliable labels as a stage: what is written, what is said, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spice_keras.errors import UserError
+from spice_keras.stages.reliable import read_reliable, select_reliable
+from tests.stages.made_run import (
+    COUNT,
+    PER_CLUSTER,
+    make_context,
+    said,
+    truth,
+    write_heads,
+)
+
+
+def test_where_heads_and_neighbours_agree_all_are_reliable(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    write_heads(context, truth())
+    select_reliable(context)
+    rows, clusters = read_reliable(context)
+    np.testing.assert_array_equal(rows, np.arange(COUNT))
+    np.testing.assert_array_equal(clusters, truth())
+    assert said(context) == "reliable: 36 of 36 images, by cluster 12, 12, 12.\n"
+
+
+def test_a_wrong_or_unsure_image_is_left_out(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    clusters, confidence = truth(), np.full(COUNT, 0.999)
+    clusters[0] = 2  # among neighbours of cluster 0
+    confidence[5] = 0.99
+    write_heads(context, clusters, confidence)
+    select_reliable(context)
+    rows, _ = read_reliable(context)
+    assert 0 not in rows
+    assert 5 not in rows
+    assert 2 * PER_CLUSTER < len(rows) < COUNT - 1
+
+
+def test_thresholds_and_counts_are_written_beside_the_labels(tmp_path: Path) -> None:
+    context = make_context(tmp_path, reliable__consistency_threshold=0.5)
+    write_heads(context, truth())
+    select_reliable(context)
+    folder = context.run.read("reliable", written_by="self")
+    facts = json.loads((folder / "thresholds.json").read_text())
+    assert facts == {
+        "num_neighbors": 6,
+        "consistency_threshold": 0.5,
+        "confidence_threshold": 0.99,
+        "min_per_cluster": 2,
+        "balance": "none",
+        "reliable": COUNT,
+        "counts": [PER_CLUSTER] * 3,
+        "repaired": [],
+        "empty": [],
+    }
+    with np.load(folder / "reliable.npz") as archive:
+        np.testing.assert_array_equal(archive["consistency"], np.ones(COUNT))
+
+
+def test_a_cluster_with_too_few_is_repaired_and_it_is_said(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    write_heads(context, truth(), np.where(truth() == 1, 0.5, 0.999))
+    select_reliable(context)
+    _, clusters = read_reliable(context)
+    assert np.bincount(clusters).tolist() == [12, 2, 12]
+    assert "Note: clusters 1 had fewer than 2 reliable images" in said(context)
+    assert "reliable.min_per_cluster" in said(context)
+
+
+def test_an_empty_cluster_is_said_with_the_number_to_ask_for(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    write_heads(context, np.where(truth() == 2, 0, truth()))
+    select_reliable(context)
+    assert "Note: clusters 2 are empty: the heads found 2 groups, not 3" in said(context)
+    assert "spice run --clusters 2" in said(context)
+
+
+def test_a_single_cluster_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    write_heads(context, np.zeros(COUNT, np.int32))
+    with pytest.raises(UserError) as caught:
+        select_reliable(context)
+    message = str(caught.value)
+    assert "Only one cluster has reliable labels (counts [36, 0, 0]" in message
+    assert "consistency > 0.95, confidence > 0.99" in message
+    assert "--set self.learning_rate=0.001" in message
+    assert "--run-dir" in message
+    assert not context.run.has("reliable")
+
+
+def test_balance_draws_the_same_again(tmp_path: Path) -> None:
+    drawn = []
+    for name in ("a", "b"):
+        context = make_context(tmp_path / name, reliable__balance="min")
+        write_heads(context, truth(), np.where(truth() == 1, 0.5, 0.999))
+        select_reliable(context)
+        rows, clusters = read_reliable(context)
+        assert np.bincount(clusters).tolist() == [2, 2, 2]
+        drawn.append(rows)
+    np.testing.assert_array_equal(*drawn)

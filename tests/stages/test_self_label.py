@@ -1,0 +1,122 @@
+"""Head selection: the smallest loss over all epochs and heads, kept through a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from spice_keras.algorithm.head_selection import head_losses
+from spice_keras.stages.embed import Embeddings
+from spice_keras.stages.self_label import HeadSelection, head_logits
+
+_COUNT, _HEADS, _CLUSTERS = 30, 3, 3
+
+
+class _Classifier:
+    def __init__(self) -> None:
+        self.weights = [np.zeros(2), np.zeros(1)]
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [weight.copy() for weight in self.weights]
+
+
+class _Model:
+    """Stands for SPICE-Self: logits of every head for the rows it is shown."""
+
+    def __init__(self) -> None:
+        self.classifier = _Classifier()
+        self.logits = np.zeros((_HEADS, _COUNT, _CLUSTERS), np.float32)
+        self.blocks: list[int] = []
+
+    def __call__(self, features: tf.Tensor) -> tf.Tensor:
+        rows = features[:, 0].numpy().astype(int)
+        self.blocks.append(len(rows))
+        return tf.constant(self.logits[:, rows])
+
+
+@pytest.fixture()
+def embeddings() -> Embeddings:
+    groups = np.arange(_COUNT) % _CLUSTERS
+    normalized = np.eye(_CLUSTERS, 4, dtype=np.float32)[groups]
+    features = np.repeat(np.arange(_COUNT, dtype=np.float32)[:, None], 4, axis=1)
+    return Embeddings(features, normalized, np.zeros((_COUNT, 1), np.int32))
+
+
+def _epoch(model: _Model, callback: HeadSelection, epoch: int, certainty: list[float]) -> Any:
+    """End an epoch at which each head separates the groups with some certainty."""
+    groups = np.arange(_COUNT) % _CLUSTERS
+    model.logits = np.stack([c * np.eye(_CLUSTERS)[groups] for c in certainty]).astype(np.float32)
+    model.classifier.weights = [np.full(2, float(epoch)), np.full(1, 10.0 * epoch)]
+    logs: dict[str, Any] = {"loss": 1.0}
+    callback.on_epoch_end(epoch, logs)
+    return logs
+
+
+@pytest.fixture()
+def model() -> _Model:
+    return _Model()
+
+
+def _selection(embeddings: Embeddings, model: _Model) -> HeadSelection:
+    callback = HeadSelection(embeddings, 0.5)
+    callback.set_model(model)
+    return callback
+
+
+def test_the_smallest_loss_of_all_epochs_and_heads_is_kept(
+    embeddings: Embeddings, model: _Model
+) -> None:
+    callback = _selection(embeddings, model)
+    first = _epoch(model, callback, 0, [1.0, 2.0, 0.5])
+    assert (callback.epoch, callback.head) == (0, 1)
+    second = _epoch(model, callback, 1, [0.5, 1.0, 5.0])
+    assert (callback.epoch, callback.head) == (1, 2)
+    third = _epoch(model, callback, 2, [3.0, 4.0, 1.0])
+    assert (callback.epoch, callback.head) == (1, 2)
+    assert callback.weights[0].tolist() == [1.0, 1.0]
+    assert callback.weights[1].tolist() == [10.0]
+    assert callback.loss == min(first["head_losses"] + second["head_losses"])
+    assert third["selected_loss"] == callback.loss < min(third["head_losses"])
+
+
+def test_equal_losses_keep_the_earlier_epoch_and_the_first_head(
+    embeddings: Embeddings, model: _Model
+) -> None:
+    callback = _selection(embeddings, model)
+    for epoch in range(3):
+        _epoch(model, callback, epoch, [2.0, 2.0, 2.0])
+    assert (callback.epoch, callback.head) == (0, 0)
+
+
+def test_the_losses_logged_are_those_of_the_whole_set(
+    embeddings: Embeddings, model: _Model
+) -> None:
+    callback = _selection(embeddings, model)
+    logs = _epoch(model, callback, 0, [1.0, 2.0, 0.5])
+    expected = head_losses(embeddings.normalized, model.logits, 0.5)
+    assert logs["head_losses"] == expected.tolist()
+    assert all(type(loss) is float for loss in logs["head_losses"])
+
+
+def test_the_choice_survives_a_checkpoint(embeddings: Embeddings, model: _Model) -> None:
+    callback = _selection(embeddings, model)
+    _epoch(model, callback, 0, [1.0, 4.0, 0.5])
+    restored = _selection(embeddings, model)
+    restored.restore(callback.state())
+    assert (restored.loss, restored.epoch, restored.head) == (callback.loss, 0, 1)
+    for old, new in zip(callback.weights, restored.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+    _epoch(model, restored, 1, [1.0, 3.0, 0.5])
+    assert restored.epoch == 0
+    _epoch(model, restored, 2, [9.0, 3.0, 0.5])
+    assert (restored.epoch, restored.head) == (2, 0)
+
+
+def test_logits_come_by_blocks(embeddings: Embeddings, model: _Model) -> None:
+    model.logits = np.random.default_rng(0).normal(size=model.logits.shape).astype(np.float32)
+    logits = head_logits(model, embeddings.features, block=8)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(logits, model.logits)
+    assert model.blocks == [8, 8, 8, 6]

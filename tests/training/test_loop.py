@@ -1,0 +1,164 @@
+"""The loop: an interrupted and continued training ends as an uninterrupted one, bit for bit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from spice_keras.augment.policies import moco, weak
+from spice_keras.data.batches import training_batches
+from spice_keras.models.moco import MoCo
+from spice_keras.training.callbacks import CarriesState
+from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
+from spice_keras.training.screen import Loudness, Screen
+from tests.models.synthetic import images, make_moco
+
+_BATCH, _STEPS, _EPOCHS = 6, 3, 4
+
+
+def _batches(first_epoch: int) -> tf.data.Dataset:
+    return training_batches(
+        images(20),
+        views={"query": weak(), "key": moco()},
+        batch_size=_BATCH,
+        seed=3,
+        first_epoch=first_epoch,
+        epochs=_EPOCHS - first_epoch,
+    )
+
+
+class _Remembers(CarriesState):
+    """Carries the losses seen from epoch to epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.losses.append(float((logs or {})["loss"]))
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"losses": np.array(self.losses)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.losses = state["losses"].tolist()
+
+
+class _Interrupt(keras.callbacks.Callback):
+    """Stands for a kill in the middle of an epoch."""
+
+    def __init__(self, epoch: int | None) -> None:
+        super().__init__()
+        self._at, self._epoch = epoch, -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if (self._epoch, batch) == (self._at, 1):
+            raise KeyboardInterrupt
+
+
+class _Training:
+    """One stage on disk: its checkpoints, rows and what was said."""
+
+    def __init__(self, folder: Path, every: int = 2) -> None:
+        self.checkpoints = Checkpoints(folder)
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []
+        self.forgotten: list[int] = []
+        self.every = every
+        self.said = io.StringIO()
+
+    def _forget(self, epoch: int) -> None:
+        self.forgotten.append(epoch)
+        self.rows = [row for row in self.rows if row["epoch"] < epoch]
+
+    def fit(self, interrupt_at: int | None = None) -> tuple[MoCo, _Remembers]:
+        """Train a fresh model from wherever the checkpoints allow."""
+        model = make_moco()
+        remembers = _Remembers()
+        watch = Watch(
+            Screen(Loudness.NORMAL, Console(file=self.said, soft_wrap=True)),
+            {"loss": "loss {:.3f}"},
+            lambda row: self.rows.append(row),  # the list is replaced when rows are forgotten
+            self._forget,
+            (remembers, _Interrupt(interrupt_at)),
+        )
+        schedule = Schedule(_EPOCHS, _STEPS, self.every, _BATCH)
+        fit_resumable(
+            model, _batches, stage="pretrain", schedule=schedule, checkpoints=self.checkpoints,
+            watch=watch,
+        )  # fmt: skip
+        return model, remembers
+
+
+def _figures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[MoCo, _Remembers, _Training]:
+    training = _Training(tmp_path_factory.mktemp("whole"), every=100)
+    return (*training.fit(), training)
+
+
+def test_two_and_two_epochs_are_four(
+    tmp_path: Path, whole: tuple[MoCo, _Remembers, _Training]
+) -> None:
+    """Interrupted in the fourth epoch, after three rows and the checkpoint of the second."""
+    training = _Training(tmp_path / "pretrain")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(interrupt_at=3)
+    assert [row["epoch"] for row in training.rows] == [0, 1, 2]
+    model, remembers = training.fit()
+    assert training.forgotten == [0, 2]
+    assert "pretrain: continues after epoch 2 of 4." in training.said.getvalue()
+
+    expected_model, expected_memory, expected = whole
+    pairs = zip(
+        [*expected_model.variables, *expected_model.optimizer.variables],
+        [*model.variables, *model.optimizer.variables],
+        strict=True,
+    )
+    for old, new in pairs:
+        np.testing.assert_array_equal(np.asarray(old), np.asarray(new), err_msg=old.path)
+    assert any("queue" in variable.path for variable in model.variables)
+    assert int(model.optimizer.iterations) == _EPOCHS * _STEPS
+    assert remembers.losses == expected_memory.losses
+    assert len(remembers.losses) == _EPOCHS
+    assert _figures(training.rows) == _figures(expected.rows)
+
+
+def test_an_epoch_that_was_not_saved_is_done_again(tmp_path: Path) -> None:
+    training = _Training(tmp_path / "pretrain")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(interrupt_at=1)
+    assert not training.folder.exists()
+    training.fit(interrupt_at=None)
+    assert training.forgotten == [0, 0]
+    assert [row["epoch"] for row in training.rows] == [0, 1, 2, 3]
+
+
+def test_a_row_an_epoch_with_its_figures(whole: tuple[MoCo, _Remembers, _Training]) -> None:
+    rows = whole[2].rows
+    assert [row["epoch"] for row in rows] == list(range(_EPOCHS))
+    for row in rows:
+        assert row.keys() == {"epoch", "loss", "embedding_std", "images_per_second"}
+        assert row["images_per_second"] > 0
+    assert rows[0]["loss"] != rows[1]["loss"]
+
+
+def test_compilation_has_no_xla_without_a_gpu() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    compile_for_device(model, keras.optimizers.SGD(0.1))
+    assert model.jit_compile is bool(tf.config.list_physical_devices("GPU"))
