@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,8 @@ from spice_keras.errors import UserError
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig
     from spice_keras.training.screen import Screen
+
+_TABLE_WIDTH = 80
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,16 +42,18 @@ class _Group(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+# Click keeps the lines of a paragraph that begins with \b as they are.
+_EXAMPLES = """\b
+spice run                                   cluster scikit-learn's digits
+spice run --images photos/ --clusters 12    cluster your own
+spice predict saved_models/photos/1 new/    sort new images
+"""
+
+
+@click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="spice-keras")
 def main() -> None:
-    r"""Deep image clustering: from unlabelled images to clusters, a report and a SavedModel.
-
-    \b
-    spice run                                   cluster scikit-learn's digits
-    spice run --images photos/ --clusters 12    cluster your own
-    spice predict saved_models/photos/1 new/    sort new images
-    """
+    """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
 def _loudness_options(command: Command) -> Command:
@@ -89,38 +92,17 @@ def _run_options(command: Command) -> Command:
     return _loudness_options(command)
 
 
-def _source_overrides(images: str) -> dict[str, Any]:
-    if images.startswith("tfds:"):
-        name = images.removeprefix("tfds:")
-        return {"data.source": "tfds", "data.path": name, "name": _slug(name)}
-    path = Path(images)
-    if not path.exists():
-        raise UserError(f"--images {images}: there is no such file or folder.")
-    if path.is_dir():
-        return {"data.source": "folder", "data.path": images, "name": _slug(path.resolve().name)}
-    if path.suffix not in {".npy", ".npz"}:
-        raise UserError(
-            f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
-            "For single images of a trained model there is `spice predict`."
-        )
-    return {"data.source": "arrays", "data.path": images, "name": _slug(path.stem)}
-
-
-def _slug(text: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64]
-    return slug or "images"
-
-
 def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
     """Build the configuration from what was typed, or read the run directory's."""
     from spice_keras.artifacts import RunDirectory
     from spice_keras.config import load_config
+    from spice_keras.config.images_option import source_overrides
     from spice_keras.stages.pipeline import read_run_config
 
     overrides: dict[str, Any] = {}
     name = options["config"]
     if options["images"] is not None:
-        overrides |= _source_overrides(options["images"])
+        overrides |= source_overrides(options["images"])
         if name is None and options["clusters"] is None:
             raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
     shortcuts = {"clusters": "num_clusters", "labels": "data.labels", "seed": "seed"}
@@ -202,12 +184,13 @@ def _print_results(metrics: Any) -> None:
 
     from spice_keras.report.table import SHORT_HEADER, result_rows
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column, title in enumerate(SHORT_HEADER):
         table.add_column(title, justify="right" if column else "left", no_wrap=True)
     for row in result_rows(metrics):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    width = max(Console().width, _TABLE_WIDTH)  # a cut number says nothing
+    Console(highlight=False, width=width).print(table)
 
 
 def _stage_command(name: str, summary: str) -> None:

@@ -91,6 +91,9 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
     keras.config.set_dtype_policy(dtype_policy(precision))
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        # It sums chains of additions in an order that differs from one trace of the same graph to
+        # the next (seen with TensorFlow 2.21: the last bit of a logged loss in one fit in six).
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
 def peak_memory_bytes() -> int:

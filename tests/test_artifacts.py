@@ -16,7 +16,7 @@ from spice_keras.artifacts import RunDirectory, write_atomically, write_csv, wri
 from spice_keras.errors import UserError
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     return RunDirectory.create(tmp_path / "run", {"seed": 1})
 
@@ -27,6 +27,12 @@ def _fill(run: RunDirectory, text: str = "old") -> Path:
         (folder / "below" / "a.txt").write_text(text)
         (folder / "b.bin").write_bytes(bytes(100))
     return run.path / "artifacts" / "thing"
+
+
+def _break_off(run: RunDirectory, error: type[BaseException]) -> None:
+    with run.write("thing", stage="stage") as folder:
+        (folder / "half.bin").write_bytes(b"half")
+        raise error
 
 
 def _names(folder: Path) -> set[str]:
@@ -154,18 +160,16 @@ def test_the_folder_is_not_there_before_it_is_complete(run: RunDirectory) -> Non
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_leaves_nothing(run: RunDirectory, error: type[BaseException]) -> None:
-    with pytest.raises(error), run.write("thing", stage="stage") as folder:
-        (folder / "half.bin").write_bytes(b"half")
-        raise error
+    with pytest.raises(error):
+        _break_off(run, error)
     assert not run.has("thing")
     assert _names(run.path / "artifacts") == set()
 
 
 def test_an_error_leaves_the_old_artifact(run: RunDirectory) -> None:
     folder = _fill(run, "old")
-    with pytest.raises(RuntimeError), run.write("thing", stage="stage") as temporary:
-        (temporary / "a.txt").write_text("new")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _break_off(run, RuntimeError)
     assert run.read("thing", written_by="stage") == folder
     assert (folder / "below" / "a.txt").read_text() == "old"
     assert _names(folder.parent) == {"thing"}

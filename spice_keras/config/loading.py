@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from spice_keras.config.images_option import run_name
 from spice_keras.config.problems import Problem, problems_between_options
 from spice_keras.config.schema import RunConfig
 from spice_keras.config.yaml_reader import read_yaml
@@ -95,8 +96,6 @@ def _at_path(keys: Iterable[str], value: Any) -> dict[str, Any]:
 
 def _set_override(config: dict[str, Any], text: str) -> dict[str, Any]:
     keys, value = parse_override(text)
-    if keys[-1] == "policy":  # `--set self.strong.policy=kerascv`
-        keys, value = keys[:-1], {"policy": value}
     return merge(config, _at_path(keys, value))
 
 
@@ -228,7 +227,7 @@ def load_config(
             raise UserError(f"{origin} cannot be read: {error}") from error
         if not isinstance(loaded, dict | None):
             raise UserError(f"{origin} must hold `key: value` pairs. Received: {loaded!r:.60}")
-        values = merge(values, {"name": path.stem, **(loaded or {})})
+        values = merge(values, {"name": run_name(path.stem), **(loaded or {})})
     for dotted, value in (overrides or {}).items():
         values = merge(values, _at_path(dotted.split("."), value))
     for text in assignments:

@@ -131,7 +131,7 @@ class SemiConfig(Section):
     backbone: BackboneConfig | None = None
     """null: the same network as pretraining."""
     steps: Positive = 1_048_576
-    steps_per_epoch: Positive = 1000
+    steps_per_epoch: Positive = 1024
     """Steps between two lines of the log, and between two checkpoints."""
     labeled_batch: Positive = 64
     unlabeled_ratio: Positive = 7

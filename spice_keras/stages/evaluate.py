@@ -31,6 +31,7 @@ from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.content import ReportData
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
+from spice_keras.report.table import METHOD_NAMES
 from spice_keras.stages.context import Context
 from spice_keras.stages.results import FinalResult, read_final, write_assignments
 from spice_keras.stages.scores import score
@@ -142,7 +143,7 @@ def _report_data(
         map_points=points,
         map_indices=rows,
         map_method="t-SNE" if config.evaluate.map_method == "tsne" else "PCA",
-        metrics=metrics,
+        metrics={method: metrics[method] for method in METHOD_NAMES},
         confusion=confusion,
         class_names=None if labels is None else labels.class_names,
         history={stage: run.metrics(stage) for stage in _HISTORIES},

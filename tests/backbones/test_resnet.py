@@ -121,3 +121,10 @@ def test_trains_and_saves_in_both_precisions(dtype: str, bn_groups: int, tmp_pat
 def test_refuses_an_empty_network() -> None:
     with pytest.raises(ValueError, match="width=0"):
         small_resnet(8, width=0)
+
+
+def test_stem_stride_halves_every_map_and_keeps_the_parameters() -> None:
+    plain, strided = small_resnet(32, width=8), small_resnet(32, width=8, stem_stride=2)
+    assert _map_sides(plain) == [32, 16, 8]
+    assert _map_sides(strided) == [16, 8, 4]
+    assert _trainable(plain) == _trainable(strided)

@@ -19,7 +19,7 @@ from spice_keras.errors import UserError
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], str]:
     def _write(text: str) -> str:
         path = tmp_path / "mine.yaml"
@@ -123,6 +123,12 @@ def test_an_empty_file_is_the_defaults(write: Write) -> None:
 
 def test_the_name_of_the_file_gives_way_to_a_name_in_it(write: Write) -> None:
     assert load_config(write("name: other\n")).name == "other"
+
+
+def test_the_name_of_any_file_makes_a_name_of_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "my best run (2).yaml"
+    path.write_text("seed: 1\n")
+    assert load_config(str(path)).name == "my-best-run-2"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class _Model:
         return tf.constant(self.logits[:, rows])
 
 
-@pytest.fixture()
+@pytest.fixture
 def embeddings() -> Embeddings:
     groups = np.arange(_COUNT) % _CLUSTERS
     normalized = np.eye(_CLUSTERS, 4, dtype=np.float32)[groups]
@@ -55,7 +55,7 @@ def _epoch(model: _Model, callback: HeadSelection, epoch: int, certainty: list[f
     return logs
 
 
-@pytest.fixture()
+@pytest.fixture
 def model() -> _Model:
     return _Model()
 

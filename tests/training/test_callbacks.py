@@ -24,12 +24,12 @@ from spice_keras.training.callbacks import (
 from spice_keras.training.screen import Loudness, Screen, Task
 
 
-@pytest.fixture()
+@pytest.fixture
 def output() -> io.StringIO:
     return io.StringIO()
 
 
-@pytest.fixture()
+@pytest.fixture
 def task(output: io.StringIO) -> Task:
     screen = Screen(Loudness.NORMAL, Console(file=output, highlight=False, width=200))
     return Task(screen, "stage", 10, "images", 4, 0)
@@ -56,7 +56,7 @@ def test_divergence_ends_a_real_fit() -> None:
     with pytest.raises(UserError, match="semi diverged"):
         model.fit(
             np.full((8, 1), 1e9), np.zeros((8, 1)), batch_size=1, epochs=2, verbose=0,
-            callbacks=[StopWhenDiverged("semi")],
+            shuffle=False, callbacks=[StopWhenDiverged("semi")],
         )  # fmt: skip
 
 

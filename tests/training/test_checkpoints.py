@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,14 +22,14 @@ def _model(seed: int = 0) -> keras.Model:
     return model
 
 
-@pytest.fixture()
+@pytest.fixture
 def trained() -> keras.Model:
     model = _model()
     model.fit(np.eye(3), np.ones((3, 2)), epochs=2, verbose=0)
     return model
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints" / "stage")
 
@@ -75,9 +76,7 @@ def test_only_the_last_is_kept(
     assert checkpoints.restore(_model())[0] == 100
 
 
-def test_saving_an_epoch_again_replaces_it(
-    checkpoints: Checkpoints, trained: keras.Model
-) -> None:
+def test_saving_an_epoch_again_replaces_it(checkpoints: Checkpoints, trained: keras.Model) -> None:
     checkpoints.save(2, _model(seed=9), {"x": np.zeros(1)})
     checkpoints.save(2, trained, {"x": np.ones(1)})
     model = _model()
@@ -139,3 +138,17 @@ def test_clear_removes_them_all(
     checkpoints.clear()
     assert not (tmp_path / "checkpoints" / "stage").exists()
     assert checkpoints.restore(_model())[0] == 0
+
+
+def test_of_two_whole_ones_the_newer_is_taken(
+    tmp_path: Path, checkpoints: Checkpoints, trained: keras.Model
+) -> None:
+    """A kill between writing the newer and removing the older leaves both."""
+    checkpoints.save(2, _model(seed=9), {})
+    folder = tmp_path / "checkpoints" / "stage"
+    shutil.copytree(folder / "epoch-0000002", tmp_path / "older")
+    checkpoints.save(10, trained, {})
+    (tmp_path / "older").rename(folder / "epoch-0000002")
+    model = _model()
+    assert checkpoints.restore(model)[0] == 10
+    np.testing.assert_array_equal(_weights(model)[0], _weights(trained)[0])

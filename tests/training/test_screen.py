@@ -20,7 +20,7 @@ class _Clock:
         return self.now
 
 
-@pytest.fixture()
+@pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     """A clock that moves when it is told to."""
     hand = _Clock()

@@ -1,0 +1,83 @@
+"""Labels reach nothing that trains: right, wrong, absent or forbidden, the run is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spice_keras.data import labels as labels_module
+from tests.integration.conftest import Finished, Stagewise
+from tests.integration.tiny import artifact_files, figures, metrics
+
+_AGAINST = ("acc", "nmi", "nmi_arithmetic", "ari", "purity")
+_METHODS = ("self", "semi", "kmeans_embeddings", "kmeans_pixels")
+# Metrics; and where the SavedModel lies, which is the run's own affair.
+_OWN = ("evaluation", "export")
+
+
+def _without_label_figures(found: dict[str, Any]) -> dict[str, Any]:
+    for method in _METHODS:
+        found[method] = {k: v for k, v in found[method].items() if k not in _AGAINST}
+    found["reliable"] = {k: v for k, v in found["reliable"].items() if k != "acc"}
+    return found
+
+
+@pytest.mark.parametrize("variant", ["garbage", "unlabelled"])
+def test_other_labels_change_no_bit_of_what_was_trained(
+    variant: str, finished: Finished, request: pytest.FixtureRequest
+) -> None:
+    other: Finished = request.getfixturevalue(variant)
+    expected = artifact_files(finished.run, without=_OWN)
+    assert {name.split("/")[0] for name in expected} == {
+        "images", "encoder", "embeddings", "heads", "reliable", "classifier"
+    }  # fmt: skip
+    assert artifact_files(other.run, without=_OWN) == expected
+    assert figures(other.run) == figures(finished.run)
+    for name in ("assignments.csv", "plan.json", "skipped.csv"):
+        assert (other.run / name).read_bytes() == (finished.run / name).read_bytes()
+    assert _without_label_figures(metrics(other.run)) == _without_label_figures(
+        metrics(finished.run)
+    )
+
+
+def test_the_figures_against_labels_do_tell_them_apart(
+    finished: Finished, garbage: Finished, unlabelled: Finished
+) -> None:
+    """Otherwise the test above would compare a run with itself."""
+    for method in _METHODS:
+        right, wrong = metrics(finished.run)[method], metrics(garbage.run)[method]
+        assert right["acc"] > 0.6 > wrong["acc"]
+        assert right["nmi"] > wrong["nmi"]
+        assert all(metrics(unlabelled.run)[method][figure] is None for figure in _AGAINST)
+    assert metrics(unlabelled.run)["reliable"]["acc"] is None
+
+
+@pytest.mark.parametrize("command", ["pretrain", "self", "semi", "export"])
+def test_no_stage_but_evaluation_reads_a_label(command: str, stagewise: Stagewise) -> None:
+    """All functions of data/labels.py raised while these ran."""
+    result = stagewise.results[command]
+    assert result.exit_code == 0, result.output
+    assert result.exception is None
+
+
+def test_evaluation_does(stagewise: Stagewise) -> None:
+    """The guard bites where labels are read, and nowhere else."""
+    poisoned = stagewise.results["poisoned eval"]
+    assert isinstance(poisoned.exception, AssertionError)
+    assert str(poisoned.exception) == "labels were read"
+    assert stagewise.results["eval"].exit_code == 0
+
+
+def test_what_was_trained_under_the_guard_is_the_same(
+    finished: Finished, stagewise: Stagewise
+) -> None:
+    assert artifact_files(stagewise.run, without=_OWN) == artifact_files(finished.run, without=_OWN)
+
+
+def test_labels_have_no_other_door() -> None:
+    """Every public function of data/labels.py that gives labels is one the guard closes."""
+    public = {name for name in vars(labels_module) if name.endswith("_labels") and name[0] != "_"}
+    assert public == {
+        "array_labels", "digits_labels", "folder_labels", "has_array_labels", "tfds_labels"
+    }  # fmt: skip

@@ -1,0 +1,141 @@
+"""Export: version numbers, and a model that says something else is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spice_keras.errors import UserError
+from spice_keras.stages import export as export_module
+from spice_keras.stages.export import export, next_version, read_export, verify
+from spice_keras.stages.reliable import select_reliable
+from tests.stages.made_run import (
+    make_context,
+    truth,
+    write_classifier,
+    write_heads,
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [([], 1), (["1"], 2), (["1", "3"], 4), (["9", "10"], 11), (["007"], 8),
+     (["draft", ".writing.abc", "-4", "1.5", "²"], 1)],
+)  # fmt: skip
+def test_the_next_version(tmp_path: Path, names: list[str], version: int) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert next_version(tmp_path) == version
+
+
+def test_the_first_version_of_a_name_that_is_new(tmp_path: Path) -> None:
+    assert next_version(tmp_path / "gone") == 1
+
+
+_SAID = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+_IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, *, images: Any, serving_default: Any) -> None:
+    """Let the separate process give these probabilities."""
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        np.testing.assert_array_equal(np.load(command[-2]), _IMAGES)
+        np.savez(command[-1], images=images, serving_default=serving_default)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(export_module.subprocess, "run", run)
+
+
+def test_rounding_is_let_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, images=_SAID + 0.019, serving_default=_SAID - 0.019)
+    verify(tmp_path, _IMAGES, _SAID)
+
+
+@pytest.mark.parametrize("endpoint", ["images", "serving_default"])
+def test_another_answer_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    answers = {"images": _SAID, "serving_default": _SAID}
+    _answer(monkeypatch, **answers | {endpoint: _SAID + np.array([[0.0, 0.0], [0.03, -0.03]])})
+    with pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"):
+        verify(tmp_path, _IMAGES, _SAID)
+
+
+def test_a_model_that_does_not_load_is_told_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "x" * 5000 + "no such op")
+
+    monkeypatch.setattr(export_module.subprocess, "run", run)
+    with pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught:
+        verify(tmp_path, _IMAGES, _SAID)
+    assert len(str(caught.value)) < 2100
+
+
+class _Exports:
+    """Stands for the model and its export; the run's answers are made up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.checked: list[tuple[Path, int]] = []
+        monkeypatch.setattr(export_module, "build_final_clusterer", lambda context: None)
+        monkeypatch.setattr(export_module, "export_clusterer", self._write)
+        monkeypatch.setattr(export_module, "verify", self._verify)
+
+    def _write(self, clusterer: None, folder: Path, *, image_size: int, fit: str) -> None:
+        (folder / "saved_model.pb").write_text(f"{image_size} {fit}")
+
+    def _verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+        assert (folder / "spice.json").is_file()
+        self.checked.append((folder, len(images)))
+
+
+@pytest.fixture
+def exports(monkeypatch: pytest.MonkeyPatch) -> _Exports:
+    return _Exports(monkeypatch)
+
+
+def _finished(path: Path, **options: Any) -> Any:
+    context = make_context(path, export__directory=str(path / "models"), **options)
+    write_heads(context, truth())
+    select_reliable(context)
+    write_classifier(context, truth())
+    return context
+
+
+def test_each_export_is_a_version_that_was_checked_first(tmp_path: Path, exports: _Exports) -> None:
+    context = _finished(tmp_path, name="mine")
+    for version in ("1", "2"):
+        target = export(context)
+        assert target == tmp_path / "models" / "mine" / version
+        assert read_export(context) == target
+        assert (target / "saved_model.pb").read_text() == "8 crop"
+    assert len(exports.checked) == 2
+    assert all(count == 16 and not folder.exists() for folder, count in exports.checked)
+    assert sorted(p.name for p in (tmp_path / "models" / "mine").iterdir()) == ["1", "2"]
+
+
+def test_a_model_that_fails_its_check_leaves_nothing(
+    tmp_path: Path, exports: _Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("differs")
+
+    monkeypatch.setattr(export_module, "verify", fail)
+    context = _finished(tmp_path, export__name="mine")
+    with pytest.raises(RuntimeError, match="differs"):
+        export(context)
+    assert list((tmp_path / "models" / "mine").iterdir()) == []
+    assert not context.run.has("export")
+
+
+def test_a_place_that_cannot_be_written_is_a_users_error(tmp_path: Path, exports: _Exports) -> None:
+    (tmp_path / "models").write_text("a file")
+    context = _finished(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be written .*--set export\.directory="):
+        export(context)

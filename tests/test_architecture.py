@@ -1,0 +1,247 @@
+"""The shape of the package: who imports whom, how large things are, what starts fast."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PACKAGE = _ROOT / "spice_keras"
+_FILES = sorted(_PACKAGE.rglob("*.py"))
+
+# A room imports only rooms before it; "errors, hardware" stand side by side at the bottom.
+_ORDER = (
+    "algorithm",
+    "metrics",
+    "augment",
+    "data",
+    "backbones",
+    "models",
+    "training",
+    "report",
+    "stages",
+    "cli",
+)
+_BOTTOM = {"errors", "hardware"}
+_ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "hardware": set(),
+    "config": {"errors"},
+    "artifacts": {"errors"},
+    "serving": set(),
+    **{room: _BOTTOM | set(_ORDER[:place]) for place, room in enumerate(_ORDER)},
+}
+_ALLOWED["report"] |= {"artifacts"}
+_ALLOWED["stages"] |= {"artifacts", "config"}
+_ALLOWED["cli"] |= {"artifacts", "config"}
+_LARGEST_FILE, _LARGEST_BODY = 300, 40
+_HEAVY = ("tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib")
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _room(path: Path) -> str:
+    """The room a file belongs to: its folder, or itself at the top of the package."""
+    return path.relative_to(_PACKAGE).with_suffix("").parts[0]
+
+
+def _imports(path: Path) -> set[str]:
+    """Every module of the package a file imports, at its top or inside a function."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports from the root"
+            base = node.module or ""
+            found.add(base)
+            for alias in node.names:
+                below = _PACKAGE.parent.joinpath(*base.split("."), alias.name)
+                if below.is_dir() or below.with_suffix(".py").is_file():
+                    found.add(f"{base}.{alias.name}")
+    return {name for name in found if name.split(".")[0] == "spice_keras"}
+
+
+def _rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in _imports(path) if "." in name} - {_room(path)}
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(_PACKAGE))
+
+
+def _where(broken: Callable[[Path], object]) -> dict[str, object]:
+    """The files that break a rule, with what breaks it."""
+    found = {_name(path): broken(path) for path in _FILES}
+    return {name: what for name, what in found.items() if what}
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {_room(path) for path in _FILES} - {"__init__"}
+    assert rooms == set(_ALLOWED)
+
+
+def test_imports_go_one_way() -> None:
+    allowed = _ALLOWED | {"__init__": set(_ALLOWED)}
+    assert _where(lambda path: _rooms(path) - allowed[_room(path)]) == {}
+
+
+def test_the_reading_of_imports_sees_every_kind() -> None:
+    """Without this, a change of `_imports` could let the other tests see nothing."""
+    assert "config" in _rooms(_PACKAGE / "cli.py")  # inside functions, and for type checking
+    assert "data" in _rooms(_PACKAGE / "stages" / "evaluate.py")
+    evaluate = _imports(_PACKAGE / "stages" / "evaluate.py")
+    assert {"spice_keras.data.labels", "spice_keras.stages.context"} <= evaluate
+    assert "spice_keras.augment.color" in _imports(_PACKAGE / "augment" / "policies.py")
+
+
+def test_only_stages_and_the_command_read_the_configuration() -> None:
+    readers = {_room(path) for path in _FILES if "config" in _rooms(path)} - {"__init__"}
+    assert readers == {"stages", "cli"}
+
+
+def test_only_evaluation_imports_the_labels() -> None:
+    readers = [_name(path) for path in _FILES if "spice_keras.data.labels" in _imports(path)]
+    assert readers == ["stages/evaluate.py"]
+
+
+def test_only_the_pipeline_and_the_command_import_evaluation() -> None:
+    """And the pipeline alone calls it: to refuse labels that cannot be had, before training."""
+    readers = [_name(path) for path in _FILES if "spice_keras.stages.evaluate" in _imports(path)]
+    assert readers == ["cli.py", "stages/pipeline.py"]
+
+
+@pytest.mark.parametrize("room", ["algorithm", "metrics"])
+def test_mathematics_reads_no_files(room: str) -> None:
+    for path in (_PACKAGE / room).glob("*.py"):
+        names = {node.id for node in ast.walk(_tree(path)) if isinstance(node, ast.Name)}
+        assert not names & {"open", "Path"}, path
+
+
+def _calls(path: Path, name: str) -> list[int]:
+    """The lines on which a function of this plain name is called."""
+    calls = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call)]
+    return [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == name]
+
+
+def test_nothing_prints() -> None:
+    assert _where(lambda path: _calls(path, "print")) == {}
+
+
+def test_nothing_asserts() -> None:
+    """`python -O` leaves assertions out."""
+    assert (
+        _where(lambda path: [n.lineno for n in ast.walk(_tree(path)) if isinstance(n, ast.Assert)])
+        == {}
+    )
+
+
+def test_every_file_is_named_after_what_is_in_it() -> None:
+    vague = {"utils", "util", "common", "helpers", "helper", "misc", "tools", "stuff"}
+    files = [*_FILES, *sorted((_ROOT / "tests").rglob("*.py"))]
+    assert not [path for path in files if vague & {path.stem, *path.stem.split("_")}]
+    assert not [path for path in files if vague & set(path.relative_to(_ROOT).parts)]
+
+
+def test_every_file_is_short() -> None:
+    def lines(path: Path) -> int:
+        count = len(path.read_text(encoding="utf-8").splitlines())
+        return count if count > _LARGEST_FILE else 0
+
+    assert _where(lines) == {}
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_every_function_is_short() -> None:
+    def long(path: Path) -> dict[str, int]:
+        sizes = {function.name: _body_lines(function) for function in _functions(path)}
+        return {name: lines for name, lines in sizes.items() if lines > _LARGEST_BODY}
+
+    assert _where(long) == {}
+
+
+def _public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Public functions, classes and methods; what lies inside a function is its own affair."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node.body)
+
+
+def test_everything_public_is_documented() -> None:
+    def bare(path: Path) -> list[str]:
+        found = [node.name for node in _public(_tree(path).body) if not ast.get_docstring(node)]
+        return found if ast.get_docstring(_tree(path)) else ["the module itself", *found]
+
+    assert _where(bare) == {}
+
+
+def test_the_rules_see_what_breaks_them(tmp_path: Path) -> None:
+    source = "def public(a):\n" + "    a += 1\n" * 41 + "    print(a)\nclass Public: ...\n"
+    path = tmp_path / "bad.py"
+    path.write_text(source)
+    assert _calls(path, "print") == [43]
+    assert [_body_lines(function) for function in _functions(path)] == [42]
+    assert [node.name for node in _public(_tree(path).body)] == ["public", "Public"]
+
+
+def _heavy_after(code: str, cwd: Path) -> list[str]:
+    """Run code in a process of its own and return the heavy modules it imported."""
+    report = f"import json, sys; print(json.dumps([m for m in {_HEAVY} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"],
+        capture_output=True, text=True, check=False, timeout=120, cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    heavy: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return heavy
+
+
+_COMMAND = """
+from spice_keras.cli import main
+main({arguments!r}, standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import spice_keras; spice_keras.load_config, spice_keras.RunConfig",
+        _COMMAND.format(arguments=["--help"]),
+        _COMMAND.format(arguments=["configs"]),
+        _COMMAND.format(arguments=["run", "--dry-run"]),
+        _COMMAND.format(arguments=["run", "--images", "photos", "--clusters", "2", "--dry-run"]),
+    ],
+    ids=["import", "help", "configs", "dry-run of digits", "dry-run of a folder"],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(9):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(b"x")
+    assert _heavy_after(code, tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_a_heavy_import_would_be_seen(tmp_path: Path) -> None:
+    assert _heavy_after("import scipy", tmp_path) == ["scipy"]

@@ -1,0 +1,113 @@
+"""The processor's abilities, and TensorFlow started the same way every time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spice_keras import hardware
+from spice_keras.hardware import (
+    dtype_policy,
+    has_bfloat16,
+    peak_memory_bytes,
+    start_tensorflow,
+)
+
+
+@pytest.fixture(autouse=True)
+def _ask_again() -> Iterator[None]:
+    has_bfloat16.cache_clear()
+    yield
+    has_bfloat16.cache_clear()
+
+
+def _processor(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+    def read(path: Path, **options: object) -> str:
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx512_bf16 sse", True),
+        ("amx_bf16", True),
+        ("avx512f avx512_bf16x", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_read_off_the_flags(
+    monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+) -> None:
+    _processor(monkeypatch, f"processor\t: 0\nflags\t\t: {flags}\nbugs\t: amx_bf16\n")
+    assert has_bfloat16() is expected
+    assert dtype_policy("auto") == ("mixed_bfloat16" if expected else "float32")
+
+
+@pytest.mark.parametrize("text", [None, "no flags here"])
+def test_an_unknown_processor_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    _processor(monkeypatch, text)
+    assert not has_bfloat16()
+    assert dtype_policy("auto") == "float32"
+
+
+def test_a_precision_that_is_asked_for_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda: True)
+    assert dtype_policy("float32") == "float32"
+    assert dtype_policy("bfloat16") == "mixed_bfloat16"
+    with pytest.raises(ValueError, match=r"one of auto, float32, bfloat16\. Received"):
+        dtype_policy("float16")
+
+
+def test_memory_is_counted_in_bytes() -> None:
+    assert 20 * 2**20 < peak_memory_bytes() < 64 * 2**30
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_tensorflow_is_started_repeatable_and_in_the_precision_asked_for(precision: str) -> None:
+    import keras
+    import tensorflow as tf
+
+    before = keras.config.dtype_policy()
+    try:
+        start_tensorflow(precision=precision)
+        assert keras.config.dtype_policy().name == dtype_policy(precision)
+        # A graph that is summed in another order at each trace is not repeatable.
+        assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
+        with pytest.raises(RuntimeError, match="determinism"):  # it refuses unseeded draws
+            tf.random.uniform([1])
+    finally:
+        keras.config.set_dtype_policy(before)
+        keras.config.enable_traceback_filtering()
+
+
+_HELD_BACK = """
+import os, sys
+from spice_keras.hardware import _stderr_held_back
+with _stderr_held_back():
+    os.write(2, b"noise of native code\\n")
+os.write(2, b"after\\n")
+if len(sys.argv) > 1:
+    with _stderr_held_back():
+        os.write(2, b"the reason\\n")
+        raise RuntimeError("failed")
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_noise_is_held_back_but_not_the_reason_of_a_failure(fails: bool) -> None:
+    command = [sys.executable, "-c", _HELD_BACK, *(["fail"] if fails else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "noise" not in done.stderr
+    assert done.stderr.startswith("after\n")
+    assert ("the reason" in done.stderr) is fails
+    assert ("RuntimeError: failed" in done.stderr) is fails
