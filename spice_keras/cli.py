@@ -32,6 +32,8 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
+        except BrokenPipeError:  # `spice predict ... | head`: Click ends it quietly
+            raise
         except OSError as error:  # a full disk, a folder without permission
             if "--verbose" in sys.argv:
                 raise

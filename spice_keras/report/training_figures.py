@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from spice_keras.algorithm.double_softmax import double_softmax_floor
 from spice_keras.report.cluster_figures import plain_axes
 from spice_keras.report.formatting import finite
 from spice_keras.report.palette import ACCENT, GRID, INK, MUTED, PALE, WARNING
@@ -127,11 +128,6 @@ def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) 
         else:
             _draw_curves(axes, epochs, rows, panel)
     return figure
-
-
-def double_softmax_floor(num_clusters: int) -> float:
-    """Lowest value of the double-softmax loss, reached by a sure and correct head (Eq. 4)."""
-    return math.log(1 + (num_clusters - 1) / math.e)
 
 
 def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel: Panel) -> None:

@@ -179,11 +179,14 @@ def _refuse_finished(run: RunDirectory, stages: Sequence[Stage], redo: bool) -> 
 
 
 def _forget_from(run: RunDirectory, first: Stage) -> None:
-    """Remove a stage's artifact and all later ones: they were made of it."""
+    """Remove a stage's artifact, all later ones and what was published: made of it."""
     for stage in STAGES[STAGES.index(first) :]:
         run.discard(stage.artifact)
         shutil.rmtree(run.checkpoints / stage.name, ignore_errors=True)
         run.forget_metrics(stage.name, from_epoch=0)
+    for name in ("report.html", "metrics.json", "assignments.csv"):
+        (run.path / name).unlink(missing_ok=True)
+    shutil.rmtree(run.path / "figures", ignore_errors=True)
 
 
 def _add_time(run: RunDirectory, name: str, seconds: float) -> None:

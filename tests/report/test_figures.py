@@ -20,7 +20,7 @@ from spice_keras.report.figures import (
     training_figure,
     trust_map_figure,
 )
-from spice_keras.report.training_figures import Rows, curve, double_softmax_floor, drawable_panels
+from spice_keras.report.training_figures import Rows, curve, drawable_panels
 from tests.report.run_data import report_data
 
 
@@ -170,11 +170,6 @@ def test_head_losses_of_unequal_length_are_padded() -> None:
         [{"head_losses": [1.0]}, {}, {"head_losses": np.asarray([2.0, 3.0])}], "head_losses"
     )
     np.testing.assert_array_equal(table, [[1.0, math.nan], [math.nan] * 2, [2.0, 3.0]])
-
-
-@pytest.mark.parametrize(("clusters", "floor"), [(10, 1.46115), (20, 2.07815), (200, 4.30687)])
-def test_floor_of_the_double_softmax_loss(clusters: int, floor: float) -> None:
-    assert double_softmax_floor(clusters) == pytest.approx(floor, abs=1e-5)
 
 
 def test_long_names_are_cut() -> None:
