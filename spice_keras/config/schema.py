@@ -144,8 +144,6 @@ class SemiConfig(Section):
     sgd_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     ema_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
-    distribution_alignment: bool = False
-    """Targets of equally frequent clusters (ReMixMatch), where clusters are about equally large."""
     weak: Policy = WeakPolicy()
     strong: Policy = SpicePolicy(num_ops=3)
 

@@ -7,13 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from spice_keras.algorithm.distribution_alignment import align_to_uniform
 from spice_keras.algorithm.fixmatch import fixmatch_loss
-from spice_keras.algorithm.momentum import momentum_average, update_momentum_variables
+from spice_keras.algorithm.momentum import update_momentum_variables
 from spice_keras.models.heads import linear
 from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
-
-_MARGINAL_MOMENTUM = 0.99  # about the last hundred batches; ReMixMatch averages 128
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -34,16 +31,12 @@ class SpiceSemi(PartlyTrainedModel):
         ema_warmup: Start with a shorter average, min(ema_momentum, (1 + step) / (10 + step)).
         weight_decay: L2 penalty on the kernels (not on biases and batch normalisation), added to
             the gradient.
-        distribution_alignment: Divide the weak views' predictions by the clusters' predicted
-            frequencies before they become targets: for clusters of about equal size.
         seed: Seed of the classifier's initial weights.
         **kwargs: Passed to ``keras.Model``.
 
     Attributes:
         network: The trained network, images to logits.
         ema_network: Its moving average, used by ``call``.
-        marginal: Moving average of the predictions on weak views, float32 ``[K]``; uniform unless
-            distribution_alignment is asked for.
 
     Raises:
         ValueError: If an argument is out of its range, the encoder is frozen, or under several
@@ -62,7 +55,6 @@ class SpiceSemi(PartlyTrainedModel):
         ema_momentum: float = 0.999,
         ema_warmup: bool = True,
         weight_decay: float = 5e-4,
-        distribution_alignment: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -81,7 +73,6 @@ class SpiceSemi(PartlyTrainedModel):
         self.ema_momentum = ema_momentum
         self.ema_warmup = ema_warmup
         self.weight_decay = weight_decay
-        self.distribution_alignment = distribution_alignment
         refuse_frozen(encoder)
         self.encoder = encoder
         classifier = linear(
@@ -89,10 +80,6 @@ class SpiceSemi(PartlyTrainedModel):
         )
         self.network = keras.Model(encoder.input, classifier(encoder.output), name="network")
         self.ema_network = copy_of(self.network)
-        self.marginal = self.add_weight(
-            name="marginal", shape=(num_clusters,), dtype="float32", trainable=False,
-            initializer=keras.initializers.Constant(1.0 / num_clusters), autocast=False,
-        )  # fmt: skip
         self.built = True
 
     def trained_variables(self) -> list[keras.Variable]:
@@ -127,7 +114,7 @@ class SpiceSemi(PartlyTrainedModel):
             loss = fixmatch_loss(
                 batch["label"],
                 labeled,
-                self._aligned(weak),
+                weak,
                 strong,
                 threshold=self.threshold,
                 unlabeled_weight=self.unlabeled_weight,
@@ -141,13 +128,6 @@ class SpiceSemi(PartlyTrainedModel):
             unsupervised=loss.unsupervised,
             mask_ratio=loss.mask_ratio,
         )
-
-    def _aligned(self, weak: tf.Tensor) -> tf.Tensor:
-        if not self.distribution_alignment:
-            return weak
-        predicted = tf.reduce_mean(tf.nn.softmax(tf.stop_gradient(weak), axis=-1), axis=0)
-        self.marginal.assign(momentum_average(self.marginal.value, predicted, _MARGINAL_MOMENTUM))
-        return align_to_uniform(weak, self.marginal.value)
 
     def _ema_momentum(self) -> float | tf.Tensor:
         if not self.ema_warmup:
@@ -165,7 +145,6 @@ class SpiceSemi(PartlyTrainedModel):
             "ema_momentum": self.ema_momentum,
             "ema_warmup": self.ema_warmup,
             "weight_decay": self.weight_decay,
-            "distribution_alignment": self.distribution_alignment,
             "seed": self.seed,
         }
 

@@ -52,7 +52,6 @@ def build_spice_semi(context: Context) -> SpiceSemi:
         unlabeled_weight=section.unlabeled_weight,
         ema_momentum=section.ema_momentum,
         weight_decay=section.weight_decay,
-        distribution_alignment=section.distribution_alignment,
         seed=seed,
     )
     schedule = FixMatchCosine(section.learning_rate, context.plan.semi_steps)

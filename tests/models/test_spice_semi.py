@@ -123,29 +123,3 @@ def test_refuses_values_out_of_range(option: dict[str, float]) -> None:
 def test_refuses_one_cluster() -> None:
     with pytest.raises(ValueError, match="num_clusters=1"):
         SpiceSemi(encoder(), 1)
-
-
-def test_alignment_divides_targets_by_the_running_prediction() -> None:
-    """The first step, replayed by hand: a target changes sides when its cluster is frequent."""
-    options = {"distribution_alignment": True, "threshold": 0.0}
-    model, twin = make_semi(**options), make_semi()
-    model.marginal.assign(np.full(CLUSTERS, 0.01) + 0.96 * np.eye(CLUSTERS)[0])
-    before = model.marginal.numpy()
-    batch = semi_batch(0)
-    history = fit(model, semi_batch, range(1))
-    views = np.concatenate([batch["labeled"], batch["weak"], batch["strong"]])
-    logits = twin.network(views, training=True).numpy()
-    weak = tf.nn.softmax(logits[6:15]).numpy()
-    marginal = 0.99 * before + 0.01 * weak.mean(axis=0)
-    np.testing.assert_allclose(model.marginal, marginal, rtol=1e-5)
-    target = np.argmax(weak / marginal, axis=1)
-    assert (target != weak.argmax(axis=1)).any()
-    log_p = tf.nn.log_softmax(logits[15:]).numpy()
-    expected = -log_p[np.arange(9), target].mean()
-    assert history["unsupervised"][0] == pytest.approx(expected, rel=1e-4)
-
-
-def test_without_alignment_no_prediction_is_remembered() -> None:
-    model = make_semi()
-    fit(model, semi_batch, range(2))
-    np.testing.assert_array_equal(model.marginal, np.full(CLUSTERS, 1.0 / CLUSTERS, np.float32))
