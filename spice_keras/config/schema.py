@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from spice_keras.config.policies import (
     MocoPolicy,
@@ -22,6 +22,20 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 Policy = Annotated[PolicyConfig, BeforeValidator(expand_name)]
+
+OWN_BACKBONES = ("resnet18_cifar", "small_resnet")
+PRETRAINED_BACKBONES = ("efficientnet_lite0", "keras:", "hub:")
+
+
+def _known_backbone(name: str) -> str:
+    prefixed = name.startswith(("keras:", "hub:")) and not name.endswith(":")
+    if name not in (*OWN_BACKBONES, "efficientnet_lite0") and not prefixed:
+        raise ValueError(
+            f"a backbone is one of {', '.join(OWN_BACKBONES)} (trained here) or "
+            "efficientnet_lite0, keras:NAME (of keras.applications), hub:PRESET (of KerasHub), "
+            "which come with weights"
+        )
+    return name
 
 
 class Section(BaseModel):
@@ -38,11 +52,11 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Where the images come from, and the one size they are brought to."""
+    """Where the images, or embeddings, come from, and the one size images are brought to."""
 
-    source: Literal["digits", "folder", "arrays", "tfds"] = "digits"
+    source: Literal["digits", "folder", "arrays", "tfds", "embeddings"] = "digits"
     path: str | None = None
-    """The folder, the .npy/.npz file, or the TensorFlow Datasets name."""
+    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
     split: str = "train"
     """TensorFlow Datasets only; `train+test` joins two."""
     tfds_dir: str | None = None
@@ -62,16 +76,23 @@ class DataConfig(Section):
 class BackboneConfig(Section):
     """The encoder."""
 
-    name: Literal["resnet18_cifar", "small_resnet"] = "resnet18_cifar"
+    name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
     width: Positive = 64
-    """Channels of the first block; the paper's ResNet-18 has 64."""
+    """Channels of the first block of a residual network; the paper's ResNet-18 has 64."""
     stem_stride: Literal[1, 2] = 1
-    """2 quarters the cost, for images above 32 pixels."""
+    """Of a residual network; 2 quarters the cost, for images above 32 pixels."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it comes with weights, learned from labelled images as a rule."""
+        return self.name not in OWN_BACKBONES
 
 
 class PretrainConfig(Section):
     """MoCo v2 (the paper's stage 1)."""
 
+    enabled: bool | None = None
+    """null: unless the backbone comes with weights. With such a one, true goes on from them."""
     epochs: Positive | None = 1000
     """null: chosen from the number of images."""
     batch_size: Positive | None = 128
@@ -92,10 +113,46 @@ class PretrainConfig(Section):
     checkpoint_every: Positive = 5
 
 
-class SelfConfig(Section):
-    """SPICE-Self (stage 2): clustering heads on the frozen encoder."""
+class CachedViewsConfig(Section):
+    """Augmented copies of every image, encoded once before the heads train."""
 
+    weak: Annotated[int, Field(ge=0)] = 4
+    strong: Annotated[int, Field(ge=0)] = 6
+
+
+class NeighborsConfig(Section):
+    """Neighbour consistency (SCAN), for `self.objective: neighbors`; linear heads."""
+
+    num_neighbors: Positive = 10
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 2.0
+    """Larger: more even clusters."""
+    batch_size: Positive = 256
+    epochs: Positive = 30
+    learning_rate: PositiveFloat = 0.001
+
+
+class SelfConfig(Section):
+    """Self-labelling (stage 2): clustering heads on the frozen encoder."""
+
+    objective: Literal["prototypes", "neighbors"] = "prototypes"
+    """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
+    start: Literal["random", "kmeans", "balanced-kmeans"] = "random"
+    """Where the heads begin; from k-means each head begins at another restart."""
     num_heads: Positive = 10
+    input_scale: Literal["none", "unit"] | None = None
+    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` where the paper's
+    objective reads an encoder trained here, `unit` elsewhere."""
+    select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the epochs after which heads are judged; the paper judges all."""
+    weak: Policy = WeakPolicy()
+    strong: Policy = SpicePolicy()
+    cached_views: CachedViewsConfig | None = None
+    """null: every iteration draws new views and passes them through the encoder."""
+    feature_batch: Positive = 256
+    """Images per pass of the frozen encoder; memory only."""
+    checkpoint_every: Positive = 5
+    neighbors: NeighborsConfig = NeighborsConfig()
+    """The options of that objective; those below are of `prototypes`."""
     hidden_dim: Positive | None = None
     """null: the encoder's width, as in the paper (D x D, D x k)."""
     large_batch: Positive = 1000
@@ -105,11 +162,6 @@ class SelfConfig(Section):
     num_repeats: Positive = 8
     epochs: Positive = 100
     learning_rate: PositiveFloat = 0.005
-    feature_batch: Positive = 256
-    """Images per pass of the frozen encoder; memory only."""
-    weak: Policy = WeakPolicy()
-    strong: Policy = SpicePolicy()
-    checkpoint_every: Positive = 5
 
 
 class ReliableConfig(Section):
@@ -181,6 +233,21 @@ class RunConfig(Section):
     semi: SemiConfig = SemiConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether there is a MoCo stage: not on embeddings, not where it is switched off."""
+        asked = self.pretrain.enabled
+        wanted = not self.backbone.pretrained if asked is None else asked
+        return wanted and self.data.source != "embeddings"
+
+    @property
+    def head_input_scale(self) -> Literal["none", "unit"]:
+        """What the heads do to their input, worked out where the configuration leaves it open."""
+        if self.self_labeling.input_scale is not None:
+            return self.self_labeling.input_scale
+        own = not self.backbone.pretrained and self.data.source != "embeddings"
+        return "none" if own and self.self_labeling.objective == "prototypes" else "unit"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as the nested dictionary a YAML file would hold."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,16 +47,18 @@ def read_array(path: Path, key: str) -> np.ndarray | None:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path} cannot be read as an .npy or .npz file: it is damaged, of another kind, or "
-            f"holds Python objects (pickle), which are never loaded ({error})."
+            f"holds Python objects (pickle), which are never loaded ({error}). "
+            "Names are saved as text by array.astype(str)."
         ) from error
 
 
-def array_ids(path: Path, num_rows: int) -> list[str]:
+def array_ids(path: Path, num_rows: int, noun: str = "image") -> list[str]:
     """Ids of the rows of a NumPy file.
 
     Args:
         path: an .npz or .npy file.
         num_rows: number of images (N) in it.
+        noun: what a row is, for messages.
 
     Returns:
         The strings or integers under the key "ids" as N strings, or the row numbers.
@@ -68,7 +71,7 @@ def array_ids(path: Path, num_rows: int) -> list[str]:
         return [f"{row:07d}" for row in range(num_rows)]
     if ids.shape != (num_rows,) or ids.dtype.kind not in "USiu":
         raise UserError(
-            f'The "ids" of {path} must be {num_rows} strings or integers, one an image. '
+            f'The "ids" of {path} must be {num_rows} strings or integers, one for each {noun}. '
             f"Received: shape={ids.shape}, dtype={ids.dtype}"
         )
     if ids.dtype.kind == "S":
@@ -76,7 +79,11 @@ def array_ids(path: Path, num_rows: int) -> list[str]:
     else:
         names = [one_line_id(str(name)) for name in ids.tolist()]
     if len(set(names)) != num_rows:
-        raise UserError(f'The "ids" of {path} must differ from one another.')
+        twice, times = Counter(names).most_common(1)[0]
+        raise UserError(
+            f'The "ids" of {path} must differ from one another. Received: {twice} {times} times. '
+            "Make them differ, or leave them out for row numbers."
+        )
     return names
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from spice_keras.data.stateless import balanced_draw, shuffled_rows, step_seed, uniform_draw
+from spice_keras.data.step_dataset import mapped, step_dataset
 
 if TYPE_CHECKING:
     from spice_keras.augment.policies import Policy
-
-
-_PARALLEL_BATCHES = max(2, min(8, os.cpu_count() or 2))
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -96,7 +93,7 @@ def training_batches(
 
     start = first_epoch * steps + first_step
     stop = None if epochs is None else (first_epoch + epochs) * steps
-    return _dataset(start, stop, batch)
+    return step_dataset(batch, start, stop)
 
 
 def semi_batches(
@@ -166,15 +163,20 @@ def semi_batches(
             "strong": _view(strong, unlabeled, step_seed(seed, "view strong", step)),
         }
 
-    return _dataset(first_step, None if num_steps is None else first_step + num_steps, batch)
+    stop = None if num_steps is None else first_step + num_steps
+    return step_dataset(batch, first_step, stop)
 
 
-def inference_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """All images once, in order, un-augmented; the last batch may be smaller.
+def inference_batches(
+    images: np.ndarray, batch_size: int, *, view: Policy | None = None, seed: int = 0
+) -> tf.data.Dataset:
+    """All images once, in order; the last batch may be smaller.
 
     Args:
         images: uint8 [N, S, S, 3], in memory or memory-mapped.
         batch_size: images a batch (B), at least 1; may exceed N.
+        view: what they are seen through; None leaves them as they are.
+        seed: of the view; any integer.
 
     Returns:
         A data set of {"image": uint8 [<=B, S, S, 3]}.
@@ -188,31 +190,13 @@ def inference_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
 
     def batch(start: tf.Tensor) -> dict[str, tf.Tensor]:
         stop = tf.minimum(start + batch_size, len(images))
-        return {"image": _rows(images, tf.range(start, stop))}
+        rows = _rows(images, tf.range(start, stop))
+        return {
+            "image": rows if view is None else _view(view, rows, step_seed(seed, "view", start))
+        }
 
     starts = tf.data.Dataset.range(0, len(images), batch_size)
-    return _finish(starts.map(batch, num_parallel_calls=_PARALLEL_BATCHES))
-
-
-def _dataset(
-    start: int, stop: int | None, batch: Callable[[tf.Tensor], dict[str, tf.Tensor]]
-) -> tf.data.Dataset:
-    """Map global steps to batches, in parallel, in order."""
-    if stop is None:
-        steps = tf.data.Dataset.counter(start=start)
-    else:
-        steps = tf.data.Dataset.range(start, stop)
-    return _finish(steps.map(batch, num_parallel_calls=_PARALLEL_BATCHES))
-
-
-def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Keep the order of the steps and prepare the next batches while one is in use."""
-    options = tf.data.Options()
-    options.deterministic = True
-    # Autotuning has a thread that sleeps up to a minute, and deleting the iterator may wait for
-    # it to wake (seen with TensorFlow 2.21: 20 to 60 s after the last step of one fit in two).
-    options.autotune.enabled = False
-    return dataset.with_options(options).prefetch(_PARALLEL_BATCHES)
+    return mapped(starts, batch)
 
 
 def _by_cluster(

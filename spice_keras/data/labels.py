@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spice_keras.data.array_source import array_ids, read_array
+from spice_keras.data.embedding_source import embeddings_shape
 from spice_keras.data.sources import digits_id
 from spice_keras.data.tfds_source import prepared_builder, split_feature, tfds_ids
 from spice_keras.errors import UserError
@@ -68,7 +69,7 @@ def folder_labels(ids: Sequence[str]) -> Labels:
 
 
 def has_array_labels(path: str | Path) -> bool:
-    """Tell whether a NumPy file holds "labels"."""
+    """Tell whether a NumPy file, of images or of embeddings, holds "labels"."""
     return read_array(Path(path), "labels") is not None
 
 
@@ -92,15 +93,31 @@ def array_labels(path: str | Path, ids: Sequence[str] | None = None) -> Labels:
             f'{path} holds no "labels" beside its "images". '
             "Save both: np.savez(file, images=..., labels=...)."
         )
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iuUS":
+    return _of_rows(path, labels, ids, len(images), noun="image")
+
+
+def embedding_labels(path: str | Path, ids: Sequence[str] | None = None) -> Labels:
+    """The array "labels" of a file of embeddings.
+
+    Args:
+        path: the .npz file that also holds the embeddings.
+        ids: the items wanted, in this order; None for all.
+
+    Returns:
+        The labels of those items. Integers and strings are both numbered in sorted order.
+
+    Raises:
+        UserError: when there are no labels, they do not match the rows, or an id is unknown.
+    """
+    path = Path(path)
+    num_rows, _ = embeddings_shape(path)
+    labels = read_array(path, "labels")
+    if labels is None:
         raise UserError(
-            f'The "labels" of {path} must be {len(images)} integers or strings, one an image. '
-            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+            f'{path} holds no "labels" beside its embeddings. '
+            "Save both: np.savez(file, features=..., labels=...)."
         )
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
-    named = _from_names(labels)
-    return named._replace(values=_of(ids, array_ids(path, len(images)), named.values))
+    return _of_rows(path, labels, ids, num_rows, noun="row")
 
 
 def tfds_labels(
@@ -138,6 +155,21 @@ def tfds_labels(
     return Labels(selected, tuple(class_names))
 
 
+def _of_rows(
+    path: Path, labels: np.ndarray, ids: Sequence[str] | None, num_rows: int, *, noun: str
+) -> Labels:
+    """Labels of the rows wanted of a NumPy file, refused where they do not fit the rows."""
+    if labels.shape != (num_rows,) or labels.dtype.kind not in "iuUS":
+        raise UserError(
+            f'The "labels" of {path} must be {num_rows} integers or strings, one for each {noun}. '
+            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+        )
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    named = _from_names(labels)
+    return named._replace(values=_of(ids, array_ids(path, num_rows, noun), named.values))
+
+
 def _from_names(names: np.ndarray) -> Labels:
     """Number the different names in sorted order."""
     classes, values = np.unique(names, return_inverse=True)
@@ -153,7 +185,7 @@ def _of(ids: Sequence[str] | None, every_id: Sequence[str], values: np.ndarray) 
     unknown = [name for name in ids if name not in rows]
     if unknown:
         raise UserError(
-            f"{len(unknown)} of {len(ids)} images are not in the data the labels come from; the "
+            f"{len(unknown)} of {len(ids)} items are not in the data the labels come from; the "
             f"first is {unknown[0]}. Evaluate with the data the run was made from."
         )
     return values[[rows[name] for name in ids]]

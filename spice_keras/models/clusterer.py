@@ -67,6 +67,19 @@ def build_clusterer(encoder: keras.Model, classifier: keras.Model) -> keras.Mode
     return _assigning(encoder.input, encoder.output, classifier(encoder.output))
 
 
+def embedding_clusterer(classifier: keras.Model) -> keras.Model:
+    """Clusterer of embeddings that were made elsewhere.
+
+    Args:
+        classifier: Features ``[B, D]`` to logits ``[B, K]``, a chosen clustering head.
+
+    Returns:
+        A functional model: float32 ``[B, D]`` to the dictionary of ``ClusterAssignment``.
+    """
+    inputs = keras.Input(classifier.input_shape[1:], name="embeddings")
+    return _assigning(inputs, inputs, classifier(inputs))
+
+
 def clusterer_from_head(
     encoder: keras.Model, classifier: MultiHeadClassifier, head: int
 ) -> keras.Model:

@@ -64,6 +64,30 @@ def export_clusterer(
     return Path(directory)
 
 
+def export_embedding_clusterer(clusterer: keras.Model, directory: str | Path) -> Path:
+    """Writes a clusterer of embeddings as a SavedModel.
+
+    Its signature ``serving_default`` takes ``embeddings`` float32 ``[B, D]``, not normalised, and
+    returns the clusterer's dictionary.
+
+    Args:
+        clusterer: float32 ``[B, D]`` to a dictionary of tensors.
+        directory: Folder to write; created with its parents.
+
+    Returns:
+        The folder.
+    """
+
+    def from_embeddings(embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
+        return clusterer(embeddings, training=False)
+
+    archive = keras.export.ExportArchive()
+    rows = tf.TensorSpec([None, clusterer.input_shape[1]], tf.float32, "embeddings")
+    archive.add_endpoint("serving_default", from_embeddings, [rows])
+    archive.write_out(str(directory), verbose=False)
+    return Path(directory)
+
+
 def decoded(data: tf.Tensor) -> tf.Tensor:
     """Decodes one image, in the graph.
 

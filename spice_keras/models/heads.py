@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import tensorflow as tf
 
+InputScale = Literal["none", "unit"]
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class UnitScale(keras.layers.Layer):
+    """Features of any encoder on one scale: L2-normalised times sqrt(D), so about 1 a value.
+
+    The learning rates of the heads are then those of any feature width and any encoder.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Scales features ``[..., D]``; a row of zeros stays zero."""
+        return unit_scaled(features)
+
+    def compute_output_spec(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape of the features, float32."""
+        return keras.KerasTensor(features.shape, dtype="float32")
+
+
+def unit_scaled(features: tf.Tensor) -> tf.Tensor:
+    """Features L2-normalised times sqrt(D).
+
+    Args:
+        features: ``[..., D]``.
+
+    Returns:
+        float32 ``[..., D]``, rows of mean square 1; a row of zeros stays zero.
+    """
+    features = tf.cast(features, tf.float32)
+    return tf.math.l2_normalize(features, axis=-1, epsilon=1e-30) * features.shape[-1] ** 0.5
+
 
 @keras.saving.register_keras_serializable(package="spice_keras")
 class MultiHeadClassifier(keras.layers.Layer):
-    """Clustering heads: H independent two-layer classifiers, evaluated as one batched product.
+    """Clustering heads: H independent classifiers, evaluated as one batched product.
 
-    Each head is ``D x hidden`` - ReLU - ``hidden x K``, initialised like PyTorch's linear layer,
-    U(+-1/sqrt(fan in)), weights and biases alike.
+    Each head is ``D x hidden`` - ReLU - ``hidden x K`` as in the paper, or a single linear layer
+    ``D x K``, initialised like PyTorch's linear layer, U(+-1/sqrt(fan in)), weights and biases
+    alike.
 
     Args:
         num_heads: Number of heads H, >= 1.
         num_clusters: Number of clusters K, >= 2.
         hidden_dim: Width of the hidden layer; the input's width where None, as in the paper.
         seed: Seed of the initial weights.
+        linear: Whether the heads have no hidden layer.
+        input_scale: ``"none"`` takes features as they come, ``"unit"`` L2-normalises them and
+            multiplies by sqrt(D) first; a head taken out by ``head_model`` does so too.
         **kwargs: Passed to ``keras.layers.Layer``.
 
     Raises:
-        ValueError: If a number is below its minimum.
+        ValueError: If a number is below its minimum, the scale is unknown, or linear heads are
+            given a hidden width.
 
     SPICE (arXiv 2103.09382) Sec. 3.2 and Fig. 2.
     """
@@ -36,6 +72,8 @@ class MultiHeadClassifier(keras.layers.Layer):
         num_clusters: int,
         hidden_dim: int | None = None,
         seed: int = 0,
+        linear: bool = False,
+        input_scale: InputScale = "none",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -45,10 +83,22 @@ class MultiHeadClassifier(keras.layers.Layer):
                 f"None). Received: num_heads={num_heads}, num_clusters={num_clusters}, "
                 f"hidden_dim={hidden_dim}"
             )
+        if linear and hidden_dim is not None:
+            raise ValueError(
+                "Linear heads have no hidden layer: leave `hidden_dim` None. "
+                f"Received: linear={linear}, hidden_dim={hidden_dim}"
+            )
+        if input_scale not in get_args(InputScale):
+            raise ValueError(
+                f"`input_scale` must be one of {get_args(InputScale)}. "
+                f"Received: input_scale={input_scale!r}"
+            )
         self.num_heads = num_heads
         self.num_clusters = num_clusters
         self.hidden_dim = hidden_dim
         self.seed = seed
+        self.linear = linear
+        self.input_scale = input_scale
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for features ``[..., D]``."""
@@ -58,10 +108,11 @@ class MultiHeadClassifier(keras.layers.Layer):
                 "MultiHeadClassifier expects features [M, D] or [H, B, D] with a known D. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        hidden = dim if self.hidden_dim is None else self.hidden_dim
-        heads, clusters = self.num_heads, self.num_clusters
-        self.hidden_kernel = self._head_weight("hidden_kernel", (heads, dim, hidden), dim)
-        self.hidden_bias = self._head_weight("hidden_bias", (heads, hidden), dim)
+        heads, clusters, hidden = self.num_heads, self.num_clusters, dim
+        if not self.linear:
+            hidden = dim if self.hidden_dim is None else self.hidden_dim
+            self.hidden_kernel = self._head_weight("hidden_kernel", (heads, dim, hidden), dim)
+            self.hidden_bias = self._head_weight("hidden_bias", (heads, hidden), dim)
         self.output_kernel = self._head_weight("output_kernel", (heads, hidden, clusters), hidden)
         self.output_bias = self._head_weight("output_bias", (heads, clusters), hidden)
 
@@ -84,10 +135,14 @@ class MultiHeadClassifier(keras.layers.Layer):
         Returns:
             float32 logits ``[H, M, K]`` or ``[H, B, K]``.
         """
-        batches = features[tf.newaxis] if features.shape.rank == 2 else features
-        hidden = tf.matmul(batches, tf.convert_to_tensor(self.hidden_kernel))
-        hidden = tf.nn.relu(hidden + tf.convert_to_tensor(self.hidden_bias)[:, tf.newaxis])
-        logits = tf.matmul(tf.cast(hidden, tf.float32), tf.convert_to_tensor(self.output_kernel))
+        if self.input_scale == "unit":
+            features = tf.cast(unit_scaled(features), features.dtype)
+        if not self.linear:
+            hidden = _head_products(features, tf.convert_to_tensor(self.hidden_kernel))
+            features = tf.nn.relu(hidden + tf.convert_to_tensor(self.hidden_bias)[:, tf.newaxis])
+        logits = _head_products(
+            tf.cast(features, tf.float32), tf.convert_to_tensor(self.output_kernel)
+        )
         return logits + tf.convert_to_tensor(self.output_bias)[:, tf.newaxis]
 
     def compute_output_spec(self, features: keras.KerasTensor) -> keras.KerasTensor:
@@ -112,19 +167,14 @@ class MultiHeadClassifier(keras.layers.Layer):
                 f"`head` must lie in [0, {self.num_heads}) and the classifier must be built. "
                 f"Received: head={head}, built={self.built}"
             )
-        _, dim, hidden = self.hidden_kernel.shape
-        model = mlp(dim, hidden, self.num_clusters, name="clustering_head")
-        model.set_weights(
-            [
-                keras.ops.convert_to_numpy(weight)[head]
-                for weight in (
-                    self.hidden_kernel,
-                    self.hidden_bias,
-                    self.output_kernel,
-                    self.output_bias,
-                )
-            ]
-        )
+        dim = self.weights[0].shape[1]
+        inputs = keras.Input((dim,), name="features")
+        x = UnitScale(name="unit_scale")(inputs) if self.input_scale == "unit" else inputs
+        if not self.linear:
+            x = linear(dim, self.hidden_bias.shape[1], name="hidden", activation="relu")(x)
+        output = linear(x.shape[-1], self.num_clusters, name="output", dtype="float32")
+        model = keras.Model(inputs, output(x), name="clustering_head")
+        model.set_weights([keras.ops.convert_to_numpy(weight)[head] for weight in self.weights])
         return model
 
     def get_config(self) -> dict[str, Any]:
@@ -134,7 +184,17 @@ class MultiHeadClassifier(keras.layers.Layer):
             "num_clusters": self.num_clusters,
             "hidden_dim": self.hidden_dim,
             "seed": self.seed,
+            "linear": self.linear,
+            "input_scale": self.input_scale,
         }
+
+
+def _head_products(features: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
+    """Features ``[M, D]`` or ``[H, B, D]`` times kernels ``[H, D, P]``: ``[H, M|B, P]``."""
+    if features.shape.rank == 2:
+        # One wide product: nearly twice as fast on a CPU as a broadcast batch of narrow ones.
+        return tf.einsum("md,hdp->hmp", features, kernels)
+    return tf.matmul(features, kernels)
 
 
 def linear_initializer(fan_in: int, seed: int, name: str) -> keras.initializers.Initializer:

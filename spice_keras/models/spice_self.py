@@ -12,7 +12,7 @@ from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.models.frozen_features import frozen_features
-from spice_keras.models.heads import MultiHeadClassifier
+from spice_keras.models.heads import InputScale, MultiHeadClassifier
 from spice_keras.models.partly_trained import PartlyTrainedModel
 
 
@@ -35,6 +35,8 @@ class SpiceSelf(PartlyTrainedModel):
             batch statistics change. None if the batch already holds features.
         num_heads: Number of independent heads H.
         hidden_dim: Width of the heads' hidden layer; D where None.
+        input_scale: ``"none"`` as in the paper; ``"unit"`` for encoders whose features have
+            another scale or width than its ResNet-18 (see ``MultiHeadClassifier``).
         confident_ratio: Share r of a cluster's M // K samples its prototype averages, in (0, 1].
         batch_size: Pairs of a head in one optimizer step; fewer where there are fewer pairs.
         num_repeats: Passes over the same pseudo-labels.
@@ -60,6 +62,7 @@ class SpiceSelf(PartlyTrainedModel):
         encoder: keras.Model | None = None,
         num_heads: int = 10,
         hidden_dim: int | None = None,
+        input_scale: InputScale = "none",
         confident_ratio: float = 0.5,
         batch_size: int = 128,
         num_repeats: int = 8,
@@ -83,12 +86,18 @@ class SpiceSelf(PartlyTrainedModel):
         self.encoder = encoder
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
+        self.input_scale = input_scale
         self.confident_ratio = confident_ratio
         self.batch_size = batch_size
         self.num_repeats = num_repeats
         self.feature_batch = feature_batch
         self.classifier = MultiHeadClassifier(
-            num_heads, num_clusters, hidden_dim, seed=seed, name="classifier"
+            num_heads,
+            num_clusters,
+            hidden_dim,
+            seed=seed,
+            input_scale=input_scale,
+            name="classifier",
         )
         self.classifier.build((None, feature_dim))
         self.head_losses = self.add_weight(
@@ -185,6 +194,7 @@ class SpiceSelf(PartlyTrainedModel):
             "encoder": encoder,
             "num_heads": self.num_heads,
             "hidden_dim": self.hidden_dim,
+            "input_scale": self.input_scale,
             "confident_ratio": self.confident_ratio,
             "batch_size": self.batch_size,
             "num_repeats": self.num_repeats,

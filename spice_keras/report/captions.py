@@ -14,9 +14,12 @@ from spice_keras.report.training_figures import HEAD_LOSSES, curve
 TRAINING = "training_"
 STAGE_NAMES: Mapping[str, str] = {
     "pretrain": "Contrastive pre-training (MoCo v2)",
-    "self": "SPICE-Self",
+    "self": "Self-labelling",
     "semi": "SPICE-Semi",
 }
+DOUBLE_SOFTMAX_CAPTION = (
+    "The double softmax keeps the loss above the dashed line however good a head is."
+)
 STAGE_CAPTIONS: Mapping[str, str] = {
     "pretrain": (
         "The contrastive loss should fall below that of a random guess among the K keys of the "
@@ -24,9 +27,8 @@ STAGE_CAPTIONS: Mapping[str, str] = {
         "all images have the same embedding."
     ),
     "self": (
-        "Grey: every clustering head. Squares: the lowest loss of each epoch. Star: the lowest of "
-        "all, by which a head is chosen without labels. The double softmax keeps the loss above "
-        "the dashed line however good a head is."
+        "Grey: every clustering head. Squares: the lowest loss of each epoch. Star: the head "
+        "that was chosen, without labels."
     ),
     "semi": (
         "The mask ratio is the share of unlabelled images whose weakly augmented view is confident "
@@ -71,18 +73,19 @@ def _sizes_caption(data: ReportData) -> Caption:
     smallest, largest = int(sizes.argmin()), int(sizes.argmax())
     alternative = (
         f"Bar chart of {quantity(data.num_clusters, 'cluster')}. The largest is cluster {largest} "
-        f"with {quantity(int(sizes[largest]), 'image')}, the smallest cluster {smallest} with "
-        f"{quantity(int(sizes[smallest]), 'image')}."
+        f"with {quantity(int(sizes[largest]), data.item)}, the smallest cluster {smallest} with "
+        f"{quantity(int(sizes[smallest]), data.item)}."
     )
     text = "Strong colour: members that passed the reliability thresholds. Dashed: an equal share."
     return Caption("Cluster sizes", text, alternative)
 
 
 def _map_caption(data: ReportData) -> Caption:
-    shown = f"{count(len(data.map_points))} of {quantity(data.num_images, 'image')}"
+    shown = f"{count(len(data.map_points))} of {quantity(data.num_images, data.item)}"
+    where = "in the embeddings" if data.images is None else "to the network"
     text = (
-        f"{shown}, projected to two dimensions by {data.map_method}. Near points are similar to "
-        "the network; distances between far groups and the areas of groups mean little."
+        f"{shown}, projected to two dimensions by {data.map_method}. Near points are similar "
+        f"{where}; distances between far groups and the areas of groups mean little."
     )
     alternative = (
         f"Scatter plot of {shown} coloured by cluster, with the number of each cluster at the "
@@ -93,7 +96,7 @@ def _map_caption(data: ReportData) -> Caption:
 
 def _trust_caption(data: ReportData) -> Caption:
     shown = np.asarray(data.reliable)[np.asarray(data.map_indices)]
-    text = "The same map by confidence, and with only the reliable images in colour."
+    text = f"The same map by confidence, and with only the reliable {data.item}s in colour."
     alternative = (
         f"Two scatter plots of the same {quantity(len(shown), 'point')}: coloured by confidence, "
         f"and with the {percent(np.mean(shown))} that are reliable in the colour of their cluster."
@@ -102,21 +105,22 @@ def _trust_caption(data: ReportData) -> Caption:
 
 
 def _confusion_caption(data: ReportData) -> Caption:
-    matched = "" if data.confusion is None else _matched_text(data.confusion, data.matching)
+    matched = "" if data.confusion is None else _matched_text(data, data.confusion)
     alternative = f"Heat map of classes against clusters. {matched}"
     text = f"{matched} Labels were read for this evaluation only."
     return Caption("Classes and clusters", text, alternative)
 
 
-def _matched_text(confusion: np.ndarray, matching: Mapping[int, int] | None) -> str:
-    """States how many images lie on the matched pairs."""
-    if matching is None:
+def _matched_text(data: ReportData, confusion: np.ndarray) -> str:
+    """States how many items lie on the matched pairs."""
+    if data.matching is None:
         return "Clusters are ordered by their largest class."
-    hits = sum(int(confusion[label, cluster]) for cluster, label in matching.items())
+    hits = sum(int(confusion[label, cluster]) for cluster, label in data.matching.items())
     total = int(confusion.sum())
     return (
         "Clusters are ordered so that the pairs of the Hungarian matching lie on the diagonal: "
-        f"{count(hits)} of {quantity(total, 'image')} ({percent(hits / max(total, 1))}) are on it."
+        f"{count(hits)} of {quantity(total, data.item)} ({percent(hits / max(total, 1))}) are on "
+        "it."
     )
 
 
@@ -131,4 +135,7 @@ def _training_caption(stage: str, data: ReportData) -> Caption:
     heads = curve(rows, HEAD_LOSSES) if stage == "self" else np.empty(0)
     if np.isfinite(heads).any():
         alternative += f" The lowest loss of a head is {decimal(np.nanmin(heads), 4)}."
-    return Caption(title, STAGE_CAPTIONS.get(stage, ""), alternative)
+    text = STAGE_CAPTIONS.get(stage, "")
+    if stage == "self" and data.objective == "prototypes":
+        text += f" {DOUBLE_SOFTMAX_CAPTION}"
+    return Caption(title, text, alternative)

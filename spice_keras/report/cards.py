@@ -10,18 +10,36 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.report.content import ReportData
-from spice_keras.report.formatting import count, percent, percent_shares
+from spice_keras.report.formatting import count, percent, percent_shares, shortened_middle
 from spice_keras.report.palette import cluster_colors
 from spice_keras.report.thumbnails import ThumbnailPlan, affordable_plans, thumbnail
 
+MAX_ID_CHARACTERS = 40
+
 
 @dataclass(frozen=True)
-class Picture:
-    """One image of a card, as a data URI with its name and confidence."""
+class Member:
+    """One item of a card: its name, its confidence and, where there is one, its image.
 
-    source: str
+    Attributes:
+        source: the image as a data URI; None in a run without images.
+        id: the whole name.
+        confidence: largest cluster probability, as text.
+    """
+
+    source: str | None
     id: str
     confidence: str
+
+    @property
+    def short_id(self) -> str:
+        """The name, cut in the middle where it is long."""
+        return shortened_middle(self.id, MAX_ID_CHARACTERS)
+
+    @property
+    def num_characters(self) -> int:
+        """What the member costs on the page: its image, else its name, short and twice in full."""
+        return 2 * len(self.id) + MAX_ID_CHARACTERS if self.source is None else len(self.source)
 
 
 @dataclass(frozen=True)
@@ -33,11 +51,17 @@ class ClusterCard:
     size: int
     share: str
     facts: tuple[tuple[str, str], ...]
-    prototypes: tuple[Picture, ...]
-    least_certain: tuple[Picture, ...]
+    prototypes: tuple[Member, ...]
+    least_certain: tuple[Member, ...]
+
+    @property
+    def has_more_names(self) -> bool:
+        """Whether a member is shown with less than its whole name: an image, or a cut name."""
+        members = (*self.prototypes, *self.least_certain)
+        return any(member.source is not None or member.short_id != member.id for member in members)
 
 
-Gallery = dict[int, tuple[Picture, ...]]
+Gallery = dict[int, tuple[Member, ...]]
 
 
 def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
@@ -45,8 +69,8 @@ def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
 
     Args:
         data: the run; only the images that are shown are read.
-        max_characters: upper limit for all thumbnails together. Plans are tried from the richest
-            down; the most modest one is taken whatever it costs.
+        max_characters: upper limit for all thumbnails together, or for all names. Plans are tried
+            from the richest down; the most modest one is taken whatever it costs.
 
     Returns:
         One card per cluster, empty clusters included, in the order of the clusters.
@@ -70,18 +94,18 @@ def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
 
 
 def _affordable_galleries(data: ReportData, max_characters: int) -> tuple[Gallery, Gallery]:
-    """Stores the thumbnails by the richest plan whose total stays within the limit."""
+    """Gathers the members by the richest plan whose total stays within the limit."""
     *richer, modest = affordable_plans(data.num_clusters)
     for plan in richer:
         galleries = _galleries(data, plan)
-        pictures = (picture for gallery in galleries for row in gallery.values() for picture in row)
-        if sum(len(picture.source) for picture in pictures) <= max_characters:
+        members = (member for gallery in galleries for row in gallery.values() for member in row)
+        if sum(member.num_characters for member in members) <= max_characters:
             return galleries
     return _galleries(data, modest)
 
 
 def _galleries(data: ReportData, plan: ThumbnailPlan) -> tuple[Gallery, Gallery]:
-    """Stores the thumbnails of every cluster by one plan: prototypes, least certain members."""
+    """Gathers the members shown of every cluster by one plan: prototypes, least certain."""
     return (
         _gallery(data, data.prototypes, plan, plan.prototypes),
         _gallery(data, data.least_certain, plan, plan.least_certain),
@@ -96,8 +120,8 @@ def _gallery(
 ) -> Gallery:
     return {
         cluster: tuple(
-            Picture(
-                source=thumbnail(data.images[int(index)], plan),
+            Member(
+                source=None if data.images is None else thumbnail(data.images[int(index)], plan),
                 id=str(data.ids[int(index)]),
                 confidence=percent(data.confidence[int(index)], 0),
             )

@@ -32,8 +32,8 @@ def cluster_sizes_figure(sizes: npt.ArrayLike, reliable: npt.ArrayLike) -> Figur
     """Draws the size of every cluster, its reliable members darker, beside an equal share.
 
     Args:
-        sizes: [K] images per cluster.
-        reliable: [K] reliable images among them.
+        sizes: [K] members of each cluster.
+        reliable: [K] reliable ones among them.
 
     Returns:
         A bar chart; empty clusters are marked where labels fit.
@@ -55,7 +55,7 @@ def cluster_sizes_figure(sizes: npt.ArrayLike, reliable: npt.ArrayLike) -> Figur
     axes.set_xlim(-0.7, max(len(totals), 1) - 0.3)
     axes.set_ylim(0, max(int(totals.max(initial=0)), 1) * 1.12)
     axes.set_xlabel("cluster", color=INK)
-    axes.set_ylabel("images", color=INK)
+    axes.set_ylabel("members", color=INK)
     figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
@@ -83,7 +83,7 @@ def matched_order(
     """Orders the clusters so that matched pairs lie on the diagonal.
 
     Args:
-        confusion: [C, K] images of each class in each cluster.
+        confusion: [C, K] items of each class in each cluster.
         matching: cluster to class after Hungarian matching; None orders by the largest class.
 
     Returns:
@@ -107,7 +107,7 @@ def confusion_figure(
     """Draws which classes every cluster holds, matched pairs on the diagonal.
 
     Args:
-        confusion: [C, K] images of each class in each cluster.
+        confusion: [C, K] items of each class in each cluster.
         class_names: [C] names of the classes, numbers where None.
         matching: cluster to class after Hungarian matching.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+Item = Literal["image", "item"]
 
 FINAL_METHODS = ("semi", "self")
 
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """One clustering run, as the report shows it; N images, K clusters, C classes.
+    """One clustering run, as the report shows it; N items, K clusters, C classes.
+
+    An item is an image, or a row of a file of embeddings in a run that has no images.
 
     The report reads nothing else: no file, no configuration, no label beyond `metrics`,
     `confusion`, `class_names` and `matching`.
@@ -23,32 +27,37 @@ class ReportData:
         name: name of the run.
         created: when the report was made, ISO 8601.
         command: the command line that made it.
-        image_size: side S of the square images, in pixels.
+        image_size: side S of the square images, in pixels; not read without images.
         num_clusters: K.
         images: [N, S, S, 3] uint8, perhaps a memory map; only rows that are shown are read.
-        ids: [N] name of each image.
-        clusters: [N] cluster of each image, in 0..K-1.
-        confidence: [N] largest cluster probability of each image, in [0, 1].
-        reliable: [N] whether the image passed the reliability thresholds.
+            None in a run on embeddings: the report then shows ids and speaks of items.
+        ids: [N] name of each item.
+        clusters: [N] cluster of each item, in 0..K-1.
+        confidence: [N] largest cluster probability of each item, in [0, 1].
+        reliable: [N] whether the item passed the reliability thresholds.
         agrees: [N] whether the cluster agrees with that of the nearest neighbours.
-        prototypes: cluster to the images nearest to its centre, best first.
-        least_certain: cluster to its images of lowest confidence, worst first.
+        prototypes: cluster to the items nearest to its centre, best first.
+        least_certain: cluster to its items of lowest confidence, worst first.
         map_points: [n, 2] two-dimensional map of the embeddings.
-        map_indices: [n] which image each point is.
+        map_indices: [n] which item each point is.
         map_method: name of the projection.
         metrics: "self", "semi", "kmeans_embeddings", "kmeans_pixels", each a mapping of figures,
             None or absent.
-        confusion: [C, K] number of images of each class in each cluster; None without labels.
+        confusion: [C, K] number of items of each class in each cluster; None without labels.
         class_names: [C]; None without labels.
         history: stage ("pretrain", "self", "semi") to one row of numbers per epoch.
         thresholds: the thresholds the reliable labels were chosen with.
-        reliable_counts: [K] reliable pseudo-labels per cluster, as handed to SPICE-Semi.
+        reliable_counts: [K] reliable pseudo-labels per cluster, as handed to SPICE-Semi, if it ran.
         skipped: files left out, each with the reason.
         notes: stated adaptations and warnings.
         timings: stage to seconds.
         environment: versions and hardware.
         config_yaml: the full configuration.
         matching: cluster to class after Hungarian matching; None without labels.
+        objective: what the clustering heads were trained with.
+        notices: what a reader must know to judge the result, shown inside the verdict; for
+            example that the encoder was trained with labels.
+        chosen: name and reason of each choice the run made for its user.
     """
 
     name: str
@@ -56,7 +65,7 @@ class ReportData:
     command: str
     image_size: int
     num_clusters: int
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | None
     ids: Sequence[str]
     clusters: npt.NDArray[np.int32]
     confidence: npt.NDArray[np.float32]
@@ -79,14 +88,19 @@ class ReportData:
     environment: Mapping[str, str]
     config_yaml: str
     matching: Mapping[int, int] | None = None
+    objective: Literal["prototypes", "neighbors"] = "prototypes"
+    notices: tuple[str, ...] = ()
+    chosen: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses arrays that do not describe the same images.
+        """Refuses arrays that do not describe the same items.
 
         Raises:
             ValueError: an array has another length than `ids`, or an entry is out of range.
         """
-        for field in ("images", "clusters", "confidence", "reliable", "agrees"):
+        if self.images is not None:
+            self._check_length("images", len(self.images), self.num_images)
+        for field in ("clusters", "confidence", "reliable", "agrees"):
             self._check_length(field, len(getattr(self, field)), self.num_images)
         self._check_length("reliable_counts", len(self.reliable_counts), self.num_clusters)
         self._check_length("map_points", len(self.map_points), len(self.map_indices))
@@ -103,20 +117,25 @@ class ReportData:
 
     @property
     def num_images(self) -> int:
-        """N, the number of clustered images."""
+        """N, the number of clustered images or other items."""
         return len(self.ids)
 
     @property
+    def item(self) -> Item:
+        """What was clustered, as the texts of the report call one of it."""
+        return "item" if self.images is None else "image"
+
+    @property
     def cluster_sizes(self) -> npt.NDArray[np.int64]:
-        """[K] number of images in each cluster."""
+        """[K] number of items in each cluster."""
         return np.bincount(self.clusters, minlength=self.num_clusters).astype(np.int64)
 
     @property
     def reliable_members(self) -> npt.NDArray[np.int64]:
-        """[K] reliable images among the members of each cluster, never more than its size.
+        """[K] reliable items among the members of each cluster, never more than its size.
 
         `reliable_counts` may be larger: those are counted in the clusters of SPICE-Self, and
-        SPICE-Semi may have moved an image since.
+        SPICE-Semi may have moved an item since.
         """
         members = np.asarray(self.clusters)[np.asarray(self.reliable, dtype=bool)]
         return np.bincount(members, minlength=self.num_clusters).astype(np.int64)

@@ -48,6 +48,14 @@ def quantity(number: int, singular: str) -> str:
     return f"{count(number)} {singular if number == 1 else singular + 's'}"
 
 
+def shortened_middle(text: str, limit: int) -> str:
+    """Cuts a name to at most `limit` characters, more of its end kept: there names differ most."""
+    if len(text) <= limit:
+        return text
+    end = 2 * (limit - 1) // 3
+    return f"{text[: limit - 1 - end]}\N{HORIZONTAL ELLIPSIS}{text[-end:]}"
+
+
 def duration(seconds: object) -> str:
     """Writes a time span in seconds as a reader says it: '8.3 s', '2 min 5 s', '1 h 20 min'."""
     number = finite(seconds)

@@ -26,9 +26,9 @@ from spice_keras.report.formatting import (
     percent,
     plain,
 )
-from spice_keras.report.table import METHOD_NAMES, RESULT_HEADER, result_rows
+from spice_keras.report.table import RESULT_HEADER, method_name, result_rows
 from spice_keras.report.thumbnails import LOSSLESS_SIDE, data_uri, display_side
-from spice_keras.report.verdict import Verdict, trust_verdict
+from spice_keras.report.verdict import Verdict, reliable_name, trust_verdict
 
 TEMPLATES = Path(__file__).parent
 MAX_PAGE_CHARACTERS = 2_900_000
@@ -108,10 +108,11 @@ def _view(data: ReportData, figures: Mapping[str, Path]) -> dict[str, Any]:
         cluster_sizes=data.cluster_sizes.tolist(),
         num_reliable=int(np.count_nonzero(data.reliable)),
         reliable_counts=list(data.reliable_counts),
+        item=data.item,
     )
     return {
         "data": data,
-        "method": "SPICE" if method is None else METHOD_NAMES[method],
+        "method": "SPICE" if method is None else method_name(method, data.metrics),
         "verdict": verdict,
         "key_figures": _key_figures(data, verdict),
         "result_header": RESULT_HEADER,
@@ -120,8 +121,9 @@ def _view(data: ReportData, figures: Mapping[str, Path]) -> dict[str, Any]:
             finite((row or {}).get("acc")) is not None for row in data.metrics.values()
         ),
         "cards": cluster_cards(data, budget),
+        "has_images": data.images is not None,
         "tiny": data.image_size <= LOSSLESS_SIDE,
-        "side": display_side(data.image_size),
+        "side": None if data.images is None else display_side(data.image_size),
         "training": [figure for figure in shown if figure.name.startswith(TRAINING)],
         "figures": {figure.name: figure for figure in shown},
         "other_figures": [figure for figure in shown if _is_other(figure.name)],
@@ -138,9 +140,9 @@ def _key_figures(data: ReportData, verdict: Verdict) -> list[tuple[str, str]]:
     known = data.confidence[np.isfinite(data.confidence)]
     checks = {check.name: check.value for check in verdict.checks}
     figures = [
-        (count(data.num_images), "images"),
+        (count(data.num_images), f"{data.item}s"),
         (count(data.num_clusters), f"clusters ({empty} empty)" if empty else "clusters"),
-        (checks.get("Reliable images", MISSING), "reliable"),
+        (checks.get(reliable_name(data.item), MISSING), "reliable"),
         (percent(known.mean() if len(known) else None), "mean confidence"),
         (checks.get("Local consistency", MISSING), "local consistency"),
     ]

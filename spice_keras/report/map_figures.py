@@ -79,7 +79,7 @@ def trust_map_figure(
     bar = figure.colorbar(drawn, ax=left, location="bottom", fraction=0.04, pad=0.02)
     bar.ax.tick_params(colors=MUTED, labelsize=8, length=2)
     bar.outline.set_visible(False)
-    right = _map_axes(figure, 122, "reliable images by cluster, the others grey")
+    right = _map_axes(figure, 122, "reliable members by cluster, the others grey")
     chosen = np.asarray(reliable, dtype=bool)
     colors = np.asarray([*cluster_colors(num_clusters), PALE])
     right.scatter(points[~chosen, 0], points[~chosen, 1], c=PALE, s=area, linewidths=0)

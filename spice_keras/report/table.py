@@ -34,11 +34,25 @@ SHORT_HEADER: tuple[str, ...] = (
 )  # fmt: skip
 
 
+def method_name(method: str, metrics: Mapping[str, Any]) -> str:
+    """Names a method as the tables do: self-labelling is SPICE-Self with the paper's objective.
+
+    Args:
+        method: A key of ``METHOD_NAMES``.
+        metrics: The run's figures.
+
+    Returns:
+        The name.
+    """
+    objective = (metrics.get(method) or {}).get("objective", "prototypes")
+    return METHOD_NAMES[method] if objective == "prototypes" else f"Heads ({objective})"
+
+
 def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Writes the figures of every method that was measured, best method of the paper first.
 
     ACC, NMI, ARI and purity need labels and are an en dash without them; the other columns are
-    computed from the images alone. All lie in [0, 1], except ARI, silhouette and head agreement,
+    computed without them. All lie in [0, 1], except ARI, silhouette and head agreement,
     which may be negative.
 
     Args:
@@ -49,7 +63,7 @@ def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         One list of strings per method, in the order of `RESULT_HEADER`.
     """
     return [
-        [METHOD_NAMES[method], *(decimal(metrics[method].get(key)) for key in COLUMNS)]
+        [method_name(method, metrics), *(decimal(metrics[method].get(key)) for key in COLUMNS)]
         for method in METHOD_NAMES
         if metrics.get(method)
     ]

@@ -48,7 +48,7 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         LEARNING_RATE,
     ),
     "self": (
-        Panel("Double-softmax loss of each head", {HEAD_LOSSES: "heads"}),
+        Panel("Loss of each head, over the whole set", {HEAD_LOSSES: "heads"}),
         Panel("Training loss, mean over heads", {"loss": "loss"}),
         Panel("Balance of the cluster sizes", {"cluster_entropy": "size balance"}),
     ),
@@ -98,7 +98,8 @@ def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) 
     Args:
         stage: "pretrain", "self" or "semi"; any other stage gets its loss and learning rate.
         rows: one mapping of numbers per epoch; "epoch" names the position where it is given.
-        num_clusters: K, for the lowest value the double-softmax loss can reach.
+        num_clusters: K, for the lowest value the double-softmax loss can reach; None where the
+            heads were trained with another loss.
 
     Returns:
         One panel per group of quantities that the rows hold.
@@ -124,7 +125,7 @@ def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) 
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if HEAD_LOSSES in panel.curves:
-            _draw_heads(axes, epochs, curve(rows, HEAD_LOSSES), num_clusters)
+            _draw_heads(axes, epochs, rows, num_clusters)
         else:
             _draw_curves(axes, epochs, rows, panel)
     return figure
@@ -161,10 +162,11 @@ def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel:
 def _draw_heads(
     axes: Axes,
     epochs: npt.NDArray[np.float64],
-    losses: npt.NDArray[np.float64],
+    rows: Rows,
     num_clusters: int | None,
 ) -> None:
-    """Draws one line per head, the best head of each epoch, and the choice over all of them."""
+    """Draws one line per head, the best head of each epoch, and the one that was chosen."""
+    losses = curve(rows, HEAD_LOSSES)
     axes.plot(epochs, losses, color=PALE, linewidth=1.0)
     known = np.isfinite(losses).any(axis=1)
     best = np.nanmin(losses[known], axis=1)
@@ -177,7 +179,8 @@ def _draw_heads(
         markersize=3.5,
         label="lowest head of the epoch",
     )
-    chosen = int(best.argmin())
+    selected = curve(rows, "selected_loss")
+    chosen = np.flatnonzero(best == selected[np.isfinite(selected)][-1:])[:1]
     axes.plot(
         epochs[known][chosen],
         best[chosen],
@@ -185,7 +188,7 @@ def _draw_heads(
         linestyle="",
         marker="*",
         markersize=11,
-        label="lowest of all",
+        label="chosen",
     )
     if num_clusters is not None and num_clusters > 1:
         floor = double_softmax_floor(num_clusters)

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spice_keras.report.content import final_method
+from spice_keras.report.content import Item, final_method
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
+from spice_keras.report.table import METHOD_NAMES
 
 Grade = Literal["strong", "mixed", "weak"]
 Level = Literal["strong", "mixed", "weak", "unknown"]
@@ -44,14 +45,14 @@ CONSISTENCY_GAIN = Band(strong=0.0, weak=-0.02)
 HEADLINES: Mapping[Level, str] = {
     "strong": "Every sign measured here is good: none of them speaks against these clusters.",
     "mixed": "The signs are mixed: look at the flagged points before using the clusters.",
-    "weak": "Important signs are poor: do not use these clusters without checking the images.",
+    "weak": "Important signs are poor: do not use these clusters without checking their members.",
     "unknown": "Too few figures were measured to say how far to trust these clusters.",
 }
 
 CAVEAT = (
     "Figures measured without labels only say whether the clusters are stable and hold together in "
     "the embeddings they were made from. They cannot say whether the clusters are the categories "
-    "you have in mind: for that, look at the images of each cluster."
+    "you have in mind: for that, look at the members of each cluster."
 )
 
 
@@ -87,6 +88,7 @@ def trust_verdict(
     cluster_sizes: Sequence[int],
     num_reliable: int,
     reliable_counts: Sequence[int],
+    item: Item = "image",
 ) -> Verdict:
     """Judges a clustering by what was measured on it.
 
@@ -96,9 +98,10 @@ def trust_verdict(
 
     Args:
         metrics: figures per method, as in `ReportData.metrics`.
-        cluster_sizes: [K] number of images in each final cluster.
-        num_reliable: number of images that passed the reliability thresholds.
+        cluster_sizes: [K] number of items in each final cluster.
+        num_reliable: number of items that passed the reliability thresholds.
         reliable_counts: [K] reliable pseudo-labels per cluster.
+        item: what the sentences call one of what was clustered.
 
     Returns:
         The verdict; a figure that is missing has no check.
@@ -107,11 +110,11 @@ def trust_verdict(
     final = metrics[method] if method else {}
     heads = (metrics.get("self") or {}).get("head_agreement")
     candidates = (
-        accuracy_check(final),
-        local_consistency_check(final, cluster_sizes),
+        accuracy_check(final, item),
+        local_consistency_check(final, cluster_sizes, item),
         head_agreement_check(heads),
-        reliable_check(num_reliable, int(np.sum(cluster_sizes)), reliable_counts),
-        cluster_size_check(cluster_sizes),
+        reliable_check(num_reliable, int(np.sum(cluster_sizes)), reliable_counts, item),
+        cluster_size_check(cluster_sizes, item),
         baseline_check(final, metrics),
     )
     checks = tuple(check for check in candidates if check is not None)
@@ -119,20 +122,22 @@ def trust_verdict(
     return Verdict(level, HEADLINES[level], checks)
 
 
-def accuracy_check(final: Mapping[str, Any]) -> Check | None:
-    """Share of the images whose cluster is matched to their class; None without labels."""
+def accuracy_check(final: Mapping[str, Any], item: Item = "image") -> Check | None:
+    """Share of the items whose cluster is matched to their class; None without labels."""
     value = finite(final.get("acc"))
     if value is None:
         return None
     sentence = (
-        f"With each cluster matched to one class, {percent(value)} of the labelled images are in "
-        f"the right one (strong from {percent(ACCURACY.strong, 0)}, weak below "
+        f"With each cluster matched to one class, {percent(value)} of the labelled {item}s are "
+        f"in the right one (strong from {percent(ACCURACY.strong, 0)}, weak below "
         f"{percent(ACCURACY.weak, 0)}). The labels were used for this measurement only."
     )
     return Check("Accuracy", percent(value), ACCURACY.grade(value), sentence, essential=True)
 
 
-def local_consistency_check(final: Mapping[str, Any], cluster_sizes: Sequence[int]) -> Check | None:
+def local_consistency_check(
+    final: Mapping[str, Any], cluster_sizes: Sequence[int], item: Item = "image"
+) -> Check | None:
     """Share of the nearest neighbours in the same cluster, corrected for chance.
 
     One cluster that holds everything has a share of 1; the correction takes that away.
@@ -144,10 +149,10 @@ def local_consistency_check(final: Mapping[str, Any], cluster_sizes: Sequence[in
     chance = float(np.sum(np.square(np.asarray(cluster_sizes, dtype=np.float64) / total)))
     corrected = (value - chance) / (1 - chance) if chance < 1 else 0.0
     sentence = (
-        f"On average {percent(value)} of an image's nearest neighbours share its cluster; clusters "
-        f"of these sizes drawn at random would give {percent(chance)}. Corrected for chance that "
-        f"is {decimal(corrected, 2)} (strong from {LOCAL_CONSISTENCY.strong:.2f}, weak below "
-        f"{LOCAL_CONSISTENCY.weak:.2f})."
+        f"On average {percent(value)} of an {item}'s nearest neighbours share its cluster; "
+        f"clusters of these sizes drawn at random would give {percent(chance)}. Corrected for "
+        f"chance that is {decimal(corrected, 2)} (strong from {LOCAL_CONSISTENCY.strong:.2f}, weak "
+        f"below {LOCAL_CONSISTENCY.weak:.2f})."
     )
     grade = LOCAL_CONSISTENCY.grade(corrected)
     return Check("Local consistency", percent(value), grade, sentence, essential=True)
@@ -167,27 +172,32 @@ def head_agreement_check(value: object) -> Check | None:
     return Check("Head agreement", decimal(agreement, 2), grade, sentence)
 
 
+def reliable_name(item: Item) -> str:
+    """Name of the check of the reliable items."""
+    return f"Reliable {item}s"
+
+
 def reliable_check(
-    num_reliable: int, num_images: int, reliable_counts: Sequence[int]
+    num_reliable: int, num_items: int, reliable_counts: Sequence[int], item: Item = "image"
 ) -> Check | None:
-    """Share of the images that passed the reliability thresholds."""
-    if num_images == 0:
+    """Share of the items that passed the reliability thresholds."""
+    if num_items == 0:
         return None
-    share = num_reliable / num_images
+    share = num_reliable / num_items
     without = [cluster for cluster, number in enumerate(reliable_counts) if number == 0]
     grade = RELIABLE_SHARE.grade(share)
     sentence = (
-        f"{count(num_reliable)} of {quantity(num_images, 'image')} ({percent(share)}) passed the "
+        f"{count(num_reliable)} of {quantity(num_items, item)} ({percent(share)}) passed the "
         f"reliability thresholds (strong from {percent(RELIABLE_SHARE.strong, 0)}, weak below "
         f"{percent(RELIABLE_SHARE.weak, 0)}; the share depends on the thresholds listed below)."
     )
     if without:
         grade = "weak" if grade == "weak" else "mixed"
-        sentence += f" Without a single reliable image: {_cluster_list(without)}."
-    return Check("Reliable images", percent(share), grade, sentence)
+        sentence += f" Without a single reliable {item}: {_cluster_list(without)}."
+    return Check(reliable_name(item), percent(share), grade, sentence)
 
 
-def cluster_size_check(cluster_sizes: Sequence[int]) -> Check | None:
+def cluster_size_check(cluster_sizes: Sequence[int], item: Item = "image") -> Check | None:
     """Smallest cluster against an equal share; an empty cluster is always weak."""
     sizes = np.asarray(cluster_sizes, dtype=np.int64)
     if sizes.sum() == 0:
@@ -195,8 +205,8 @@ def cluster_size_check(cluster_sizes: Sequence[int]) -> Check | None:
     empty = [int(cluster) for cluster in np.flatnonzero(sizes == 0)]
     if empty:
         sentence = (
-            f"{quantity(len(empty), 'cluster')} of {len(sizes)} received no image "
-            f"({_cluster_list(empty)}): the number of clusters may be larger than the images "
+            f"{quantity(len(empty), 'cluster')} of {len(sizes)} received no {item} "
+            f"({_cluster_list(empty)}): the number of clusters may be larger than the {item}s "
             "support."
         )
         return Check("Cluster sizes", f"{len(empty)} empty", "weak", sentence)
@@ -204,7 +214,7 @@ def cluster_size_check(cluster_sizes: Sequence[int]) -> Check | None:
     ratio = float(sizes[smallest] / equal)
     sentence = (
         f"No cluster is empty. The smallest, cluster {smallest}, has "
-        f"{quantity(int(sizes[smallest]), 'image')}: {percent(ratio, 0)} of an equal share of "
+        f"{quantity(int(sizes[smallest]), item)}: {percent(ratio, 0)} of an equal share of "
         f"{decimal(equal, 1)} (strong from {percent(SMALLEST_CLUSTER.strong, 0)}, weak below "
         f"{percent(SMALLEST_CLUSTER.weak, 0)}). SPICE assumes clusters of similar size."
     )
@@ -215,17 +225,15 @@ def cluster_size_check(cluster_sizes: Sequence[int]) -> Check | None:
 def baseline_check(final: Mapping[str, Any], metrics: Mapping[str, Any]) -> Check | None:
     """Gain over k-means: in accuracy with labels, in local consistency without."""
     embeddings = metrics.get("kmeans_embeddings") or {}
-    pixels = metrics.get("kmeans_pixels") or {}
-    accuracies = [finite(embeddings.get("acc")), finite(pixels.get("acc"))]
-    known = [value for value in accuracies if value is not None]
+    accuracies = _baseline_accuracies(metrics)
     accuracy = finite(final.get("acc"))
-    if accuracy is not None and known:
-        gain = accuracy - max(known)
+    if accuracy is not None and accuracies:
+        gain = accuracy - max(accuracies.values())
+        better = "the better " if len(accuracies) > 1 else ""
+        measured = ", ".join(f"{name}: {percent(value)}" for name, value in accuracies.items())
         sentence = (
-            f"Against the better of the k-means baselines the accuracy differs by "
-            f"{100 * gain:+.1f} points (k-means on embeddings: {percent(accuracies[0])}, on "
-            f"pixels: {percent(accuracies[1])}; strong from {100 * ACCURACY_GAIN.strong:+.0f}, "
-            "weak below 0)."
+            f"Against {better}k-means the accuracy differs by {100 * gain:+.1f} points "
+            f"({measured}; strong from {100 * ACCURACY_GAIN.strong:+.0f}, weak below 0)."
         )
         return Check("Against k-means", _points(gain), ACCURACY_GAIN.grade(gain), sentence)
     ours, theirs = (finite(row.get("local_consistency")) for row in (final, embeddings))
@@ -239,6 +247,15 @@ def baseline_check(final: Mapping[str, Any], metrics: Mapping[str, Any]) -> Chec
         "is right."
     )
     return Check("Against k-means", _points(gain), CONSISTENCY_GAIN.grade(gain), sentence)
+
+
+def _baseline_accuracies(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Accuracy of each k-means that was measured against labels, by its name."""
+    found = {
+        METHOD_NAMES[method]: finite((metrics.get(method) or {}).get("acc"))
+        for method in ("kmeans_embeddings", "kmeans_pixels")
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _level(checks: Sequence[Check]) -> Level:

@@ -34,7 +34,17 @@ class Context:
 
     @cached_property
     def _images_folder(self) -> Path:
-        return self.run.read("images", written_by="pretrain")
+        return self.run.read("images", written_by="pretrain" if self.has_images else "self")
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the items are images; otherwise they are rows of a file of embeddings."""
+        return self.config.data.source != "embeddings"
+
+    @cached_property
+    def given_features(self) -> np.ndarray:
+        """The embeddings of a run without images, float32 [N, D]."""
+        return np.load(self._images_folder / "features.npy", allow_pickle=False)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -44,7 +54,7 @@ class Context:
 
     @cached_property
     def ids(self) -> list[str]:
-        """The images' names, in the order of the rows."""
+        """The items' names, in the order of the rows."""
         ids: list[str] = json.loads((self._images_folder / "ids.json").read_text("utf-8"))
         return ids
 
@@ -56,8 +66,8 @@ class Context:
 
     @cached_property
     def plan(self) -> Plan:
-        """Sizes and steps for this many images."""
-        return make_plan(self.config, len(self.images))
+        """Sizes and steps for this many items."""
+        return make_plan(self.config, len(self.ids))
 
     def seed(self, purpose: str) -> int:
         """Return the seed of one purpose, different from every other's."""

@@ -9,6 +9,7 @@ import keras
 
 from spice_keras.artifacts import write_json
 from spice_keras.backbones.factory import build_backbone
+from spice_keras.backbones.pretrained import backbone_architecture, pretrained_backbone
 from spice_keras.config.schema import BackboneConfig
 from spice_keras.errors import UserError
 
@@ -18,7 +19,9 @@ _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 def build_encoder(
     backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
-    """Build the encoder a configuration names."""
+    """Build the encoder a configuration names, with drawn weights."""
+    if backbone.pretrained:
+        return backbone_architecture(backbone.name, image_size=image_size)
     return build_backbone(
         backbone.name,
         image_size=image_size,
@@ -27,6 +30,15 @@ def build_encoder(
         stem_stride=backbone.stem_stride,
         seed=seed,
     )
+
+
+def build_initial_encoder(
+    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+) -> keras.Model:
+    """Build the encoder pretraining begins with: the weights it comes with, if it has any."""
+    if backbone.pretrained:
+        return pretrained_backbone(backbone.name, image_size=image_size)
+    return build_encoder(backbone, image_size=image_size, seed=seed, bn_groups=bn_groups)
 
 
 def save_network(

@@ -23,6 +23,7 @@ from spice_keras.data.labels import (
     Labels,
     array_labels,
     digits_labels,
+    embedding_labels,
     folder_labels,
     has_array_labels,
     tfds_labels,
@@ -51,6 +52,8 @@ def read_labels(context: Context) -> Labels | None:
         return None
     if data.source == "folder":
         return folder_labels(context.ids)
+    if data.source == "embeddings":
+        return embedding_labels(path, context.ids) if has_array_labels(path) else None
     if data.source == "arrays":
         return array_labels(path, context.ids) if has_array_labels(path) else None
     if data.source == "tfds":
@@ -114,6 +117,41 @@ def _against(
     return table, match_clusters(*pair)
 
 
+def _notices(context: Context) -> tuple[str, ...]:
+    """Say what a reader must know to judge the result."""
+    name = context.config.backbone.name
+    if not context.has_images or not context.config.backbone.pretrained:
+        return ()
+    return (
+        f"The encoder, {name}, came with weights that were trained on other images with labels "
+        "(ImageNet, unless the weights' source says otherwise). Groups that resemble its classes "
+        "are found more easily than others, and figures on such classes are not label-free.",
+    )
+
+
+def _chosen(context: Context) -> tuple[tuple[str, str], ...]:
+    """Say how the run was set up: what, and why."""
+    config = context.config
+    objective = {
+        "prototypes": "SPICE-Self, the paper's: labels from the nearest samples of prototypes",
+        "neighbors": "agreement with neighbours (SCAN's loss), for features of a good encoder",
+    }
+    if context.has_images:
+        own = "trained from scratch on these images with MoCo v2"
+        continued = "pretrained weights, trained further on these images with MoCo v2"
+        frozen = "pretrained weights, frozen"
+        trained = continued if config.backbone.pretrained else own
+        encoder = f"{config.backbone.name}: {trained if config.trains_encoder else frozen}"
+    else:
+        encoder = "none: the embeddings were given"
+    semi = "FixMatch from the reliable labels" if config.semi.enabled else "not run"
+    return (
+        ("Encoder", encoder),
+        ("Clustering heads", objective[config.self_labeling.objective]),
+        ("SPICE-Semi", semi),
+    )
+
+
 def _report_data(
     context: Context,
     result: FinalResult,
@@ -132,7 +170,7 @@ def _report_data(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         image_size=config.data.image_size,
         num_clusters=config.num_clusters,
-        images=context.images,
+        images=context.images if context.has_images else None,
         ids=context.ids,
         clusters=result.clusters,
         confidence=result.confidence,
@@ -144,6 +182,9 @@ def _report_data(
         map_indices=rows,
         map_method="t-SNE" if config.evaluate.map_method == "tsne" else "PCA",
         metrics={method: metrics[method] for method in METHOD_NAMES},
+        objective=config.self_labeling.objective,
+        notices=_notices(context),
+        chosen=_chosen(context),
         confusion=confusion,
         class_names=None if labels is None else labels.class_names,
         history={stage: run.metrics(stage) for stage in _HISTORIES},

@@ -9,27 +9,34 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from spice_keras.artifacts import write_json
 from spice_keras.errors import UserError
-from spice_keras.models.clusterer import build_clusterer, clusterer_from_network
-from spice_keras.models.export import export_clusterer
+from spice_keras.models.clusterer import (
+    build_clusterer,
+    clusterer_from_network,
+    embedding_clusterer,
+)
+from spice_keras.models.export import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.context import Context
 from spice_keras.stages.encoder import load_encoder
 from spice_keras.stages.results import read_final
 from spice_keras.stages.self_label import read_chosen_head
 from spice_keras.stages.semi import read_semi_model
 
-_CHECKED_IMAGES = 16
+_CHECKED_ITEMS = 16
 _TOLERANCE = 2e-2  # of a probability: bfloat16 rounds differently for other batch sizes
 
 
 def build_final_clusterer(context: Context) -> keras.Model:
-    """Rebuild the inference model of a finished run: images in, clusters out."""
+    """Rebuild the inference model of a finished run: images, or embeddings, to clusters."""
     config = context.config
+    if not context.has_images:
+        return embedding_clusterer(read_chosen_head(context))
     if config.semi.enabled:
         return clusterer_from_network(read_semi_model(context).ema_network)
     folder = context.run.read("encoder", written_by="pretrain")
@@ -43,34 +50,54 @@ def next_version(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def verify(model: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+def verify(model: Path, items: np.ndarray, probabilities: np.ndarray) -> None:
     """Load a SavedModel in a separate process and compare what it says.
 
     Args:
         model: The SavedModel's folder.
-        images: uint8 [n, S, S, 3].
+        items: Images uint8 [n, S, S, 3], or embeddings float32 [n, D].
         probabilities: float32 [n, K], what the trained model said of them.
 
     Raises:
         RuntimeError: Where it fails to load or says something else.
     """
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "images.npy", Path(folder) / "outputs.npz"
-        np.save(source, images, allow_pickle=False)
+        source, target = Path(folder) / "items.npy", Path(folder) / "outputs.npz"
+        np.save(source, items, allow_pickle=False)
         module = [sys.executable, "-m", "spice_keras.serving.check"]
         command = [*module, str(model), str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"The exported model does not load:\n{done.stderr[-2000:]}")
         with np.load(target, allow_pickle=False) as outputs:
-            pixels, encoded = outputs["images"], outputs["serving_default"]
-    for name, found in (("images", pixels), ("serving_default", encoded)):
+            said = dict(outputs)
+    for name, found in said.items():
         worst = float(np.abs(found - probabilities).max())
         if worst > _TOLERANCE:
             raise RuntimeError(
                 f"The exported model's endpoint {name} differs from the trained model by "
                 f"{worst:.4f} in a probability (at most {_TOLERANCE} is rounding)."
             )
+
+
+def _write_and_verify(context: Context, folder: Path) -> None:
+    """Write the SavedModel with the facts `spice predict` needs, and ask it about some items."""
+    data = context.config.data
+    clusterer = build_final_clusterer(context)
+    probabilities = read_final(context).probabilities
+    rows = np.linspace(0, len(probabilities) - 1, _CHECKED_ITEMS).astype(np.int64)
+    rows = np.unique(rows)
+    facts: dict[str, Any] = {"num_clusters": context.config.num_clusters}
+    if context.has_images:
+        export_clusterer(clusterer, folder, image_size=data.image_size, fit=data.fit)
+        facts |= {key: getattr(data, key) for key in ("image_size", "fit", "max_pixels")}
+        items = np.asarray(context.images[rows])
+    else:
+        export_embedding_clusterer(clusterer, folder)
+        items = context.given_features[rows]
+        facts["num_features"] = items.shape[1]
+    write_json(folder / "spice.json", facts)
+    verify(folder, items, probabilities[rows])
 
 
 def export(context: Context) -> Path:
@@ -85,12 +112,8 @@ def export(context: Context) -> Path:
     Raises:
         UserError: Where the folder cannot be written.
     """
-    section, data = context.config.export, context.config.data
+    section = context.config.export
     parent = Path(section.directory) / (section.name or context.config.name)
-    clusterer = build_final_clusterer(context)
-    probabilities = read_final(context).probabilities
-    rows = np.linspace(0, len(probabilities) - 1, _CHECKED_IMAGES).astype(np.int64)
-    rows = np.unique(rows)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".writing."))
@@ -100,15 +123,7 @@ def export(context: Context) -> Path:
             "another place with --set export.directory=FOLDER."
         ) from error
     try:
-        export_clusterer(clusterer, temporary, image_size=data.image_size, fit=data.fit)
-        facts = {
-            "num_clusters": context.config.num_clusters,
-            "image_size": data.image_size,
-            "fit": data.fit,
-            "max_pixels": data.max_pixels,
-        }
-        write_json(temporary / "spice.json", facts)
-        verify(temporary, np.asarray(context.images[rows]), probabilities[rows])
+        _write_and_verify(context, temporary)
         temporary.chmod(0o755)
         target = parent / str(next_version(parent))
         temporary.replace(target)

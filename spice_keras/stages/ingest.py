@@ -1,13 +1,16 @@
-"""Images into the run directory: decoded and brought to one size, once."""
+"""Images into the run directory, decoded and brought to one size; or embeddings, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from spice_keras.artifacts import write_csv, write_json
 from spice_keras.config import make_plan
 from spice_keras.config.schema import DataConfig
 from spice_keras.data.array_source import ArraySource
+from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource
 from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
@@ -51,14 +54,36 @@ def _list_skipped(context: Context, skipped: Sequence[SkippedFile]) -> None:
 
 
 def ingest(context: Context) -> None:
-    """Decode the images and write the artifact `images`: pixels, names, files left out.
+    """Read the source and write the artifact `images`: pixels or features, names, files left out.
 
     Args:
         context: The run.
 
     Raises:
-        UserError: Where there are no images, too many bad files, or too few for the clusters.
+        UserError: Where there is nothing to read, too many bad files, or too few for the clusters.
     """
+    if context.has_images:
+        _ingest_images(context)
+    else:
+        _ingest_embeddings(context)
+    write_json(context.run.path / "plan.json", context.plan.as_dict())
+    for note in context.plan.notes:
+        context.screen.warn(note)
+
+
+def _ingest_embeddings(context: Context) -> None:
+    found = read_embeddings_file(context.config.data.path or "")
+    with context.run.write("images", stage="ingest") as folder:
+        make_plan(context.config, len(found.ids))  # refuses before anything is left behind
+        np.save(folder / "features.npy", found.features, allow_pickle=False)
+        write_json(folder / "ids.json", found.ids)
+        write_json(folder / "skipped.json", [])
+        write_json(folder / "content.json", {"sha256": found.content_hash})
+    _list_skipped(context, [])
+    context.screen.say(f"embeddings: {found.features.shape[0]} x {found.features.shape[1]}.")
+
+
+def _ingest_images(context: Context) -> None:
     data = context.config.data
     source = image_source(data)
     with (
@@ -84,6 +109,3 @@ def ingest(context: Context) -> None:
             f"{len(stored.skipped)} of {len(source)} files were skipped; "
             f"{context.run.path / 'skipped.csv'} lists them."
         )
-    write_json(context.run.path / "plan.json", context.plan.as_dict())
-    for note in context.plan.notes:
-        context.screen.warn(note)

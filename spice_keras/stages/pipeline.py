@@ -155,12 +155,17 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def _applies(stage: Stage, config: RunConfig) -> bool:
+    if config.data.source == "embeddings" and stage.name == "pretrain":
+        return False
+    return stage.name != "semi" or config.semi.enabled
+
+
 def _chosen(config: RunConfig, commands: Sequence[str]) -> list[Stage]:
-    return [
-        stage
-        for stage in STAGES
-        if stage.command in commands and (stage.name != "semi" or config.semi.enabled)
-    ]
+    asked = set(commands)
+    if config.data.source == "embeddings" and "self" in asked:
+        asked.add("pretrain")  # whose other stage, the reading of the source, comes first here
+    return [stage for stage in STAGES if stage.command in asked and _applies(stage, config)]
 
 
 def _refuse_finished(run: RunDirectory, stages: Sequence[Stage], redo: bool) -> None:

@@ -1,4 +1,4 @@
-"""New images through an exported SavedModel, to a table."""
+"""New images or embeddings through an exported SavedModel, to a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from spice_keras.artifacts import write_csv
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.decoding import UndecodableImage, decode_image
+from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource
 from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
@@ -59,6 +60,8 @@ def _facts(model: Path) -> dict[str, Any]:
         )
     try:
         facts: dict[str, Any] = json.loads((model / "spice.json").read_text("utf-8"))
+        if "num_features" in facts:
+            return {"num_features": facts["num_features"]}
         return {key: facts[key] for key in ("image_size", "fit", "max_pixels")}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -93,39 +96,70 @@ def _items(inputs: Sequence[Path], facts: dict[str, Any]) -> Iterator[Decoded | 
 
 
 def predict(model: Path, inputs: Sequence[Path]) -> Predictions:
-    """Sort new images with an exported model.
+    """Sort new images, or embeddings, with an exported model.
 
     Args:
         model: A SavedModel that `spice export` wrote.
-        inputs: Image files, folders, .npy or .npz arrays.
+        inputs: Image files, folders, .npy or .npz arrays; for a model of embeddings, files of
+            those.
 
     Returns:
-        Cluster and confidence of every readable image, and the files left out.
+        Cluster and confidence of every readable item, and the files left out.
 
     Raises:
-        UserError: Where the model or an input cannot be used, or no image is readable.
+        UserError: Where the model or an input cannot be used, or nothing is readable.
     """
     facts = _facts(model)
+    of_embeddings = "num_features" in facts
     try:
         loaded = tf.saved_model.load(str(model))
-        endpoint = loaded.signatures["images"]
+        endpoint = loaded.signatures["serving_default" if of_embeddings else "images"]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"The SavedModel {model} does not load: {error}") from error
     names: list[str] = []
     skipped: list[SkippedFile] = []
     clusters, confidence = [], []
-    items = _items(inputs, facts)
-    while chunk := list(islice(items, _BATCH)):
-        decoded = [item for item in chunk if isinstance(item, Decoded)]
-        skipped += [item for item in chunk if isinstance(item, SkippedFile)]
-        if decoded:
-            outputs = endpoint(images=tf.constant(np.stack([item.image for item in decoded])))
-            names += [item.id for item in decoded]
-            clusters.append(outputs["cluster"].numpy())
-            confidence.append(outputs["confidence"].numpy())
+    if of_embeddings:
+        batches = _embedding_batches(inputs, facts["num_features"])
+    else:
+        batches = _image_batches(inputs, facts, skipped)
+    for ids, arguments in batches:
+        outputs = endpoint(**arguments)
+        names += ids
+        clusters.append(outputs["cluster"].numpy())
+        confidence.append(outputs["confidence"].numpy())
     if not names:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
         raise UserError(f"None of the {len(skipped)} files is a readable image ({reasons}).")
     return Predictions(
         tuple(names), np.concatenate(clusters), np.concatenate(confidence), tuple(skipped)
     )
+
+
+def _image_batches(
+    inputs: Sequence[Path], facts: dict[str, Any], skipped: list[SkippedFile]
+) -> Iterator[tuple[list[str], dict[str, tf.Tensor]]]:
+    """Yield names and endpoint arguments; files left out go to `skipped`."""
+    items = _items(inputs, facts)
+    while chunk := list(islice(items, _BATCH)):
+        decoded = [item for item in chunk if isinstance(item, Decoded)]
+        skipped += [item for item in chunk if isinstance(item, SkippedFile)]
+        if decoded:
+            images = tf.constant(np.stack([item.image for item in decoded]))
+            yield [item.id for item in decoded], {"images": images}
+
+
+def _embedding_batches(
+    inputs: Sequence[Path], num_features: int
+) -> Iterator[tuple[list[str], dict[str, tf.Tensor]]]:
+    """Yield names and endpoint arguments, file by file."""
+    for path in inputs:
+        found = read_embeddings_file(path)
+        if found.features.shape[1] != num_features:
+            raise UserError(
+                f"The model takes embeddings of {num_features} features. Received: {path} with "
+                f"{found.features.shape[1]}."
+            )
+        for start in range(0, len(found.ids), _BATCH):
+            rows = slice(start, start + _BATCH)
+            yield list(found.ids[rows]), {"embeddings": tf.constant(found.features[rows])}

@@ -24,6 +24,10 @@ def count_items(config: RunConfig) -> int | None:
         return None
     if data.source == "digits":
         return _DIGITS
+    if data.source == "embeddings":
+        from spice_keras.data.embedding_source import embeddings_shape
+
+        return embeddings_shape(data.path or "")[0]
     if data.source == "folder":
         from spice_keras.data.folder_source import FolderSource
 
@@ -39,27 +43,41 @@ def preflight(config: RunConfig) -> Plan | None:
     return None if count is None else make_plan(config, count)
 
 
-def describe_plan(plan: Plan) -> list[str]:
+def describe_plan(plan: Plan, objective: str) -> list[str]:
     """Put the arithmetic of a run into lines.
 
     Args:
         plan: The plan.
+        objective: Of the self-labelling stage.
 
     Returns:
         A line for each stage, then the adaptations.
     """
     mib = plan.image_bytes / 2**20
+    count = f"{plan.num_images} ({mib:,.1f} MiB decoded)"
+    lines = [f"items       {count}, {plan.num_clusters} clusters"]
+    if plan.pretrain_epochs:
+        lines.append(
+            f"pretrain    {plan.pretrain_epochs} epochs x {plan.pretrain_steps_per_epoch} batches "
+            f"of {plan.pretrain_batch} = {plan.pretrain_steps} steps, queue {plan.queue_size}"
+        )
+    lines += _describe_self(plan, objective)
+    lines.append(f"reliable    n_s = {plan.num_neighbors} neighbours")
+    if plan.semi_epochs:
+        lines.append(
+            f"semi        {plan.semi_steps} steps, {plan.labeled_batch} labelled and "
+            f"{plan.unlabeled_batch} unlabelled images each (the latter twice)"
+        )
+    return [*lines, *(f"note        {note}" for note in plan.notes)]
+
+
+def _describe_self(plan: Plan, objective: str) -> list[str]:
+    epochs = f"self        {plan.self_epochs} epochs x {plan.iterations_per_epoch}"
+    if objective == "neighbors":
+        return [f"{epochs} steps of {plan.large_batch} pairs, {plan.head_neighbors} neighbours"]
     return [
-        f"images      {plan.num_images} ({mib:,.1f} MiB decoded), {plan.num_clusters} clusters",
-        f"pretrain    {plan.pretrain_epochs} epochs x {plan.pretrain_steps_per_epoch} batches of "
-        f"{plan.pretrain_batch} = {plan.pretrain_steps} steps, queue {plan.queue_size}",
-        f"self        {plan.self_epochs} epochs x {plan.iterations_per_epoch} iterations, "
-        f"M = {plan.large_batch}; {plan.confident_per_cluster} confident and "
+        f"{epochs} iterations, M = {plan.large_batch}; {plan.confident_per_cluster} confident and "
         f"{plan.labels_per_cluster} labelled images for each cluster",
         f"            {plan.pseudo_labels_per_iteration} pseudo-labels per iteration, "
         f"{plan.head_steps_per_iteration} head steps with batches of {plan.head_batch}",
-        f"reliable    n_s = {plan.num_neighbors} neighbours",
-        f"semi        {plan.semi_steps} steps, {plan.labeled_batch} labelled and "
-        f"{plan.unlabeled_batch} unlabelled images each (the latter twice)",
-        *(f"note        {note}" for note in plan.notes),
     ]

@@ -18,7 +18,7 @@ from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.metrics.trust import local_consistency_rate
 from spice_keras.models.moco import MoCo
 from spice_keras.stages.context import Context, policy_of
-from spice_keras.stages.encoder import build_encoder, save_network
+from spice_keras.stages.encoder import build_initial_encoder, save_network
 from spice_keras.training.callbacks import EstimateRun
 from spice_keras.training.checkpoints import Checkpoints
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
@@ -79,7 +79,7 @@ def build_moco(context: Context) -> MoCo:
     """Build and compile MoCo as the configuration asks."""
     section, plan = context.config.pretrain, context.plan
     seed = context.seed("pretrain")
-    encoder = build_encoder(
+    encoder = build_initial_encoder(
         context.config.backbone,
         image_size=context.config.data.image_size,
         seed=seed,
@@ -143,11 +143,25 @@ def _warn_of_collapse(context: Context, logs: Mapping[str, Any]) -> None:
 
 
 def pretrain(context: Context) -> None:
-    """Train the encoder and write the artifact `encoder`.
+    """Train the encoder, or take a pretrained one as it is, and write the artifact `encoder`.
 
     Args:
         context: The run; its images are there.
+
+    Raises:
+        UserError: Where a pretrained backbone's weights cannot be had.
     """
+    if context.config.trains_encoder:
+        _train(context)
+        return
+    backbone, size = context.config.backbone, context.config.data.image_size
+    encoder = build_initial_encoder(backbone, image_size=size, seed=context.seed("pretrain"))
+    with context.run.write("encoder", stage="pretrain") as folder:
+        save_network(folder, encoder, backbone, image_size=size)
+    context.screen.say(f"pretrain: none; {backbone.name} with the weights it comes with.")
+
+
+def _train(context: Context) -> None:
     section, plan = context.config.pretrain, context.plan
     guess = random_guess_loss(plan.queue_size)
     model = build_moco(context)

@@ -21,10 +21,11 @@ from spice_keras.metrics.trust import (
     size_balance,
 )
 from spice_keras.stages.context import Context
-from spice_keras.stages.embed import Embeddings, read_embeddings
+from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.reliable import read_reliable
 from spice_keras.stages.self_label import read_self
 from spice_keras.stages.semi import read_semi
+from spice_keras.training.feature_bank import FeatureBank
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
@@ -42,7 +43,7 @@ def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str,
     }
 
 
-def without_labels(context: Context, clusters: np.ndarray, bank: Embeddings) -> dict[str, Any]:
+def without_labels(context: Context, clusters: np.ndarray, bank: FeatureBank) -> dict[str, Any]:
     """Judge a clustering by the pretrained embeddings alone."""
     sizes = cluster_sizes(clusters, context.config.num_clusters)
     return {
@@ -69,9 +70,10 @@ def clusterings(context: Context) -> dict[str, np.ndarray]:
     found["kmeans_embeddings"] = kmeans_clusters(
         bank.normalized, config.num_clusters, seed=seed, num_init=restarts
     )
-    found["kmeans_pixels"] = pixel_kmeans_clusters(
-        context.images, config.num_clusters, seed=seed, num_init=restarts
-    )
+    if context.has_images:
+        found["kmeans_pixels"] = pixel_kmeans_clusters(
+            context.images, config.num_clusters, seed=seed, num_init=restarts
+        )
     return found
 
 
@@ -83,7 +85,8 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         labels: int32 [N], -1 where unknown; None where there are none.
 
     Returns:
-        Objects `self`, `semi` (null where switched off), `kmeans_pixels`, `kmeans_embeddings`
+        Objects `self`, `semi` (null where switched off), `kmeans_pixels` (null without images),
+        `kmeans_embeddings`
         with figures against labels and without, and facts of the run.
     """
     bank = read_embeddings(context)
@@ -91,9 +94,10 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         name: {**against_labels(clusters, labels), **without_labels(context, clusters, bank)}
         for name, clusters in clusterings(context).items()
     }
-    metrics.setdefault("semi", None)
+    metrics = {"semi": None, "kmeans_pixels": None} | metrics
     result = read_self(context)
     metrics["self"] |= {
+        "objective": context.config.self_labeling.objective,
         "head_agreement": head_agreement(result.assignments),
         "head": result.head,
         "epoch": result.epoch,

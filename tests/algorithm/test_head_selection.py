@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.algorithm.double_softmax import double_softmax_floor
-from spice_keras.algorithm.head_selection import head_losses
+from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
+from spice_keras.algorithm.neighbors import nearest_neighbors
 from tests.algorithm.arrays import normal, unit_rows
 from tests.reference import head_selection as reference
+from tests.reference import neighbor_consistency as neighbor_reference
 
 
 @given(
@@ -63,3 +65,39 @@ def test_refuses_logits_of_other_samples() -> None:
 def test_refuses_fewer_samples_than_clusters() -> None:
     with pytest.raises(ValueError, match="num_samples=2, num_clusters=3"):
         head_losses(np.zeros((2, 4)), np.zeros((1, 2, 3)), 0.5)
+
+
+@given(
+    num_samples=st.integers(1, 12),
+    num_clusters=st.integers(1, 4),
+    weight=st.sampled_from([0.0, 1.0, 5.0]),
+    block_size=st.integers(1, 13),
+    seed=st.integers(0, 999),
+)
+def test_equals_the_mean_over_all_pairs(
+    num_samples: int, num_clusters: int, weight: float, block_size: int, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    neighbors = generator.integers(0, num_samples, (num_samples, 3))
+    logits = normal(generator, 2, num_samples, num_clusters, scale=5.0)
+    losses = neighbor_head_losses(logits, neighbors, weight, block_size)
+    expected = [neighbor_reference.head_loss(head, neighbors, weight) for head in logits]
+    assert losses.dtype == np.float64
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_head_that_keeps_neighbors_together_wins() -> None:
+    embeddings, groups = blobs(20)
+    neighbors = nearest_neighbors(embeddings.astype(np.float32), 6)[:, 1:]
+    perfect = 50.0 * np.eye(3)[groups]
+    unsure = 1.0 * np.eye(3)[groups]
+    one_cluster = 50.0 * np.eye(3)[np.zeros_like(groups)]
+    random = 50.0 * np.eye(3)[np.random.default_rng(1).integers(0, 3, 60)]
+    losses = neighbor_head_losses(np.stack([random, one_cluster, perfect, unsure]), neighbors, 2.0)
+    assert int(np.argmin(losses)) == 2
+    assert losses[2] == pytest.approx(-2.0 * np.log(3), abs=1e-4)
+
+
+def test_refuses_neighbors_of_other_samples() -> None:
+    with pytest.raises(ValueError, match=r"logits.shape=\(2, 5, 3\), neighbors.shape=\(6, 4\)"):
+        neighbor_head_losses(np.zeros((2, 5, 3)), np.zeros((6, 4), int), 1.0)

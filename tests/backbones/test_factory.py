@@ -19,3 +19,9 @@ def test_builds_each_backbone(name: str) -> None:
 def test_names_the_choices_when_it_does_not_know_one() -> None:
     with pytest.raises(ValueError, match=r"resnet18_cifar, small_resnet.*name=vgg"):
         build_backbone("vgg", image_size=8, width=2)
+
+
+def test_builds_a_pretrained_encoder_without_its_weights() -> None:
+    model = build_backbone("efficientnet_lite0", image_size=32, width=2, seed=3)
+    assert model.name == "efficientnet_lite0"
+    assert model.output_shape == (None, 1280)

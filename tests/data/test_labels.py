@@ -18,7 +18,7 @@ def test_digits() -> None:
     assert labels.class_names == tuple("0123456789")
     some = digits_labels(["digits/0003", "digits/0001"])
     assert some.values.tolist() == [3, 1]
-    with pytest.raises(UserError, match=r"1 of 1 images .* digits/1797"):
+    with pytest.raises(UserError, match=r"1 of 1 items .* digits/1797"):
         digits_labels(["digits/1797"])
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 from spice_keras.models.moco import MoCo
+from spice_keras.models.neighbor_clustering import NeighborClustering
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.models.spice_semi import SpiceSemi
 
@@ -67,6 +68,12 @@ def make_self(**options: Any) -> SpiceSelf:
     return compiled(model, keras.optimizers.Adam(0.005, epsilon=1e-8))
 
 
+def make_neighbors(**options: Any) -> NeighborClustering:
+    """Neighbour clustering on features, ready to fit."""
+    model = NeighborClustering(CLUSTERS, FEATURES, **{"num_heads": 3} | options)
+    return compiled(model, keras.optimizers.Adam(0.01))
+
+
 def make_semi(**options: Any) -> SpiceSemi:
     """SPICE-Semi ready to fit."""
     model = SpiceSemi(encoder(), CLUSTERS, **{"threshold": 0.5} | options)
@@ -96,6 +103,13 @@ def self_batch(step: int) -> dict[str, np.ndarray]:
     }
 
 
+def neighbor_batch(step: int) -> dict[str, np.ndarray]:
+    """One batch of pairs: features of a blob and others of the same blob."""
+    features, _ = blobs(24, step)
+    noise = 0.1 * np.random.default_rng(step).normal(size=features.shape)
+    return {"anchor": features, "neighbor": (features + noise).astype(np.float32)}
+
+
 def semi_batch(step: int) -> dict[str, np.ndarray]:
     """One FixMatch batch."""
     return {
@@ -109,6 +123,7 @@ def semi_batch(step: int) -> dict[str, np.ndarray]:
 TRAINED = {
     "moco": (make_moco, moco_batch),
     "self": (make_self, self_batch),
+    "neighbors": (make_neighbors, neighbor_batch),
     "semi": (make_semi, semi_batch),
 }
 

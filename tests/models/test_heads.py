@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from spice_keras.models.heads import MultiHeadClassifier, projection_head
+from spice_keras.models.heads import MultiHeadClassifier, UnitScale, projection_head, unit_scaled
 from tests.models.contract import check_layer, check_model
 
 
@@ -19,13 +20,27 @@ def _features(*shape: int) -> tf.Tensor:
 
 def _loop(layer: MultiHeadClassifier, head: int, features: np.ndarray) -> np.ndarray:
     kernels = [weight.numpy()[head] for weight in layer.weights]
+    if layer.input_scale == "unit":
+        rows = [row / np.sqrt(np.mean(np.square(row))) for row in features]
+        features = np.stack(rows)
+    if layer.linear:
+        return features @ kernels[0] + kernels[1]
     hidden = np.maximum(features @ kernels[0] + kernels[1], 0.0)
     return hidden @ kernels[2] + kernels[3]
 
 
-@pytest.mark.parametrize("hidden", [None, 7])
-def test_equals_a_loop_over_heads(hidden: int | None) -> None:
-    layer = MultiHeadClassifier(3, 4, hidden)
+FORMS = [
+    {},
+    {"hidden_dim": 7},
+    {"linear": True},
+    {"input_scale": "unit"},
+    {"linear": True, "input_scale": "unit"},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_equals_a_loop_over_heads(form: dict[str, Any]) -> None:
+    layer = MultiHeadClassifier(3, 4, **form)
     shared, own = _features(6, 5), _features(3, 2, 5)
     of_shared, of_own = layer(shared).numpy(), layer(own).numpy()
     assert of_shared.shape == (3, 6, 4)
@@ -46,8 +61,28 @@ def test_projection_head_completes_the_count_of_moco() -> None:
     assert 11_168_832 + projection_head(512, 512, 128).count_params() == 11_497_152
 
 
-def test_contract(tmp_path: Path) -> None:
-    check_layer(lambda: MultiHeadClassifier(3, 4, 6, seed=1), [_features(6, 5)], tmp_path)
+@pytest.mark.parametrize("form", FORMS)
+def test_contract(form: dict[str, Any], tmp_path: Path) -> None:
+    check_layer(lambda: MultiHeadClassifier(3, 4, seed=1, **form), [_features(6, 5)], tmp_path)
+
+
+def test_contract_of_the_scale(tmp_path: Path) -> None:
+    check_layer(UnitScale, [_features(6, 5)], tmp_path)
+
+
+def test_unit_scale_is_one_whatever_the_encoder() -> None:
+    features = _features(6, 50)
+    for factor in (1e-3, 1.0, 1e4):
+        scaled = unit_scaled(factor * features)
+        np.testing.assert_allclose(tf.reduce_mean(scaled**2, axis=1), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(scaled, unit_scaled(features), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(unit_scaled(tf.zeros([1, 3])), [[0.0, 0.0, 0.0]])
+
+
+def test_a_linear_head_counts_only_its_layer() -> None:
+    layer = MultiHeadClassifier(2, 10, linear=True)
+    layer.build((None, 512))
+    assert layer.count_params() == 2 * (512 * 10 + 10)
 
 
 def test_projection_contract(tmp_path: Path) -> None:
@@ -70,14 +105,18 @@ def test_initialisation_is_pytorchs() -> None:
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
-def test_one_head_alone_gives_its_logits() -> None:
-    layer = MultiHeadClassifier(3, 4)
-    features = _features(6, 5)
+@pytest.mark.parametrize("form", FORMS)
+def test_one_head_alone_gives_its_logits(form: dict[str, Any], tmp_path: Path) -> None:
+    layer = MultiHeadClassifier(3, 4, **form)
+    features = 9.0 * _features(6, 5)
     logits = layer(features)
     for head in range(3):
         np.testing.assert_allclose(
-            layer.head_model(head)(features), logits[head], rtol=1e-5, atol=1e-6
+            layer.head_model(head)(features), logits[head], rtol=1e-5, atol=1e-5
         )
+    layer.head_model(2).save(tmp_path / "head.keras")
+    loaded = keras.saving.load_model(tmp_path / "head.keras")
+    np.testing.assert_allclose(loaded(features), logits[2], rtol=1e-5, atol=1e-5)
 
 
 def test_refuses_a_head_that_does_not_exist() -> None:
@@ -91,6 +130,16 @@ def test_refuses_a_head_that_does_not_exist() -> None:
 def test_refuses_empty_heads(heads: int, clusters: int, hidden: int | None) -> None:
     with pytest.raises(ValueError, match="num_clusters >= 2"):
         MultiHeadClassifier(heads, clusters, hidden)
+
+
+def test_refuses_a_width_for_a_layer_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="linear=True, hidden_dim=5"):
+        MultiHeadClassifier(2, 3, 5, linear=True)
+
+
+def test_refuses_an_unknown_scale() -> None:
+    with pytest.raises(ValueError, match="input_scale='big'"):
+        MultiHeadClassifier(2, 3, input_scale="big")  # type: ignore[arg-type]
 
 
 def test_refuses_features_of_unknown_width() -> None:

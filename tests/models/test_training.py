@@ -1,4 +1,4 @@
-"""What the three models owe to ``compile`` and ``fit``: golden losses, exact resume, callbacks."""
+"""What the models owe to ``compile`` and ``fit``: golden losses, exact resume, callbacks."""
 
 from __future__ import annotations
 

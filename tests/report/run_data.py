@@ -8,6 +8,8 @@ import numpy as np
 
 from spice_keras.report.content import ReportData
 
+NEED_IMAGES = ("semi", "kmeans_pixels")
+
 
 def figures_row(**figures: Any) -> dict[str, Any]:
     """One method's figures, as the evaluation hands them over."""
@@ -46,8 +48,8 @@ def run_history() -> dict[str, list[dict[str, Any]]]:
             {"epoch": 2, "loss": 4.0, "random_guess": 5.5, "embedding_std": 0.8},
         ],
         "self": [
-            {"loss": 1.7, "head_losses": [1.8, 1.6]},
-            {"loss": 1.5, "head_losses": [1.5, 1.7]},
+            {"loss": 1.7, "head_losses": [1.8, 1.6], "selected_loss": 1.6},
+            {"loss": 1.5, "head_losses": [1.5, 1.7], "selected_loss": 1.5},
         ],
         "semi": [{"loss": 0.9, "mask_ratio": 0.2}, {"loss": 0.3, "mask_ratio": 0.8}],
     }
@@ -97,3 +99,21 @@ def report_data(
         "matching": {0: 0, 1: 1, 2: 2},
     }
     return ReportData(**(fields | overrides))
+
+
+def embedding_run(**overrides: Any) -> ReportData:
+    """Builds a run on embeddings: no images, nor anything that needs them."""
+    metrics = {name: row for name, row in run_metrics().items() if name not in NEED_IMAGES}
+    history = {name: rows for name, rows in run_history().items() if name == "self"}
+    fields = {
+        "images": None,
+        "image_size": 0,
+        "ids": [f"row-{index:04d}" for index in range(60)],
+        "metrics": metrics | {"semi": None},
+        "history": history,
+        "skipped": [],
+        "notes": [],
+        "command": "spice self --embeddings features.npz --clusters 4",
+        "timings": {"self": 2.5},
+    }
+    return report_data(**(fields | overrides))

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spice_keras.report.cards import ClusterCard, cluster_cards
+from spice_keras.report.cards import MAX_ID_CHARACTERS, ClusterCard, cluster_cards
 from spice_keras.report.formatting import MISSING
 from spice_keras.report.thumbnails import PLANS
-from tests.report.run_data import report_data
+from tests.report.run_data import embedding_run, report_data
 
 
 def fact(card: ClusterCard, name: str) -> str:
@@ -85,3 +85,23 @@ def test_only_the_shown_rows_are_read() -> None:
         report_data(images=images, prototypes={0: np.asarray([4, 8])}, least_certain={}), 9
     )
     assert images.read == {4, 8}
+
+
+def test_without_images_members_are_named() -> None:
+    data = embedding_run()
+    card = cluster_cards(data, 10**7)[1]
+    assert [member.id for member in card.prototypes] == [
+        data.ids[index] for index in data.prototypes[1][: PLANS[0].prototypes]
+    ]
+    assert {member.source for member in (*card.prototypes, *card.least_certain)} == {None}
+    assert card.prototypes[0].short_id == "row-0001"
+    assert not card.has_more_names
+
+
+def test_long_names_are_cut_and_their_characters_counted() -> None:
+    ids = [f"{index:03d}/{'x' * 500}/{index:03d}" for index in range(60)]
+    card = cluster_cards(embedding_run(ids=ids), 10**7)[0]
+    assert len(card.prototypes[0].short_id) == MAX_ID_CHARACTERS
+    assert card.has_more_names
+    shown = cluster_cards(embedding_run(ids=ids), 20_000)[0]
+    assert PLANS[-1].prototypes <= len(shown.prototypes) < PLANS[0].prototypes

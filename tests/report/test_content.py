@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spice_keras.report.content import ReportData, final_method
-from tests.report.run_data import figures_row, report_data
+from tests.report.run_data import embedding_run, figures_row, report_data
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_the_run_ends_with_semi_where_it_was_measured() -> None:
     assert final_method({"self": row, "semi": None}) == "self"
     assert final_method({"self": row}) == "self"
     assert final_method({"kmeans_pixels": row}) is None
+
+
+def test_items_are_images_only_where_there_are_images() -> None:
+    assert report_data().item == "image"
+    data = embedding_run()
+    assert (data.item, data.num_images) == ("item", 60)
+    with pytest.raises(ValueError, match="`agrees` must have 60 entries"):
+        dataclasses.replace(data, agrees=np.ones(59, bool))

@@ -134,22 +134,23 @@ def test_pretraining_is_drawn_beside_a_random_guess() -> None:
     assert labels == {"loss": [5.0, 4.0], "random guess, ln(K+1)": [6.0, 6.0]}
 
 
-def test_the_star_is_the_lowest_head_loss_of_all_epochs() -> None:
+def test_the_star_is_the_head_that_was_chosen() -> None:
     rows: Rows = [
-        {"epoch": 3, "head_losses": [1.9, 1.7]},
+        {"epoch": 2, "head_losses": [1.6, 1.9], "selected_loss": None},
+        {"epoch": 3, "head_losses": [1.9, 1.7], "selected_loss": 1.7},
         {"epoch": 4},
-        {"epoch": 5, "head_losses": [1.8]},
+        {"epoch": 5, "head_losses": [1.8], "selected_loss": 1.7},
     ]
     axes = training_figure("self", rows, num_clusters=10).axes[0]
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert (
-        np.ravel(lines["lowest of all"].get_xdata())[0],
-        np.ravel(lines["lowest of all"].get_ydata())[0],
+        np.ravel(lines["chosen"].get_xdata())[0],
+        np.ravel(lines["chosen"].get_ydata())[0],
     ) == (
         3,
         1.7,
     )
-    assert np.ravel(lines["lowest head of the epoch"].get_xdata()).tolist() == [3, 5]
+    assert np.ravel(lines["lowest head of the epoch"].get_xdata()).tolist() == [2, 3, 5]
     assert np.ravel(lines["lowest possible"].get_ydata())[0] == pytest.approx(1.46115, abs=1e-5)
 
 

@@ -16,6 +16,7 @@ from spice_keras.report.formatting import (
     percent_shares,
     plain,
     quantity,
+    shortened_middle,
 )
 
 
@@ -68,3 +69,21 @@ def test_settings_are_written_as_text() -> None:
     assert plain([]) == "none"
     assert plain(np.asarray([True, False])) == "yes, no"
     assert plain(float("nan")) == MISSING
+
+
+@given(st.text(max_size=60), st.integers(3, 50))
+def test_a_long_name_keeps_both_ends_and_fits(text: str, limit: int) -> None:
+    short = shortened_middle(text, limit)
+    if len(text) <= limit:
+        assert short == text
+    else:
+        assert len(short) == limit
+        start, end = short.split("\N{HORIZONTAL ELLIPSIS}", 1) if "\u2026" not in text else ("", "")
+        assert text.startswith(start)
+        assert text.endswith(end)
+
+
+def test_more_of_the_end_of_a_name_is_kept() -> None:
+    assert (
+        shortened_middle("embeddings/part-000/row-17", 13) == "embe\N{HORIZONTAL ELLIPSIS}0/row-17"
+    )

@@ -14,7 +14,7 @@ from spice_keras.errors import UserError
 from spice_keras.report.content import ReportData
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import render_report, write_report
-from tests.report.run_data import report_data, run_metrics, without_labels
+from tests.report.run_data import embedding_run, report_data, run_metrics, without_labels
 
 MAX_BYTES = 3_000_000
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -239,3 +239,70 @@ def test_the_old_report_survives_a_failed_write(
 def test_a_missing_figure_file_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png"):
         write_report(report_data(), tmp_path / "report.html", {"map": tmp_path / "gone.png"})
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_run_without_images_does_not_speak_of_images(tmp_path: Path, labelled: bool) -> None:
+    data = embedding_run()
+    if not labelled:
+        metrics = {name: row and without_labels(row) for name, row in data.metrics.items()}
+        data = embedding_run(metrics=metrics, confusion=None, class_names=None, matching=None)
+    page, parsed = written(data, tmp_path, draw=True)
+    text = Page(page[page.index("<body>") :].removesuffix("</html>")).text
+    shown = " ".join((text, *(image["alt"] for image in parsed.all("img"))))
+    for word in ("image", "picture", "pixel", "SPICE-Semi", "Skipped files"):
+        assert word.lower() not in shown.lower().replace("this run has no images", "")
+    assert "60items" in re.sub(r"\s", "", text)
+    assert ("row-0001" in shown, "k-means on embeddings" in shown) == (True, True)
+    assert parsed.open == []
+    identities = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    assert {link["href"].removeprefix("#") for link in parsed.all("a")} <= identities
+    assert {"map", "training", "sizes"} <= identities
+
+
+def test_an_empty_cluster_without_images_received_no_item(tmp_path: Path) -> None:
+    clusters = np.arange(60, dtype=np.int32) % 3
+    _, parsed = written(embedding_run(clusters=clusters), tmp_path)
+    assert "No item was assigned to this cluster." in parsed.text
+
+
+def test_names_of_items_are_escaped_and_whole_in_the_title(tmp_path: Path) -> None:
+    ids = [f"{row:02d}{ATTACK}{ATTACK}" for row in range(60)]
+    page, parsed = written(embedding_run(ids=ids), tmp_path, draw=True)
+    assert "<script" not in page
+    titles = [item["title"] for item in parsed.all("li") if "title" in item]
+    assert len(titles) == 4 * (12 + 6)
+    assert titles[0].startswith(f"{ids[0]} \N{MIDDLE DOT} confidence ")
+    assert parsed.text.count("Names in full") == 4
+
+
+def test_two_hundred_clusters_of_long_names_stay_below_three_megabytes(tmp_path: Path) -> None:
+    ids = [f"{row:04d}/{'long-name/' * 60}" for row in range(2000)]
+    clusters = np.arange(2000, dtype=np.int32) % 200
+    members = {cluster: np.flatnonzero(clusters == cluster) for cluster in range(200)}
+    data = report_data(
+        num_images=2000, num_clusters=200, matching=None, images=None, ids=ids,
+        prototypes=members, least_certain=members,
+    )  # fmt: skip
+    page, _ = written(data, tmp_path, draw=True)
+    assert len(page.encode()) < MAX_BYTES
+
+
+def test_notices_stand_in_the_verdict_and_choices_in_a_table(tmp_path: Path) -> None:
+    notice = "The encoder was trained on ImageNet with labels."
+    chosen = (("backbone: efficientnet_lite0", "it is installed"), (ATTACK, ATTACK))
+    page, parsed = written(report_data(notices=(notice, ATTACK), chosen=chosen), tmp_path)
+    verdict = page[page.index('id="verdict"') : page.index('id="notes"')]
+    assert verdict.index("headline") < verdict.index(notice) < verdict.index('class="checks"')
+    assert "<script" not in page
+    section = Page(page[page.index('<section id="setup">') : page.index('id="notes"')]).text
+    assert "How this run was set up" in section
+    assert "backbone: efficientnet_lite0" in section
+    assert "it is installed" in section
+    assert {"href": "#setup"} in parsed.all("a")
+
+
+def test_without_notices_and_choices_there_is_no_place_for_them(tmp_path: Path) -> None:
+    page, parsed = written(report_data(), tmp_path)
+    assert "#setup" not in page
+    assert not any(attributes.get("class") == "notices" for _, attributes in parsed.tags)

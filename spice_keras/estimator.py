@@ -1,0 +1,346 @@
+"""The clustering heads as a scikit-learn estimator: rows of embeddings in, clusters out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from spice_keras.algorithm.local_consistency import local_consistency
+from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.training.callbacks import ShowProgress
+from spice_keras.training.feature_bank import FeatureBank
+from spice_keras.training.head_choice import HeadSelection, head_logits
+from spice_keras.training.screen import Loudness, Screen
+from spice_keras.training.self_labeling import (
+    Heads,
+    SelfLabeling,
+    Start,
+    neighbor_labeling,
+    prototype_labeling,
+)
+
+Objective = Literal["neighbors", "prototypes"]
+
+
+class _Recipe(NamedTuple):
+    """What an objective trains with where the caller leaves it None."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+_RECIPES = {
+    "neighbors": _Recipe(epochs=30, batch_size=256, learning_rate=1e-3),
+    "prototypes": _Recipe(epochs=6, batch_size=128, learning_rate=5e-4),
+}
+_LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
+_HIDDEN_DIM = 256  # of the heads of SPICE-Self
+_RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
+_OPTIONAL = ("epochs", "batch_size", "learning_rate")
+_ROWS = 4096  # rows handled at a time wherever a copy of them is made
+_SIMILARITIES = 2**25  # cosines held at a time in the search for neighbours
+
+
+class SpiceClusterer(ClusterMixin, BaseEstimator):
+    """Deep clustering of embeddings: heads that learn to agree, and the choice of the best one.
+
+    Several classification heads start from restarts of (balanced) k-means and are trained without
+    labels; the head with the smallest loss over all rows is kept. Rows are compared by direction
+    alone, as is usual for embeddings: their length has no influence. For other data, where the
+    origin means nothing, put a `StandardScaler` in front.
+
+    A row of zeros has no direction: all such rows come into one cluster, the one that the chosen
+    head's bias favours. Clusters can stay empty, where there are fewer distinct directions than
+    clusters for instance; `fit` then warns with a `ConvergenceWarning`.
+
+    Prediction is plain NumPy on the stored weights, so that a fitted estimator can be pickled and
+    copied. Memory grows with N * (D + n_s) and n_heads * N * K, never N * N.
+
+    Args:
+        n_clusters: K, from 1 to the number of rows.
+        objective: "neighbors", a row and its nearest neighbours belong together (SCAN), or
+            "prototypes", the paper's SPICE-Self.
+        start: Where the heads begin: each at another restart of k-means, "balanced-kmeans" or
+            "kmeans", or at "random".
+        n_heads: Independent heads, of which one is kept.
+        n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
+            has. For "neighbors" alone.
+        entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
+        epochs: Passes over the rows; None for the objective's own number (30; 6).
+        batch_size: Rows of a step, None for the objective's own number (256; 128).
+        learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
+        random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
+        verbose: 0 for silence, 1 for a progress bar on standard error.
+
+    Attributes:
+        labels_: int32 cluster of each row. Shape: (n_samples,).
+        reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
+            cluster (the paper's local consistency). Shape: (n_samples,).
+        loss_: Loss of the chosen head over all rows.
+        head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,).
+        weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
+            It reads unit rows times sqrt(D); between two layers lies a ReLU.
+        n_iter_: Epochs trained.
+        n_features_in_: D.
+        feature_names_in_: Names of the columns, where X had any.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2-3.3; SCAN (arXiv 2005.12320) Sec. 2.2.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        objective: Objective = "neighbors",
+        start: Start = "balanced-kmeans",
+        n_heads: int = 10,
+        n_neighbors: int = 10,
+        entropy_weight: float = 2.0,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.objective = objective
+        self.start = start
+        self.n_heads = n_heads
+        self.n_neighbors = n_neighbors
+        self.entropy_weight = entropy_weight
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+        """Find the clusters of the rows of X.
+
+        Args:
+            X: Embeddings, any real numbers. Shape: (n_samples, n_features).
+            y: Ignored.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: If a parameter is out of range, there are fewer rows than clusters, or
+                training diverged.
+        """
+        _check_parameters(self.get_params(deep=False))
+        X = validate_data(self, X)
+        if self.n_clusters > len(X):
+            raise ValueError(
+                "Each cluster needs a row: give more rows or ask for fewer clusters. "
+                f"Received: n_samples={len(X)}, n_clusters={self.n_clusters}"
+            )
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        unit = np.empty(X.shape, np.float32)
+        for rows, block in _unit_blocks(X):
+            unit[rows] = block
+        neighbors = _neighbors(unit, self.n_clusters, self.n_neighbors)
+        if self.n_clusters == 1:
+            self._keep([np.zeros((X.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
+        else:
+            with _float32_layers():
+                self._train(_bank(unit, neighbors, self.n_clusters, self.n_neighbors), seed)
+        # Not from the training's own logits: what `predict` says of X must be the same to the bit.
+        probabilities = self._probabilities(X)
+        self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
+        neighbors = neighbors[:, : _reliable_neighbors(*probabilities.shape)]
+        self.reliable_ = local_consistency(self.labels_, neighbors) > _CONSISTENCY
+        empty = self.n_clusters - len(np.unique(self.labels_))
+        if empty:
+            warnings.warn(
+                f"{empty} of the {self.n_clusters} clusters are empty: the rows may have fewer "
+                "distinct directions. Ask for fewer clusters or raise entropy_weight.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
+        """Give each row its most probable cluster.
+
+        Args:
+            X: Embeddings. Shape: (n_samples, n_features).
+
+        Returns:
+            Clusters in 0..n_clusters-1. Shape: (n_samples,).
+        """
+        return self.predict_proba(X).argmax(axis=1).astype(np.int32)
+
+    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Give the chosen head's probability of each cluster.
+
+        Args:
+            X: Embeddings. Shape: (n_samples, n_features).
+
+        Returns:
+            Rows that sum to 1. Shape: (n_samples, n_clusters).
+        """
+        check_is_fitted(self)
+        return self._probabilities(validate_data(self, X, reset=False))
+
+    def _probabilities(self, X: np.ndarray) -> npt.NDArray[np.float64]:
+        *hidden, kernel, bias = [weight.astype(np.float64) for weight in self.weights_]
+        probabilities = np.empty((len(X), len(bias)))
+        for rows, unit in _unit_blocks(X):
+            activations = unit * math.sqrt(X.shape[1])
+            if hidden:
+                activations = np.maximum(activations @ hidden[0] + hidden[1], 0.0)
+            # Rounded, so that equal rows are equal whatever block they are in: a product of
+            # matrices has other last bits at its edges.
+            logits = (activations @ kernel + bias).astype(np.float32).astype(np.float64)
+            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities[rows] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _train(self, bank: FeatureBank, seed: int) -> None:
+        """Train the heads on the bank and keep the best one."""
+        recipe = _RECIPES[self.objective]
+        epochs = recipe.epochs if self.epochs is None else int(self.epochs)
+        labeling = self._labeling(bank, epochs, seed)
+        choice = HeadSelection(bank.features, labeling.losses)
+        screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+        with screen.task(
+            "fit", epochs * labeling.steps_per_epoch, unit="rows", per_step=labeling.items_per_step
+        ) as task:
+            labeling.model.fit(
+                labeling.batches(0),
+                epochs=epochs,
+                steps_per_epoch=labeling.steps_per_epoch,
+                verbose=0,
+                shuffle=False,  # the batches come shuffled
+                callbacks=[choice, ShowProgress(task, {"loss": "loss {:.4f}"})],
+            )
+        if not choice.weights:
+            raise ValueError(
+                "Training diverged: no head ever had a finite loss. Lower the learning rate. "
+                f"Received: learning_rate={self.learning_rate}, objective={self.objective!r}"
+            )
+        classifier = labeling.model.classifier
+        classifier.set_weights(choice.weights)
+        losses = labeling.losses(head_logits(classifier, bank.features))
+        self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
+
+    def _labeling(self, bank: FeatureBank, epochs: int, seed: int) -> SelfLabeling:
+        """Bind the objective to the bank."""
+        recipe, clusters = _RECIPES[self.objective], int(self.n_clusters)
+        heads = Heads(
+            num_clusters=clusters,
+            num_heads=int(self.n_heads),
+            start=self.start,
+            input_scale="unit",
+            epochs=epochs,
+            learning_rate=float(
+                recipe.learning_rate if self.learning_rate is None else self.learning_rate
+            ),
+            seed=seed,
+        )
+        batch_size = recipe.batch_size if self.batch_size is None else int(self.batch_size)
+        if self.objective == "neighbors":
+            weight = float(self.entropy_weight)
+            return neighbor_labeling(bank, heads, entropy_weight=weight, batch_size=batch_size)
+        large_batch = max(_LARGE_BATCH, _LEAST_PER_CLUSTER * clusters)
+        return prototype_labeling(
+            bank, heads, large_batch=large_batch, hidden_dim=_HIDDEN_DIM, batch_size=batch_size
+        )
+
+    def _keep(
+        self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int
+    ) -> None:
+        # Copies: a slice would hold on to the weights of all heads.
+        self.weights_ = [np.array(weight, np.float32) for weight in weights]
+        self.head_losses_ = head_losses
+        self.loss_ = float(head_losses[head])
+        self.n_iter_ = epochs
+
+
+def _unit_blocks(X: np.ndarray) -> Iterator[tuple[slice, npt.NDArray[np.float64]]]:
+    """Rows on the unit sphere in float64, some at a time; a row of zeros stays zero."""
+    smallest = np.finfo(np.float64).tiny
+    for start in range(0, len(X), _ROWS):
+        rows = slice(start, start + _ROWS)
+        block = X[rows].astype(np.float64)
+        # The squares of very large or very small numbers are out of range.
+        block /= np.maximum(np.abs(block).max(axis=1, keepdims=True), smallest)
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), smallest)
+        yield rows, block
+
+
+def _head_neighbors(num_rows: int, num_clusters: int, asked: int) -> int:
+    """Neighbours to train with: more would reach beyond half an even cluster."""
+    return min(int(asked), max(1, num_rows // (2 * num_clusters)))
+
+
+def _reliable_neighbors(num_rows: int, num_clusters: int) -> int:
+    """n_s, the row itself among them, but never it alone."""
+    return min(num_rows, max(2, min(_RELIABLE_NEIGHBORS, num_rows // (2 * num_clusters))))
+
+
+def _neighbors(unit: np.ndarray, num_clusters: int, asked: int) -> npt.NDArray[np.int32]:
+    """Each row's nearest ones, itself first, as many as heads or reliability need."""
+    for_heads = 1 + _head_neighbors(len(unit), num_clusters, asked)
+    columns = min(len(unit), max(for_heads, _reliable_neighbors(len(unit), num_clusters)))
+    return nearest_neighbors(
+        unit, columns, block_size=max(1, min(1024, _SIMILARITIES // len(unit)))
+    )
+
+
+def _bank(unit: np.ndarray, neighbors: np.ndarray, num_clusters: int, asked: int) -> FeatureBank:
+    """The feature bank; heads scale their input, so that the unit rows serve as features too."""
+    count = _head_neighbors(len(unit), num_clusters, asked)
+    no_views = np.empty((0, *unit.shape), np.float32)
+    return FeatureBank(unit, unit, neighbors, neighbors[:, 1 : 1 + count], no_views, no_views)
+
+
+@contextmanager
+def _float32_layers() -> Iterator[None]:
+    """Build heads in float32 whatever the caller's dtype policy, and leave that as it was."""
+    before = keras.config.dtype_policy()
+    if before.name == "float32":
+        yield
+        return
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_parameters(parameters: dict[str, Any]) -> None:
+    """Refuse parameters that cannot work, by name."""
+    for name, choices in (("objective", get_args(Objective)), ("start", get_args(Start))):
+        if parameters[name] not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {choices}. Received: {name}={parameters[name]!r}"
+            )
+    for name in ("n_clusters", "n_heads", "n_neighbors", "epochs", "batch_size"):
+        value = parameters[name]
+        whole = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+        if not whole and (value is not None or name not in _OPTIONAL):
+            raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
+    weight, rate = parameters["entropy_weight"], parameters["learning_rate"]
+    if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+        raise ValueError(
+            f"`entropy_weight` must be a number of at least 0. Received: entropy_weight={weight!r}"
+        )
+    if rate is not None and (not isinstance(rate, Real) or not 0 < rate < math.inf):
+        raise ValueError(
+            f"`learning_rate` must be a number above 0. Received: learning_rate={rate!r}"
+        )

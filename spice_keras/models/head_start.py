@@ -1,0 +1,112 @@
+"""Where heads start: at clusters that were found before, instead of at random weights."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from spice_keras.models.heads import MultiHeadClassifier
+
+
+def start_at_centroids(
+    classifier: MultiHeadClassifier,
+    embeddings: np.ndarray,
+    centroids: np.ndarray,
+    *,
+    confidence: float = 0.7,
+) -> None:
+    """Sets linear heads so that each scores the clusters by cosine to its centroids.
+
+    The scale of the logits is found for each head by bisection: cosines of one encoder spread
+    ten times as far as those of another, and a start too sure of itself hardly moves.
+
+    Args:
+        classifier: Built, linear, with ``input_scale="unit"``.
+        embeddings: L2-normalised embeddings ``[N, D]``.
+        centroids: Unit directions of each head's clusters ``[H, K, D]``.
+        confidence: Mean largest probability to start from, in (1 / K, 1).
+
+    Raises:
+        ValueError: If the classifier is of another form or the shapes disagree.
+    """
+    heads, clusters = classifier.num_heads, classifier.num_clusters
+    if not (classifier.built and classifier.linear and classifier.input_scale == "unit"):
+        raise ValueError(
+            'Only built linear heads with input_scale="unit" start at centroids. Received: '
+            f"built={classifier.built}, linear={classifier.linear}, "
+            f"input_scale={classifier.input_scale!r}"
+        )
+    if centroids.shape != (heads, clusters, embeddings.shape[1]):
+        raise ValueError(
+            f"Expected centroids [{heads}, {clusters}, {embeddings.shape[1]}]. "
+            f"Received: centroids.shape={centroids.shape}"
+        )
+    kernels, biases = [], []
+    for directions in centroids:
+        cosines = embeddings @ directions.T
+        scale = _scale_of(cosines, confidence)
+        kernels.append(scale / embeddings.shape[1] ** 0.5 * directions.T)
+        # A bias that makes logits small: softmax does not see it, weight rounding does.
+        biases.append(np.full(clusters, -scale * cosines.mean()))
+    classifier.set_weights([np.stack(kernels), np.stack(biases)])
+
+
+def _scale_of(cosines: np.ndarray, confidence: float) -> float:
+    """Factor of the cosines at which the mean largest probability is `confidence`."""
+    below = cosines - cosines.max(axis=1, keepdims=True)
+    low, high = 0.0, 1e4
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        mean = float(np.mean(1.0 / np.exp(middle * below).sum(axis=1)))
+        low, high = (middle, high) if mean < confidence else (low, middle)
+    return high
+
+
+def fit_heads(
+    classifier: MultiHeadClassifier,
+    features: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    seed: int,
+    learning_rate: float = 1e-3,
+    num_steps: int = 200,
+    batch_size: int = 256,
+) -> None:
+    """Trains every head for a short while to give the clusters that it should start from.
+
+    Cross-entropy, all heads in one batched product, on the same rows of features.
+
+    Args:
+        classifier: Built, of any form.
+        features: What the heads read, float32 ``[N, D]``.
+        clusters: Cluster of each sample for each head, integers ``[H, N]``.
+        seed: Of the drawn batches.
+        learning_rate: Of Adam.
+        num_steps: Optimizer steps.
+        batch_size: Rows a step, drawn with replacement.
+
+    Raises:
+        ValueError: If the shapes disagree.
+    """
+    if clusters.shape != (classifier.num_heads, len(features)):
+        raise ValueError(
+            f"Expected clusters [{classifier.num_heads}, {len(features)}]. "
+            f"Received: clusters.shape={clusters.shape}"
+        )
+    optimizer = keras.optimizers.Adam(learning_rate)
+    optimizer.build(classifier.trainable_variables)
+
+    @tf.function(jit_compile=False)
+    def step(rows: tf.Tensor, labels: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier(rows))
+            # A mean over the batch and a sum over heads: each head takes its own step.
+            loss = tf.reduce_sum(tf.reduce_mean(losses, axis=1))
+        gradients = tape.gradient(loss, classifier.trainable_variables)
+        optimizer.apply(gradients, classifier.trainable_variables)
+
+    generator = np.random.default_rng(seed)
+    for _ in range(num_steps):
+        drawn = generator.integers(0, len(features), batch_size)
+        step(tf.constant(features[drawn], tf.float32), tf.constant(clusters[:, drawn], tf.int32))

@@ -1,0 +1,211 @@
+"""The self-labelling objectives, ready to fit: model, batches, and what a head is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from spice_keras.algorithm.balanced_kmeans import KMeansRestarts, balanced_kmeans
+from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
+from spice_keras.data.feature_batches import prototype_batches
+from spice_keras.data.neighbor_batches import neighbor_batches
+from spice_keras.models.head_start import fit_heads, start_at_centroids
+from spice_keras.models.heads import InputScale
+from spice_keras.models.neighbor_clustering import NeighborClustering
+from spice_keras.models.spice_self import SpiceSelf
+from spice_keras.training.feature_bank import FeatureBank
+from spice_keras.training.head_choice import HeadLosses
+from spice_keras.training.loop import compile_for_device
+
+Start = Literal["random", "kmeans", "balanced-kmeans"]
+Batches = Callable[[int], tf.data.Dataset]
+"""First epoch to the batches from there on."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What both objectives have in common.
+
+    Attributes:
+        num_clusters: K.
+        num_heads: Independent heads H.
+        start: Where they begin.
+        input_scale: What they do to their input.
+        epochs: Passes over the items.
+        learning_rate: Of Adam.
+        seed: Of weights, starts and batches.
+    """
+
+    num_clusters: int
+    num_heads: int = 10
+    start: Start = "random"
+    input_scale: InputScale = "none"
+    epochs: int = 30
+    learning_rate: float = 0.001
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SelfLabeling:
+    """An objective bound to its data.
+
+    Attributes:
+        model: Compiled, its heads at their start, its optimizer built.
+        batches: Makes the batches from an epoch on.
+        losses: What each head is judged by, over the whole set.
+        steps_per_epoch: Batches of an epoch.
+        items_per_step: Items of a batch.
+    """
+
+    model: SpiceSelf | NeighborClustering
+    batches: Batches
+    losses: HeadLosses
+    steps_per_epoch: int
+    items_per_step: int
+
+
+def neighbor_labeling(
+    bank: FeatureBank,
+    heads: Heads,
+    *,
+    entropy_weight: float = 2.0,
+    batch_size: int = 256,
+) -> SelfLabeling:
+    """Bind neighbour consistency to a feature bank.
+
+    Args:
+        bank: The features; every cached view is used.
+        heads: The heads, linear ones.
+        entropy_weight: Weight of the entropy of the mean prediction.
+        batch_size: Pairs a step, at most N.
+
+    Returns:
+        The objective.
+
+    SCAN (arXiv 2005.12320) Sec. 2.2.
+    """
+    num_items, dim = bank.features.shape
+    neighbors = bank.head_neighbors
+    batch_size = min(batch_size, num_items)
+    model = NeighborClustering(
+        heads.num_clusters,
+        dim,
+        num_heads=heads.num_heads,
+        input_scale=heads.input_scale,
+        entropy_weight=entropy_weight,
+        seed=heads.seed,
+    )
+    starts = _starts(bank, heads)
+    if starts is not None:
+        start_at_centroids(model.classifier, bank.normalized, starts.centroids)
+    _compile(model, keras.optimizers.Adam(heads.learning_rate))
+    views = bank.views("weak", "strong")
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        return neighbor_batches(
+            views,
+            neighbors,
+            batch_size=batch_size,
+            seed=heads.seed,
+            first_epoch=first_epoch,
+            epochs=heads.epochs - first_epoch,
+        )
+
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return neighbor_head_losses(logits, neighbors, entropy_weight)
+
+    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size)
+
+
+def prototype_labeling(
+    bank: FeatureBank,
+    heads: Heads,
+    *,
+    large_batch: int,
+    hidden_dim: int | None = None,
+    confident_ratio: float = 0.5,
+    batch_size: int = 128,
+    num_repeats: int = 8,
+    feature_batch: int = 256,
+    encoder: keras.Model | None = None,
+    image_batches: Batches | None = None,
+) -> SelfLabeling:
+    """Bind SPICE-Self to a feature bank, or to an encoder and batches of images.
+
+    Args:
+        bank: The features. Without an encoder the heads train on its cached views.
+        heads: The heads.
+        large_batch: M, at most N.
+        hidden_dim: Width of the hidden layer; None for that of the features.
+        confident_ratio: r.
+        batch_size: Pairs of a head in one optimizer step.
+        num_repeats: Passes over the same pseudo-labels.
+        feature_batch: Images of one pass through the encoder.
+        encoder: Frozen; None to train on cached views.
+        image_batches: Batches `{"embedding", "weak", "strong"}` of images, for the encoder.
+
+    Returns:
+        The objective.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2.
+    """
+    num_items, dim = bank.features.shape
+    large_batch = min(large_batch, num_items)
+    model = SpiceSelf(
+        heads.num_clusters,
+        dim,
+        encoder=encoder,
+        num_heads=heads.num_heads,
+        hidden_dim=hidden_dim,
+        input_scale=heads.input_scale,
+        confident_ratio=confident_ratio,
+        batch_size=batch_size,
+        num_repeats=num_repeats,
+        feature_batch=feature_batch,
+        seed=heads.seed,
+    )
+    starts = _starts(bank, heads)
+    if starts is not None:
+        fit_heads(model.classifier, bank.features, starts.clusters, seed=heads.seed)
+    # PyTorch's epsilon: the gradients of the double softmax are small.
+    _compile(model, keras.optimizers.Adam(heads.learning_rate, epsilon=1e-8))
+
+    def cached_batches(first_epoch: int) -> tf.data.Dataset:
+        return prototype_batches(
+            bank.normalized,
+            weak=bank.views("weak"),
+            strong=bank.views("strong"),
+            batch_size=large_batch,
+            seed=heads.seed,
+            first_epoch=first_epoch,
+            epochs=heads.epochs - first_epoch,
+        )
+
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return head_losses(bank.normalized, logits, confident_ratio)
+
+    batches = cached_batches if image_batches is None else image_batches
+    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
+
+
+def _compile(model: SpiceSelf | NeighborClustering, optimizer: keras.optimizers.Optimizer) -> None:
+    compile_for_device(model, optimizer)
+    model.optimizer.build(model.trainable_variables)
+
+
+def _starts(bank: FeatureBank, heads: Heads) -> KMeansRestarts | None:
+    """A restart of k-means for each head; None for heads that start at random."""
+    if heads.start == "random":
+        return None
+    return balanced_kmeans(
+        bank.normalized,
+        heads.num_clusters,
+        seed=heads.seed,
+        num_init=heads.num_heads,
+        balance=1.0 if heads.start == "balanced-kmeans" else 0.0,
+    )
