@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig, load_config
+    from spice_keras.estimator import SpiceClusterer
     from spice_keras.models.moco import MoCo
     from spice_keras.models.spice_self import SpiceSelf
     from spice_keras.models.spice_semi import SpiceSemi
@@ -22,6 +23,7 @@ __all__ = [
     "MoCo",
     "RunConfig",
     "RunResult",
+    "SpiceClusterer",
     "SpiceSelf",
     "SpiceSemi",
     "load_config",
@@ -33,6 +35,7 @@ _HOMES = {
     "MoCo": "spice_keras.models.moco",
     "RunConfig": "spice_keras.config",
     "RunResult": "spice_keras.stages.pipeline",
+    "SpiceClusterer": "spice_keras.estimator",
     "SpiceSelf": "spice_keras.models.spice_self",
     "SpiceSemi": "spice_keras.models.spice_semi",
     "load_config": "spice_keras.config",

@@ -17,10 +17,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spice_keras.algorithm.head_inference import head_probabilities
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.training.callbacks import ShowProgress
-from spice_keras.training.feature_bank import FeatureBank
+from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.training.head_choice import HeadSelection, head_logits
 from spice_keras.training.screen import Loudness, Screen
 from spice_keras.training.self_labeling import (
@@ -49,9 +49,7 @@ _RECIPES = {
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
-_OPTIONAL = ("epochs", "batch_size", "learning_rate")
-_ROWS = 4096  # rows handled at a time wherever a copy of them is made
-_SIMILARITIES = 2**25  # cosines held at a time in the search for neighbours
+_OPTIONAL = ("epochs", "batch_size")
 
 
 class SpiceClusterer(ClusterMixin, BaseEstimator):
@@ -142,32 +140,34 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 training diverged.
         """
         _check_parameters(self.get_params(deep=False))
-        X = validate_data(self, X)
-        if self.n_clusters > len(X):
+        rows: np.ndarray = validate_data(self, X)
+        if self.n_clusters > len(rows):
             raise ValueError(
                 "Each cluster needs a row: give more rows or ask for fewer clusters. "
-                f"Received: n_samples={len(X)}, n_clusters={self.n_clusters}"
+                f"Received: n_samples={len(rows)}, n_clusters={self.n_clusters}"
             )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        unit = np.empty(X.shape, np.float32)
-        for rows, block in _unit_blocks(X):
-            unit[rows] = block
-        neighbors = _neighbors(unit, self.n_clusters, self.n_neighbors)
+        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
+        bank = unit_feature_bank(
+            rows,
+            for_heads=min(int(self.n_neighbors), half_a_cluster),
+            # A row is one of its own neighbours, and alone would call every label reliable.
+            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
+        )
         if self.n_clusters == 1:
-            self._keep([np.zeros((X.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
+            self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
             with _float32_layers():
-                self._train(_bank(unit, neighbors, self.n_clusters, self.n_neighbors), seed)
+                self._train(bank, seed)
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
-        probabilities = self._probabilities(X)
+        probabilities = head_probabilities(rows, self.weights_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        neighbors = neighbors[:, : _reliable_neighbors(*probabilities.shape)]
-        self.reliable_ = local_consistency(self.labels_, neighbors) > _CONSISTENCY
+        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
         empty = self.n_clusters - len(np.unique(self.labels_))
         if empty:
             warnings.warn(
-                f"{empty} of the {self.n_clusters} clusters are empty: the rows may have fewer "
-                "distinct directions. Ask for fewer clusters or raise entropy_weight.",
+                f"{empty} of the {self.n_clusters} clusters are empty: the rows have fewer groups, "
+                "or the heads collapsed. Ask for fewer clusters or lower the learning rate.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -194,36 +194,26 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             Rows that sum to 1. Shape: (n_samples, n_clusters).
         """
         check_is_fitted(self)
-        return self._probabilities(validate_data(self, X, reset=False))
+        return head_probabilities(validate_data(self, X, reset=False), self.weights_)
 
-    def _probabilities(self, X: np.ndarray) -> npt.NDArray[np.float64]:
-        *hidden, kernel, bias = [weight.astype(np.float64) for weight in self.weights_]
-        probabilities = np.empty((len(X), len(bias)))
-        for rows, unit in _unit_blocks(X):
-            activations = unit * math.sqrt(X.shape[1])
-            if hidden:
-                activations = np.maximum(activations @ hidden[0] + hidden[1], 0.0)
-            # Rounded, so that equal rows are equal whatever block they are in: a product of
-            # matrices has other last bits at its edges.
-            logits = (activations @ kernel + bias).astype(np.float32).astype(np.float64)
-            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probabilities[rows] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+    def _recipe(self) -> _Recipe:
+        """The objective's own numbers, but where the caller gave others."""
+        asked = {name: getattr(self, name) for name in _Recipe._fields}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return _RECIPES[self.objective]._replace(**given)
 
     def _train(self, bank: FeatureBank, seed: int) -> None:
         """Train the heads on the bank and keep the best one."""
-        recipe = _RECIPES[self.objective]
-        epochs = recipe.epochs if self.epochs is None else int(self.epochs)
-        labeling = self._labeling(bank, epochs, seed)
+        epochs = int(self._recipe().epochs)
+        labeling = self._labeling(bank, seed)
         choice = HeadSelection(bank.features, labeling.losses)
         screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
-        with screen.task(
-            "fit", epochs * labeling.steps_per_epoch, unit="rows", per_step=labeling.items_per_step
-        ) as task:
+        steps, items = labeling.steps_per_epoch, labeling.items_per_step
+        with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
             labeling.model.fit(
                 labeling.batches(0),
                 epochs=epochs,
-                steps_per_epoch=labeling.steps_per_epoch,
+                steps_per_epoch=steps,
                 verbose=0,
                 shuffle=False,  # the batches come shuffled
                 callbacks=[choice, ShowProgress(task, {"loss": "loss {:.4f}"})],
@@ -231,28 +221,25 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         if not choice.weights:
             raise ValueError(
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
-                f"Received: learning_rate={self.learning_rate}, objective={self.objective!r}"
+                f"Received: learning_rate={self._recipe().learning_rate}"
             )
-        classifier = labeling.model.classifier
-        classifier.set_weights(choice.weights)
-        losses = labeling.losses(head_logits(classifier, bank.features))
+        labeling.model.classifier.set_weights(choice.weights)
+        losses = labeling.losses(head_logits(labeling.model, bank.features))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
 
-    def _labeling(self, bank: FeatureBank, epochs: int, seed: int) -> SelfLabeling:
+    def _labeling(self, bank: FeatureBank, seed: int) -> SelfLabeling:
         """Bind the objective to the bank."""
-        recipe, clusters = _RECIPES[self.objective], int(self.n_clusters)
+        recipe, clusters = self._recipe(), int(self.n_clusters)
+        batch_size = int(recipe.batch_size)
         heads = Heads(
             num_clusters=clusters,
             num_heads=int(self.n_heads),
             start=self.start,
             input_scale="unit",
-            epochs=epochs,
-            learning_rate=float(
-                recipe.learning_rate if self.learning_rate is None else self.learning_rate
-            ),
+            epochs=int(recipe.epochs),
+            learning_rate=float(recipe.learning_rate),
             seed=seed,
         )
-        batch_size = recipe.batch_size if self.batch_size is None else int(self.batch_size)
         if self.objective == "neighbors":
             weight = float(self.entropy_weight)
             return neighbor_labeling(bank, heads, entropy_weight=weight, batch_size=batch_size)
@@ -269,44 +256,6 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
-
-
-def _unit_blocks(X: np.ndarray) -> Iterator[tuple[slice, npt.NDArray[np.float64]]]:
-    """Rows on the unit sphere in float64, some at a time; a row of zeros stays zero."""
-    smallest = np.finfo(np.float64).tiny
-    for start in range(0, len(X), _ROWS):
-        rows = slice(start, start + _ROWS)
-        block = X[rows].astype(np.float64)
-        # The squares of very large or very small numbers are out of range.
-        block /= np.maximum(np.abs(block).max(axis=1, keepdims=True), smallest)
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), smallest)
-        yield rows, block
-
-
-def _head_neighbors(num_rows: int, num_clusters: int, asked: int) -> int:
-    """Neighbours to train with: more would reach beyond half an even cluster."""
-    return min(int(asked), max(1, num_rows // (2 * num_clusters)))
-
-
-def _reliable_neighbors(num_rows: int, num_clusters: int) -> int:
-    """n_s, the row itself among them, but never it alone."""
-    return min(num_rows, max(2, min(_RELIABLE_NEIGHBORS, num_rows // (2 * num_clusters))))
-
-
-def _neighbors(unit: np.ndarray, num_clusters: int, asked: int) -> npt.NDArray[np.int32]:
-    """Each row's nearest ones, itself first, as many as heads or reliability need."""
-    for_heads = 1 + _head_neighbors(len(unit), num_clusters, asked)
-    columns = min(len(unit), max(for_heads, _reliable_neighbors(len(unit), num_clusters)))
-    return nearest_neighbors(
-        unit, columns, block_size=max(1, min(1024, _SIMILARITIES // len(unit)))
-    )
-
-
-def _bank(unit: np.ndarray, neighbors: np.ndarray, num_clusters: int, asked: int) -> FeatureBank:
-    """The feature bank; heads scale their input, so that the unit rows serve as features too."""
-    count = _head_neighbors(len(unit), num_clusters, asked)
-    no_views = np.empty((0, *unit.shape), np.float32)
-    return FeatureBank(unit, unit, neighbors, neighbors[:, 1 : 1 + count], no_views, no_views)
 
 
 @contextmanager
@@ -332,15 +281,15 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             )
     for name in ("n_clusters", "n_heads", "n_neighbors", "epochs", "batch_size"):
         value = parameters[name]
-        whole = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
-        if not whole and (value is not None or name not in _OPTIONAL):
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if (not whole or int(value) < 1) and (value is not None or name not in _OPTIONAL):
             raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
     weight, rate = parameters["entropy_weight"], parameters["learning_rate"]
-    if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+    if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
         raise ValueError(
             f"`entropy_weight` must be a number of at least 0. Received: entropy_weight={weight!r}"
         )
-    if rate is not None and (not isinstance(rate, Real) or not 0 < rate < math.inf):
+    if rate is not None and (not isinstance(rate, Real) or not 0 < float(rate) < math.inf):
         raise ValueError(
             f"`learning_rate` must be a number above 0. Received: learning_rate={rate!r}"
         )

@@ -38,6 +38,8 @@ _ALLOWED: dict[str, set[str]] = {
     "serving": set(),
     **{room: _BOTTOM | set(_ORDER[:place]) for place, room in enumerate(_ORDER)},
 }
+# Beside the stages: a door of its own to what lies before the report.
+_ALLOWED["estimator"] = _BOTTOM | set(_ORDER[: _ORDER.index("report")])
 _ALLOWED["report"] |= {"artifacts"}
 _ALLOWED["stages"] |= {"artifacts", "config"}
 _ALLOWED["cli"] |= {"artifacts", "config"}

@@ -104,6 +104,11 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
             ("self.input_scale", "self.start"),
             f"heads that begin at {section.start} compare directions: set the scale to unit",
         )
+    if neighbors and section.refine_epochs:
+        yield Problem(
+            ("self.refine_epochs", "self.objective"),
+            "the refinement is that objective; self.neighbors.epochs sets its length",
+        )
     if neighbors and section.cached_views is None and config.data.source != "embeddings":
         yield Problem(
             ("self.cached_views", "self.objective"),

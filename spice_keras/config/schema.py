@@ -121,11 +121,13 @@ class CachedViewsConfig(Section):
 
 
 class NeighborsConfig(Section):
-    """Neighbour consistency (SCAN), for `self.objective: neighbors`; linear heads."""
+    """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
 
     num_neighbors: Positive = 10
     entropy_weight: Annotated[float, Field(ge=0.0)] = 2.0
     """Larger: more even clusters."""
+    hidden_dim: Positive | None = None
+    """Width of the heads' hidden layer; null: linear heads."""
     batch_size: Positive = 256
     epochs: Positive = 30
     learning_rate: PositiveFloat = 0.001
@@ -153,6 +155,8 @@ class SelfConfig(Section):
     checkpoint_every: Positive = 5
     neighbors: NeighborsConfig = NeighborsConfig()
     """The options of that objective; those below are of `prototypes`."""
+    refine_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs of neighbour consistency after SPICE-Self, on its heads; not in the paper."""
     hidden_dim: Positive | None = None
     """null: the encoder's width, as in the paper (D x D, D x k)."""
     large_batch: Positive = 1000

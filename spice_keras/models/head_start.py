@@ -63,6 +63,23 @@ def _scale_of(cosines: np.ndarray, confidence: float) -> float:
     return high
 
 
+def soften(classifier: MultiHeadClassifier, logits: np.ndarray, *, confidence: float = 0.7) -> None:
+    """Scales each head's output layer to a mean largest probability, where it is surer than that.
+
+    Heads that another loss has trained to be certain have no gradient left for the next one.
+
+    Args:
+        classifier: Built, of any form.
+        logits: What each head says of all samples ``[H, N, K]``.
+        confidence: Mean largest probability to start from, in (1 / K, 1).
+    """
+    *weights, kernels, biases = classifier.get_weights()
+    scales = np.array([min(1.0, _scale_of(head, confidence)) for head in logits], np.float32)
+    classifier.set_weights(
+        [*weights, kernels * scales[:, np.newaxis, np.newaxis], biases * scales[:, np.newaxis]]
+    )
+
+
 def fit_heads(
     classifier: MultiHeadClassifier,
     features: np.ndarray,

@@ -15,6 +15,7 @@ TRAINING = "training_"
 STAGE_NAMES: Mapping[str, str] = {
     "pretrain": "Contrastive pre-training (MoCo v2)",
     "self": "Self-labelling",
+    "refine": "Refinement by neighbours",
     "semi": "SPICE-Semi",
 }
 DOUBLE_SOFTMAX_CAPTION = (
@@ -29,6 +30,10 @@ STAGE_CAPTIONS: Mapping[str, str] = {
     "self": (
         "Grey: every clustering head. Squares: the lowest loss of each epoch. Star: the head "
         "that was chosen, without labels."
+    ),
+    "refine": (
+        "The heads go on with neighbour consistency: near embeddings get the same cluster. Star: "
+        "the head that was chosen, without labels."
     ),
     "semi": (
         "The mask ratio is the share of unlabelled images whose weakly augmented view is confident "
@@ -132,7 +137,7 @@ def _training_caption(stage: str, data: ReportData) -> Caption:
     known = losses[np.isfinite(losses)]
     if len(known):
         alternative += f" The loss goes from {decimal(known[0])} to {decimal(known[-1])}."
-    heads = curve(rows, HEAD_LOSSES) if stage == "self" else np.empty(0)
+    heads = curve(rows, HEAD_LOSSES) if stage in ("self", "refine") else np.empty(0)
     if np.isfinite(heads).any():
         alternative += f" The lowest loss of a head is {decimal(np.nanmin(heads), 4)}."
     text = STAGE_CAPTIONS.get(stage, "")

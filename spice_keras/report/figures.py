@@ -60,9 +60,10 @@ def save_figures(data: ReportData, directory: str | Path) -> dict[str, Path]:
 def _figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Draws one figure after the other, so that only one is in memory."""
     yield "cluster_sizes", cluster_sizes_figure(data.cluster_sizes, data.reliable_members)
-    floor_of = data.num_clusters if data.objective == "prototypes" else None
+    of_heads = data.num_clusters if data.objective == "prototypes" else None
     for stage, rows in data.history.items():
         if drawable_panels(stage, rows):
+            floor_of = None if stage == "refine" else of_heads
             yield f"training_{stage}", training_figure(stage, rows, num_clusters=floor_of)
     shown = np.asarray(data.map_indices)
     points = np.asarray(data.map_points, dtype=np.float32)

@@ -35,6 +35,11 @@ class Panel:
 
 
 LEARNING_RATE = Panel("Learning rate", {"learning_rate": "learning rate"})
+HEAD_PANELS = (
+    Panel("Loss of each head, over the whole set", {HEAD_LOSSES: "heads"}),
+    Panel("Training loss, mean over heads", {"loss": "loss"}),
+    Panel("Balance of the cluster sizes", {"cluster_entropy": "size balance"}),
+)
 PANELS: Mapping[str, tuple[Panel, ...]] = {
     "pretrain": (
         Panel("Contrastive loss", {"loss": "loss"}, ("random_guess", "random guess, ln(K+1)")),
@@ -47,11 +52,8 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         ),
         LEARNING_RATE,
     ),
-    "self": (
-        Panel("Loss of each head, over the whole set", {HEAD_LOSSES: "heads"}),
-        Panel("Training loss, mean over heads", {"loss": "loss"}),
-        Panel("Balance of the cluster sizes", {"cluster_entropy": "size balance"}),
-    ),
+    "self": HEAD_PANELS,
+    "refine": HEAD_PANELS,
     "semi": (
         Panel(
             "Loss",

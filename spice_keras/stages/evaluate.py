@@ -37,7 +37,7 @@ from spice_keras.stages.context import Context
 from spice_keras.stages.results import FinalResult, read_final, write_assignments
 from spice_keras.stages.scores import score
 
-_HISTORIES = ("pretrain", "self", "semi")
+_HISTORIES = ("pretrain", "self", "refine", "semi")
 
 
 def read_labels(context: Context) -> Labels | None:

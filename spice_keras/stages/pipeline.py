@@ -38,6 +38,7 @@ class Stage:
         module: Where in `spice_keras.stages` its function lives, imported when needed.
         function: The function, which takes the context.
         command: The command it belongs to.
+        later_phases: Names of further fits of it, in checkpoints and logs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     module: str
     function: str
     command: str
+    later_phases: tuple[str, ...] = ()
 
     def load(self) -> Callable[[Any], Any]:
         """Import the stage's function."""
@@ -57,7 +59,7 @@ STAGES = (
     Stage("images", "images", "ingest", "ingest", "pretrain"),
     Stage("pretrain", "encoder", "pretrain", "pretrain", "pretrain"),
     Stage("embed", "embeddings", "embed", "embed", "self"),
-    Stage("self", "heads", "self_label", "self_label", "self"),
+    Stage("self", "heads", "self_label", "self_label", "self", ("refine",)),
     Stage("reliable", "reliable", "reliable", "select_reliable", "self"),
     Stage("semi", "classifier", "semi", "semi", "semi"),
     Stage("eval", "evaluation", "evaluate", "evaluate", "eval"),
@@ -187,8 +189,9 @@ def _forget_from(run: RunDirectory, first: Stage) -> None:
     """Remove a stage's artifact, all later ones and what was published: made of it."""
     for stage in STAGES[STAGES.index(first) :]:
         run.discard(stage.artifact)
-        shutil.rmtree(run.checkpoints / stage.name, ignore_errors=True)
-        run.forget_metrics(stage.name, from_epoch=0)
+        for phase in (stage.name, *stage.later_phases):
+            shutil.rmtree(run.checkpoints / phase, ignore_errors=True)
+            run.forget_metrics(phase, from_epoch=0)
     for name in ("report.html", "metrics.json", "assignments.csv"):
         (run.path / name).unlink(missing_ok=True)
     shutil.rmtree(run.path / "figures", ignore_errors=True)

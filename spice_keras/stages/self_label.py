@@ -26,6 +26,7 @@ from spice_keras.training.self_labeling import (
     SelfLabeling,
     neighbor_labeling,
     prototype_labeling,
+    refinement,
 )
 
 
@@ -64,6 +65,7 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
             bank,
             replace(heads, learning_rate=neighbors.learning_rate),
             entropy_weight=neighbors.entropy_weight,
+            hidden_dim=neighbors.hidden_dim,
             batch_size=neighbors.batch_size,
         )
     from_images = context.has_images and section.cached_views is None
@@ -131,33 +133,56 @@ def self_label(context: Context) -> None:
     Args:
         context: The run; its encoder and embeddings are there.
     """
-    section, plan = context.config.self_labeling, context.plan
+    config, plan = context.config, context.plan
+    section = config.self_labeling
     bank = read_embeddings(context)
     labeling = build_self_labeling(context, bank)
     first_judged = min(int(section.select_from * plan.self_epochs), plan.self_epochs - 1)
     choice = HeadSelection(bank.features, labeling.losses, first_judged)
-    checkpoints = Checkpoints(context.run.checkpoints / "self")
+    _fit(context, "self", labeling, choice, plan.self_epochs)
+    if section.refine_epochs:
+        labeling = refinement(
+            bank,
+            Heads(
+                num_clusters=config.num_clusters,
+                num_heads=section.num_heads,
+                input_scale=config.head_input_scale,
+                epochs=section.refine_epochs,
+                learning_rate=section.neighbors.learning_rate,
+                seed=context.seed("refine"),
+            ),
+            choice.weights,
+            hidden_dim=section.hidden_dim,
+            entropy_weight=section.neighbors.entropy_weight,
+            batch_size=section.neighbors.batch_size,
+        )
+        choice = HeadSelection(bank.features, labeling.losses, section.refine_epochs - 1)
+        _fit(context, "refine", labeling, choice, section.refine_epochs)
+    _save(context, labeling.model.classifier, bank, choice)
+    for phase in ("self", "refine"):
+        Checkpoints(context.run.checkpoints / phase).clear()
+
+
+def _fit(
+    context: Context, phase: str, labeling: SelfLabeling, choice: HeadSelection, epochs: int
+) -> None:
+    section = context.config.self_labeling
     fit_resumable(
         labeling.model,
         labeling.batches,
-        stage="self",
+        stage=phase,
         schedule=Schedule(
-            plan.self_epochs,
-            labeling.steps_per_epoch,
-            section.checkpoint_every,
-            labeling.items_per_step,
+            epochs, labeling.steps_per_epoch, section.checkpoint_every, labeling.items_per_step
         ),
-        checkpoints=checkpoints,
+        checkpoints=Checkpoints(context.run.checkpoints / phase),
         watch=Watch(
             context.screen,
             {"loss": "loss {:.4f}", "cluster_entropy": "balance {:.2f}"},
-            lambda row: context.log("self", row),
-            lambda epoch: context.run.forget_metrics("self", from_epoch=epoch),
+            lambda row: context.log(phase, row),
+            lambda epoch: context.run.forget_metrics(phase, from_epoch=epoch),
             (choice,),
         ),
     )
-    _save(context, labeling.model.classifier, bank, choice)
-    checkpoints.clear()
 
 
 def read_self(context: Context) -> SelfResult:
@@ -179,11 +204,12 @@ def read_chosen_head(context: Context) -> keras.Model:
     with np.load(folder / "weights.npz", allow_pickle=False) as archive:
         weights = [archive[f"weight_{i}"] for i in range(len(archive.files))]
     section = context.config.self_labeling
+    paper = section.objective == "prototypes"
     classifier = MultiHeadClassifier(
         section.num_heads,
         context.config.num_clusters,
-        section.hidden_dim if section.objective == "prototypes" else None,
-        linear=section.objective == "neighbors",
+        section.hidden_dim if paper else section.neighbors.hidden_dim,
+        linear=not paper and section.neighbors.hidden_dim is None,
         input_scale=context.config.head_input_scale,
     )
     classifier.build((None, weights[0].shape[1]))

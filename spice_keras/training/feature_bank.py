@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spice_keras.algorithm.head_inference import unit_blocks
+from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
+
+_SIMILARITIES = 2**25  # cosines held at a time in the search for neighbours
 
 
 @dataclass(frozen=True)
@@ -34,3 +38,31 @@ class FeatureBank:
     def views(self, *kinds: str) -> FeatureViews:
         """Return the features as they are and the cached views of these kinds, as one."""
         return FeatureViews([self.features[np.newaxis], *(getattr(self, kind) for kind in kinds)])
+
+
+def unit_feature_bank(features: np.ndarray, *, for_heads: int, for_reliability: int) -> FeatureBank:
+    """Make the bank of heads that scale their input: unit rows serve as the features too.
+
+    Args:
+        features: Real numbers of any type and size, N >= 1. Shape: (num_samples, dim).
+        for_heads: Neighbours to train with, the item itself not among them; N - 1 at most.
+        for_reliability: n_s, the item itself among them; N at most.
+
+    Returns:
+        The bank, without cached views; one float32 array [N, D] is its features and the unit rows.
+    """
+    unit = np.empty(features.shape, np.float32)
+    for rows, block in unit_blocks(features):
+        unit[rows] = block
+    columns = min(len(unit), max(1 + for_heads, for_reliability))
+    block_size = max(1, min(1024, _SIMILARITIES // len(unit)))
+    neighbors = nearest_neighbors(unit, columns, block_size)
+    no_views = np.empty((0, *unit.shape), np.float16)
+    return FeatureBank(
+        features=unit,
+        normalized=unit,
+        neighbors=neighbors[:, :for_reliability],
+        head_neighbors=neighbors[:, 1 : 1 + for_heads],
+        weak=no_views,
+        strong=no_views,
+    )

@@ -36,7 +36,8 @@ class HeadSelection(CarriesState):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score every head and keep the best seen."""
         losses = self._losses(head_logits(self.model, self._features))
-        head = int(np.argmin(losses))
+        # A head that diverged must not hide the others: argmin takes NaN for the smallest.
+        head = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
         if losses[head] < self.loss and epoch >= self._first:
             self.loss, self.epoch, self.head = float(losses[head]), epoch, head
             self.weights = self.model.classifier.get_weights()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import keras
@@ -14,12 +14,12 @@ from spice_keras.algorithm.balanced_kmeans import KMeansRestarts, balanced_kmean
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
-from spice_keras.models.head_start import fit_heads, start_at_centroids
+from spice_keras.models.head_start import fit_heads, soften, start_at_centroids
 from spice_keras.models.heads import InputScale
 from spice_keras.models.neighbor_clustering import NeighborClustering
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.training.feature_bank import FeatureBank
-from spice_keras.training.head_choice import HeadLosses
+from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
 
 Start = Literal["random", "kmeans", "balanced-kmeans"]
@@ -74,14 +74,16 @@ def neighbor_labeling(
     heads: Heads,
     *,
     entropy_weight: float = 2.0,
+    hidden_dim: int | None = None,
     batch_size: int = 256,
 ) -> SelfLabeling:
     """Bind neighbour consistency to a feature bank.
 
     Args:
         bank: The features; every cached view is used.
-        heads: The heads, linear ones.
+        heads: The heads.
         entropy_weight: Weight of the entropy of the mean prediction.
+        hidden_dim: Width of the heads' hidden layer; None for linear heads.
         batch_size: Pairs a step, at most N.
 
     Returns:
@@ -96,12 +98,15 @@ def neighbor_labeling(
         heads.num_clusters,
         dim,
         num_heads=heads.num_heads,
+        hidden_dim=hidden_dim,
         input_scale=heads.input_scale,
         entropy_weight=entropy_weight,
         seed=heads.seed,
     )
     starts = _starts(bank, heads)
-    if starts is not None:
+    if starts is not None and hidden_dim is not None:
+        fit_heads(model.classifier, bank.features, starts.clusters, seed=heads.seed)
+    elif starts is not None:
         start_at_centroids(model.classifier, bank.normalized, starts.centroids)
     _compile(model, keras.optimizers.Adam(heads.learning_rate))
     views = bank.views("weak", "strong")
@@ -120,6 +125,44 @@ def neighbor_labeling(
         return neighbor_head_losses(logits, neighbors, entropy_weight)
 
     return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size)
+
+
+def refinement(
+    bank: FeatureBank,
+    heads: Heads,
+    weights: list[np.ndarray],
+    *,
+    hidden_dim: int | None,
+    entropy_weight: float = 2.0,
+    batch_size: int = 256,
+) -> SelfLabeling:
+    """Bind neighbour consistency to heads that SPICE-Self has trained.
+
+    SPICE-Self draws each cluster around a prototype; neighbours carry a cluster along shapes that
+    no single prototype covers.
+
+    Args:
+        bank: The features; every cached view is used.
+        heads: The heads; their start is not read.
+        weights: Those of SPICE-Self's heads.
+        hidden_dim: Width of their hidden layer; None for that of the features.
+        entropy_weight: Weight of the entropy of the mean prediction.
+        batch_size: Pairs a step, at most N.
+
+    Returns:
+        The objective.
+    """
+    labeling = neighbor_labeling(
+        bank,
+        replace(heads, start="random"),
+        entropy_weight=entropy_weight,
+        hidden_dim=bank.features.shape[1] if hidden_dim is None else hidden_dim,
+        batch_size=batch_size,
+    )
+    classifier = labeling.model.classifier
+    classifier.set_weights(weights)
+    soften(classifier, head_logits(classifier, bank.features))
+    return labeling
 
 
 def prototype_labeling(

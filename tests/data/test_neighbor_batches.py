@@ -3,15 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spice_keras.data.feature_batches import FeatureViews
 from spice_keras.data.neighbor_batches import neighbor_batches
 
 NUM_VIEWS, NUM_SAMPLES, NUM_NEIGHBORS = 3, 20, 4
 
 
-def marked_views() -> np.ndarray:
-    """Each row says which view and which sample it is."""
+def marked_views(dtype: type = np.float32) -> FeatureViews:
+    """Each row says which view and which sample it is; the views lie in two arrays."""
     view, sample = np.indices((NUM_VIEWS, NUM_SAMPLES))
-    return np.stack([view, sample], axis=-1).astype(np.float32)
+    marked = np.stack([view, sample], axis=-1).astype(dtype)
+    return FeatureViews([marked[:1], marked[1:]])
 
 
 def ring() -> np.ndarray:
@@ -63,9 +65,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_half_precision_views_become_float32() -> None:
-    data = neighbor_batches(
-        marked_views().astype(np.float16), ring(), batch_size=2, seed=0, epochs=None
-    )
+    data = neighbor_batches(marked_views(np.float16), ring(), batch_size=2, seed=0, epochs=None)
     assert next(iter(data))["anchor"].dtype.name == "float32"
 
 

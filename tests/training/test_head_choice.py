@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from spice_keras.algorithm.head_selection import head_losses
-from spice_keras.stages.embed import Embeddings
-from spice_keras.stages.self_label import HeadSelection, head_logits
+from spice_keras.training.head_choice import HeadLosses, HeadSelection, head_logits
 
 _COUNT, _HEADS, _CLUSTERS = 30, 3, 3
+_GROUPS = np.arange(_COUNT) % _CLUSTERS
+_NORMALIZED = np.eye(_CLUSTERS, 4, dtype=np.float32)[_GROUPS]
+_FEATURES = np.repeat(np.arange(_COUNT, dtype=np.float32)[:, None], 4, axis=1)
 
 
 class _Classifier:
@@ -24,7 +26,7 @@ class _Classifier:
 
 
 class _Model:
-    """Stands for SPICE-Self: logits of every head for the rows it is shown."""
+    """Stands for either objective's model: logits of every head for the rows it is shown."""
 
     def __init__(self) -> None:
         self.classifier = _Classifier()
@@ -37,18 +39,9 @@ class _Model:
         return tf.constant(self.logits[:, rows])
 
 
-@pytest.fixture
-def embeddings() -> Embeddings:
-    groups = np.arange(_COUNT) % _CLUSTERS
-    normalized = np.eye(_CLUSTERS, 4, dtype=np.float32)[groups]
-    features = np.repeat(np.arange(_COUNT, dtype=np.float32)[:, None], 4, axis=1)
-    return Embeddings(features, normalized, np.zeros((_COUNT, 1), np.int32))
-
-
 def _epoch(model: _Model, callback: HeadSelection, epoch: int, certainty: list[float]) -> Any:
     """End an epoch at which each head separates the groups with some certainty."""
-    groups = np.arange(_COUNT) % _CLUSTERS
-    model.logits = np.stack([c * np.eye(_CLUSTERS)[groups] for c in certainty]).astype(np.float32)
+    model.logits = np.stack([c * np.eye(_CLUSTERS)[_GROUPS] for c in certainty]).astype(np.float32)
     model.classifier.weights = [np.full(2, float(epoch)), np.full(1, 10.0 * epoch)]
     logs: dict[str, Any] = {"loss": 1.0}
     callback.on_epoch_end(epoch, logs)
@@ -60,16 +53,18 @@ def model() -> _Model:
     return _Model()
 
 
-def _selection(embeddings: Embeddings, model: _Model) -> HeadSelection:
-    callback = HeadSelection(embeddings, 0.5)
+def _losses(logits: np.ndarray) -> np.ndarray:
+    return head_losses(_NORMALIZED, logits, 0.5)
+
+
+def _selection(model: _Model, losses: HeadLosses = _losses, first_epoch: int = 0) -> HeadSelection:
+    callback = HeadSelection(_FEATURES, losses, first_epoch)
     callback.set_model(model)
     return callback
 
 
-def test_the_smallest_loss_of_all_epochs_and_heads_is_kept(
-    embeddings: Embeddings, model: _Model
-) -> None:
-    callback = _selection(embeddings, model)
+def test_the_smallest_loss_of_all_epochs_and_heads_is_kept(model: _Model) -> None:
+    callback = _selection(model)
     first = _epoch(model, callback, 0, [1.0, 2.0, 0.5])
     assert (callback.epoch, callback.head) == (0, 1)
     second = _epoch(model, callback, 1, [0.5, 1.0, 5.0])
@@ -82,29 +77,24 @@ def test_the_smallest_loss_of_all_epochs_and_heads_is_kept(
     assert third["selected_loss"] == callback.loss < min(third["head_losses"])
 
 
-def test_equal_losses_keep_the_earlier_epoch_and_the_first_head(
-    embeddings: Embeddings, model: _Model
-) -> None:
-    callback = _selection(embeddings, model)
+def test_equal_losses_keep_the_earlier_epoch_and_the_first_head(model: _Model) -> None:
+    callback = _selection(model)
     for epoch in range(3):
         _epoch(model, callback, epoch, [2.0, 2.0, 2.0])
     assert (callback.epoch, callback.head) == (0, 0)
 
 
-def test_the_losses_logged_are_those_of_the_whole_set(
-    embeddings: Embeddings, model: _Model
-) -> None:
-    callback = _selection(embeddings, model)
+def test_the_losses_logged_are_those_of_the_whole_set(model: _Model) -> None:
+    callback = _selection(model)
     logs = _epoch(model, callback, 0, [1.0, 2.0, 0.5])
-    expected = head_losses(embeddings.normalized, model.logits, 0.5)
-    assert logs["head_losses"] == expected.tolist()
+    assert logs["head_losses"] == _losses(model.logits).tolist()
     assert all(type(loss) is float for loss in logs["head_losses"])
 
 
-def test_the_choice_survives_a_checkpoint(embeddings: Embeddings, model: _Model) -> None:
-    callback = _selection(embeddings, model)
+def test_the_choice_survives_a_checkpoint(model: _Model) -> None:
+    callback = _selection(model)
     _epoch(model, callback, 0, [1.0, 4.0, 0.5])
-    restored = _selection(embeddings, model)
+    restored = _selection(model)
     restored.restore(callback.state())
     assert (restored.loss, restored.epoch, restored.head) == (callback.loss, 0, 1)
     for old, new in zip(callback.weights, restored.weights, strict=True):
@@ -115,8 +105,36 @@ def test_the_choice_survives_a_checkpoint(embeddings: Embeddings, model: _Model)
     assert (restored.epoch, restored.head) == (2, 0)
 
 
-def test_logits_come_by_blocks(embeddings: Embeddings, model: _Model) -> None:
+def test_logits_come_by_blocks(model: _Model) -> None:
     model.logits = np.random.default_rng(0).normal(size=model.logits.shape).astype(np.float32)
-    logits = head_logits(model, embeddings.features, block=8)  # type: ignore[arg-type]
+    logits = head_logits(model, _FEATURES, block=8)  # type: ignore[arg-type]
     np.testing.assert_array_equal(logits, model.logits)
     assert model.blocks == [8, 8, 8, 6]
+
+
+def test_heads_are_not_judged_before_the_first_epoch(model: _Model) -> None:
+    callback = _selection(model, first_epoch=2)
+    for epoch, best in enumerate([9.0, 8.0]):
+        logs = _epoch(model, callback, epoch, [1.0, best, 1.0])
+        assert (callback.epoch, callback.head, callback.weights) == (-1, -1, [])
+        assert len(logs["head_losses"]) == _HEADS
+        assert "selected_loss" not in logs
+    logs = _epoch(model, callback, 2, [1.0, 1.0, 3.0])
+    assert (callback.epoch, callback.head) == (2, 2)
+    assert logs["selected_loss"] == callback.loss
+
+
+def test_a_head_that_diverged_does_not_hide_the_others(model: _Model) -> None:
+    found = iter([[np.nan, 3.0, 2.0], [np.nan, np.nan, 1.0], [np.nan] * 3])
+    callback = _selection(model, lambda logits: np.array(next(found)))
+    for epoch, expected in enumerate([(0, 2), (1, 2), (1, 2)]):
+        _epoch(model, callback, epoch, [1.0, 1.0, 1.0])
+        assert (callback.epoch, callback.head) == expected
+    assert callback.loss == 1.0
+
+
+def test_nothing_is_chosen_where_no_loss_is_finite(model: _Model) -> None:
+    callback = _selection(model, lambda logits: np.array([np.nan, np.inf, np.nan]))
+    logs = _epoch(model, callback, 0, [1.0, 1.0, 1.0])
+    assert (callback.head, callback.weights) == (-1, [])
+    assert "selected_loss" not in logs
