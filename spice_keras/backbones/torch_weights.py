@@ -194,7 +194,7 @@ def _unpickle(stream: io.BytesIO) -> Any:
 
 def _tensors(state: Any) -> dict[str, _StridedTensor]:
     """The entries of a state dict, all of them tensors."""
-    if not isinstance(state, OrderedDict | dict):
+    if not isinstance(state, dict):
         raise _NotTensors(f"an object of type {type(state).__name__} and no state dict")
     # Asked of the type: the instance's own attributes come from the file.
     items = type(state).items(state)

@@ -91,6 +91,7 @@ def _embed_images(context: Context) -> None:
         for name, policy in (("weak", section.weak), ("strong", section.strong)):
             path = target / f"{name}.npy"
             _write_views(path, context, encoder, policy_of(policy), counts[name], task)
+    context.screen.detail(f"embed: {features.shape[0]} images, {features.shape[1]} features.")
 
 
 def _read_views(path: Path, shape: tuple[int, ...]) -> np.ndarray:

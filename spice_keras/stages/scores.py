@@ -102,6 +102,9 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "head": result.head,
         "epoch": result.epoch,
         "selection_loss": result.loss,
+        "before_refinement": None
+        if result.unrefined is None
+        else against_labels(result.unrefined, labels),
     }
     rows, clusters = read_reliable(context)
     metrics["reliable"] = {

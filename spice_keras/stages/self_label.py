@@ -39,12 +39,15 @@ class SelfResult(Assignment):
         head: The chosen head.
         epoch: The epoch it was chosen at, from 0.
         loss: Its loss over the whole set.
+        unrefined: int32 [N], the clusters SPICE-Self chose before the refinement; None where
+            there was none.
     """
 
     assignments: np.ndarray
     head: int
     epoch: int
     loss: float
+    unrefined: np.ndarray | None
 
 
 def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
@@ -83,6 +86,29 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
     )
 
 
+def build_refinement(
+    context: Context, bank: FeatureBank, weights: list[np.ndarray]
+) -> SelfLabeling:
+    """Bind neighbour consistency to the heads SPICE-Self has trained."""
+    section = context.config.self_labeling
+    heads = Heads(
+        num_clusters=context.config.num_clusters,
+        num_heads=section.num_heads,
+        input_scale=context.config.head_input_scale,
+        epochs=section.refine_epochs,
+        learning_rate=section.neighbors.learning_rate,
+        seed=context.seed("refine"),
+    )
+    return refinement(
+        bank,
+        heads,
+        weights,
+        hidden_dim=section.hidden_dim,
+        entropy_weight=section.neighbors.entropy_weight,
+        batch_size=section.neighbors.batch_size,
+    )
+
+
 def _encoder(context: Context) -> keras.Model:
     config = context.config
     folder = context.run.read("encoder", written_by="pretrain")
@@ -107,7 +133,11 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
 
 
 def _save(
-    context: Context, classifier: MultiHeadClassifier, bank: FeatureBank, choice: HeadSelection
+    context: Context,
+    classifier: MultiHeadClassifier,
+    bank: FeatureBank,
+    choice: HeadSelection,
+    unrefined: np.ndarray | None,
 ) -> None:
     classifier.set_weights(choice.weights)
     logits = head_logits(classifier, bank.features)
@@ -116,6 +146,8 @@ def _save(
         np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
         assignments = logits.argmax(axis=2).astype(np.int32)
         np.save(folder / "assignments.npy", assignments, allow_pickle=False)
+        if unrefined is not None:
+            np.save(folder / "unrefined.npy", unrefined, allow_pickle=False)
         weights = {f"weight_{i}": weight for i, weight in enumerate(choice.weights)}
         np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
         facts = {"head": choice.head, "epoch": choice.epoch, "loss": choice.loss}
@@ -133,32 +165,21 @@ def self_label(context: Context) -> None:
     Args:
         context: The run; its encoder and embeddings are there.
     """
-    config, plan = context.config, context.plan
-    section = config.self_labeling
+    section, plan = context.config.self_labeling, context.plan
     bank = read_embeddings(context)
     labeling = build_self_labeling(context, bank)
     first_judged = min(int(section.select_from * plan.self_epochs), plan.self_epochs - 1)
     choice = HeadSelection(bank.features, labeling.losses, first_judged)
     _fit(context, "self", labeling, choice, plan.self_epochs)
+    unrefined = None
     if section.refine_epochs:
-        labeling = refinement(
-            bank,
-            Heads(
-                num_clusters=config.num_clusters,
-                num_heads=section.num_heads,
-                input_scale=config.head_input_scale,
-                epochs=section.refine_epochs,
-                learning_rate=section.neighbors.learning_rate,
-                seed=context.seed("refine"),
-            ),
-            choice.weights,
-            hidden_dim=section.hidden_dim,
-            entropy_weight=section.neighbors.entropy_weight,
-            batch_size=section.neighbors.batch_size,
-        )
+        classifier = labeling.model.classifier
+        classifier.set_weights(choice.weights)
+        unrefined = head_logits(classifier, bank.features)[choice.head].argmax(axis=1)
+        labeling = build_refinement(context, bank, choice.weights)
         choice = HeadSelection(bank.features, labeling.losses, section.refine_epochs - 1)
         _fit(context, "refine", labeling, choice, section.refine_epochs)
-    _save(context, labeling.model.classifier, bank, choice)
+    _save(context, labeling.model.classifier, bank, choice, unrefined)
     for phase in ("self", "refine"):
         Checkpoints(context.run.checkpoints / phase).clear()
 
@@ -195,6 +216,9 @@ def read_self(context: Context) -> SelfResult:
         facts["head"],
         facts["epoch"],
         facts["loss"],
+        np.load(folder / "unrefined.npy", allow_pickle=False)
+        if (folder / "unrefined.npy").exists()
+        else None,
     )
 
 
@@ -206,7 +230,7 @@ def read_chosen_head(context: Context) -> keras.Model:
     section = context.config.self_labeling
     paper = section.objective == "prototypes"
     classifier = MultiHeadClassifier(
-        section.num_heads,
+        len(weights[0]),
         context.config.num_clusters,
         section.hidden_dim if paper else section.neighbors.hidden_dim,
         linear=not paper and section.neighbors.hidden_dim is None,

@@ -10,10 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.algorithm.balanced_kmeans import KMeansRestarts, balanced_kmeans
+from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
+from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
+from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.models.head_start import fit_heads, soften, start_at_centroids
 from spice_keras.models.heads import InputScale
 from spice_keras.models.neighbor_clustering import NeighborClustering
@@ -105,9 +107,9 @@ def neighbor_labeling(
     )
     starts = _starts(bank, heads)
     if starts is not None and hidden_dim is not None:
-        fit_heads(model.classifier, bank.features, starts.clusters, seed=heads.seed)
+        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
     elif starts is not None:
-        start_at_centroids(model.classifier, bank.normalized, starts.centroids)
+        start_at_centroids(model.classifier, bank.normalized, _centroids(bank, heads, starts))
     _compile(model, keras.optimizers.Adam(heads.learning_rate))
     views = bank.views("weak", "strong")
 
@@ -136,31 +138,35 @@ def refinement(
     entropy_weight: float = 2.0,
     batch_size: int = 256,
 ) -> SelfLabeling:
-    """Bind neighbour consistency to heads that SPICE-Self has trained.
+    """Bind neighbour consistency to heads that SPICE-Self has trained, and to as many others.
 
     SPICE-Self draws each cluster around a prototype; neighbours carry a cluster along shapes that
-    no single prototype covers.
+    no single prototype covers. Its heads often share their mistakes, so the same number of heads
+    starts from k-means beside them.
 
     Args:
         bank: The features; every cached view is used.
-        heads: The heads; their start is not read.
+        heads: The heads of SPICE-Self; their start is not read.
         weights: Those of SPICE-Self's heads.
         hidden_dim: Width of their hidden layer; None for that of the features.
         entropy_weight: Weight of the entropy of the mean prediction.
         batch_size: Pairs a step, at most N.
 
     Returns:
-        The objective.
+        The objective, with twice as many heads.
     """
     labeling = neighbor_labeling(
         bank,
-        replace(heads, start="random"),
+        replace(heads, start="kmeans", num_heads=2 * heads.num_heads),
         entropy_weight=entropy_weight,
         hidden_dim=bank.features.shape[1] if hidden_dim is None else hidden_dim,
         batch_size=batch_size,
     )
     classifier = labeling.model.classifier
-    classifier.set_weights(weights)
+    pairs = zip(weights, classifier.get_weights(), strict=True)
+    classifier.set_weights(
+        [np.concatenate([trained, fresh[heads.num_heads :]]) for trained, fresh in pairs]
+    )
     soften(classifier, head_logits(classifier, bank.features))
     return labeling
 
@@ -214,7 +220,7 @@ def prototype_labeling(
     )
     starts = _starts(bank, heads)
     if starts is not None:
-        fit_heads(model.classifier, bank.features, starts.clusters, seed=heads.seed)
+        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
     # PyTorch's epsilon: the gradients of the double softmax are small.
     _compile(model, keras.optimizers.Adam(heads.learning_rate, epsilon=1e-8))
 
@@ -241,14 +247,23 @@ def _compile(model: SpiceSelf | NeighborClustering, optimizer: keras.optimizers.
     model.optimizer.build(model.trainable_variables)
 
 
-def _starts(bank: FeatureBank, heads: Heads) -> KMeansRestarts | None:
-    """A restart of k-means for each head; None for heads that start at random."""
+def _starts(bank: FeatureBank, heads: Heads) -> np.ndarray | None:
+    """Clusters int32 [H, N] of a restart of k-means for each head; None to start at random."""
     if heads.start == "random":
         return None
-    return balanced_kmeans(
-        bank.normalized,
-        heads.num_clusters,
-        seed=heads.seed,
-        num_init=heads.num_heads,
-        balance=1.0 if heads.start == "balanced-kmeans" else 0.0,
+    if heads.start == "balanced-kmeans":
+        return balanced_kmeans(
+            bank.normalized, heads.num_clusters, seed=heads.seed, num_init=heads.num_heads
+        ).clusters
+    return np.stack(
+        [
+            kmeans_clusters(bank.normalized, heads.num_clusters, seed=seed, num_init=1)
+            for seed in np.random.default_rng(heads.seed).integers(2**31, size=heads.num_heads)
+        ]
     )
+
+
+def _centroids(bank: FeatureBank, heads: Heads, clusters: np.ndarray) -> np.ndarray:
+    """Mean direction of each head's clusters, [H, K, D]; 0 for an empty one."""
+    members = np.eye(heads.num_clusters, dtype=np.float32)
+    return np.stack([l2_normalized(members[head].T @ bank.normalized) for head in clusters])

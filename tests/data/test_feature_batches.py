@@ -100,14 +100,14 @@ def test_a_row_is_one_item_and_no_item_comes_twice_a_pass() -> None:
 
 
 def test_every_view_is_equally_likely_and_the_draws_are_independent() -> None:
-    found = batches(epochs=300)
+    found = batches(epochs=300, weak=FeatureViews([marked(0, 3)]))
     weak, strong = (np.concatenate([b[kind][:, 0] for b in found]) for kind in ("weak", "strong"))
-    for views, kinds in ((weak, [0, 1]), (strong, [0, 10, 11])):
+    for views, kinds in ((weak, [0, 1, 2]), (strong, [0, 10, 11])):
         values, counts = np.unique(views, return_counts=True)
         assert values.tolist() == kinds
-        np.testing.assert_allclose(counts / len(views), 1 / len(kinds), atol=0.03)
-    together = np.mean((weak == 1) & (strong == 11))
-    assert together == pytest.approx(1 / 6, abs=0.03)
+        np.testing.assert_allclose(counts / len(views), 1 / 3, atol=0.03)
+    together = np.mean((weak == 2) & (strong == 11))
+    assert together == pytest.approx(1 / 9, abs=0.03)
 
 
 def test_resumes_at_any_epoch_and_the_seed_decides() -> None:

@@ -19,6 +19,7 @@ _OWN = ("evaluation", "export")
 def _without_label_figures(found: dict[str, Any]) -> dict[str, Any]:
     for method in _METHODS:
         found[method] = {k: v for k, v in found[method].items() if k not in _AGAINST}
+    found["self"].pop("before_refinement")
     found["reliable"] = {k: v for k, v in found["reliable"].items() if k != "acc"}
     return found
 

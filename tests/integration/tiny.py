@@ -40,6 +40,7 @@ self:
   batch_size: 32
   num_repeats: 2
   epochs: 2
+  refine_epochs: 2
   checkpoint_every: 1
   weak: {policy: upright, rotate: 3.0}
   strong: {policy: upright}

@@ -67,12 +67,12 @@ def test_the_arithmetic_in_lines() -> None:
     assert plan is not None
     assert describe_plan(plan, "prototypes")[:6] == [
         "items       1797 (1.3 MiB decoded), 10 clusters",
-        "pretrain    60 epochs x 14 batches of 128 = 840 steps, queue 1024",
-        "self        40 epochs x 1 iterations, M = 1797; 89 confident and 179 labelled images for "
+        "pretrain    90 epochs x 14 batches of 128 = 1260 steps, queue 1024",
+        "self        20 epochs x 1 iterations, M = 1797; 89 confident and 179 labelled images for "
         "each cluster",
         "            1790 pseudo-labels per iteration, 104 head steps with batches of 128",
         "reliable    n_s = 50 neighbours",
-        "semi        800 steps, 32 labelled and 128 unlabelled images each (the latter twice)",
+        "semi        700 steps, 32 labelled and 128 unlabelled images each (the latter twice)",
     ]
 
 

@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
+from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.models.neighbor_clustering import NeighborClustering
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
@@ -23,6 +24,7 @@ from spice_keras.training.self_labeling import (
     Start,
     neighbor_labeling,
     prototype_labeling,
+    refinement,
 )
 from tests.models.synthetic import CLUSTERS, blobs, encoder
 
@@ -43,6 +45,16 @@ def _small_prototypes(bank: FeatureBank, heads: Heads, **options: Any) -> SelfLa
 
 _MAKERS = [neighbor_labeling, _small_prototypes]
 both = pytest.mark.parametrize("make", _MAKERS, ids=["neighbors", "prototypes"])
+
+
+def _restarts(bank: FeatureBank, start: Start) -> np.ndarray:
+    """Clusters that the heads start from, [H, N]."""
+    if start == "balanced-kmeans":
+        return balanced_kmeans(bank.normalized, CLUSTERS, seed=4, num_init=3).clusters
+    seeds = np.random.default_rng(4).integers(2**31, size=3)
+    return np.stack(
+        [kmeans_clusters(bank.normalized, CLUSTERS, seed=seed, num_init=1) for seed in seeds]
+    )
 
 
 def _logits(labeling: SelfLabeling, bank: FeatureBank) -> np.ndarray:
@@ -115,10 +127,8 @@ def test_each_head_starts_at_a_restart_of_its_own(
     make: Callable[..., SelfLabeling], start: Start, bank: FeatureBank
 ) -> None:
     labeling = make(bank, replace(_HEADS, start=start))
-    balance = 1.0 if start == "balanced-kmeans" else 0.0
-    expected = balanced_kmeans(
-        bank.normalized, CLUSTERS, seed=4, num_init=3, balance=balance
-    ).clusters
+    expected = _restarts(bank, start)
+    assert expected.shape == (3, _COUNT)
     for head, clusters in zip(_logits(labeling, bank).argmax(axis=2), expected, strict=True):
         # Not exactly the same: Sinkhorn's balance is no part of a head, and the hidden ones learn.
         assert np.mean(head == clusters) > 0.85
@@ -136,10 +146,10 @@ def test_a_start_with_a_hidden_layer(start: Start, bank: FeatureBank) -> None:
 def test_a_random_start_leaves_the_drawn_weights(
     make: Callable[..., SelfLabeling], bank: FeatureBank
 ) -> None:
-    drawn = make(bank, _HEADS).model.get_weights()
-    again = make(bank, _HEADS).model.get_weights()
-    other = make(bank, replace(_HEADS, seed=5)).model.get_weights()
-    started = make(bank, replace(_HEADS, start="kmeans")).model.get_weights()
+    drawn = make(bank, _HEADS).model.classifier.get_weights()
+    again = make(bank, _HEADS).model.classifier.get_weights()
+    other = make(bank, replace(_HEADS, seed=5)).model.classifier.get_weights()
+    started = make(bank, replace(_HEADS, start="kmeans")).model.classifier.get_weights()
     for one, same in zip(drawn, again, strict=True):
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(drawn[0], other[0])
@@ -210,9 +220,37 @@ def test_training_finds_the_blobs(make: Callable[..., SelfLabeling], bank: Featu
     labeling = make(bank, heads, batch_size=30)
     before = labeling.losses(_logits(labeling, bank))
     labeling.model.fit(
-        labeling.batches(0), epochs=4, steps_per_epoch=labeling.steps_per_epoch, verbose=0
+        labeling.batches(0),
+        epochs=4,
+        steps_per_epoch=labeling.steps_per_epoch,
+        verbose=0,
+        shuffle=False,
     )
     after = labeling.losses(_logits(labeling, bank))
     assert after.min() < before.min()
     best = _logits(labeling, bank)[after.argmin()].argmax(axis=1)
     assert adjusted_rand_score(_BLOBS, best) > 0.95
+
+
+# --- refinement ------------------------------------------------------------------------------
+
+
+def test_refinement_goes_on_from_trained_heads_and_as_many_from_k_means(bank: FeatureBank) -> None:
+    trained = _small_prototypes(bank, replace(_HEADS, seed=9), hidden_dim=8).model.classifier
+    labeling = refinement(
+        bank, _HEADS, trained.get_weights(), hidden_dim=8, entropy_weight=1.5, batch_size=30
+    )
+    assert isinstance(labeling.model, NeighborClustering)
+    assert (labeling.model.num_heads, labeling.model.entropy_weight) == (6, 1.5)
+    assert (labeling.items_per_step, labeling.steps_per_epoch) == (30, 3)
+    clusters = _logits(labeling, bank).argmax(axis=2)
+    before = np.asarray(trained(bank.features)).argmax(axis=2)
+    np.testing.assert_array_equal(clusters[:3], before)
+    for head in clusters[3:]:
+        assert adjusted_rand_score(_BLOBS, head) > 0.8
+
+
+def test_refined_heads_are_as_wide_as_the_features_if_no_width_is_given(bank: FeatureBank) -> None:
+    trained = _small_prototypes(bank, _HEADS, hidden_dim=None).model.classifier
+    labeling = refinement(bank, _HEADS, trained.get_weights(), hidden_dim=None)
+    assert labeling.model.hidden_dim == bank.features.shape[1]

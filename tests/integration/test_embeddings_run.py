@@ -1,0 +1,112 @@
+"""A run on a file of embeddings: no image, no encoder, everything else."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import click.testing
+import numpy as np
+import pytest
+
+from tests.integration.tiny import invoke, metrics
+
+_COUNT, _DIM, _CLUSTERS = 120, 12, 3
+_FEW = ("--set", "self.neighbors.epochs=4", "--set", "self.num_heads=3")
+
+
+def _write(path: Path, *, labels: bool) -> None:
+    generator = np.random.default_rng(0)
+    groups = np.arange(_COUNT) % _CLUSTERS
+    features = 4.0 * np.eye(_CLUSTERS, _DIM)[groups] + generator.normal(size=(_COUNT, _DIM))
+    ids = np.array([f"item {row}" for row in range(_COUNT)])
+    extra = {"labels": groups} if labels else {}
+    np.savez(path, features=features, ids=ids, **extra)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embeddings")
+    _write(folder / "blobs.npz", labels=True)
+    _write(folder / "bare.npz", labels=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> click.testing.Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return invoke("self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW)
+
+
+def test_one_command_does_it(folder: Path, result: click.testing.Result) -> None:
+    assert result.exit_code == 0, result.output
+    run = folder / "runs" / "blobs"
+    found = metrics(run)
+    assert found["self"]["acc"] > 0.95
+    assert found["self"]["objective"] == "neighbors"
+    assert found["kmeans_embeddings"]["acc"] is not None
+    assert found["semi"] is None
+    assert found["kmeans_pixels"] is None
+    assert "item 7" in (run / "report.html").read_text("utf-8")
+    assert not (run / "artifacts" / "encoder").exists()
+
+
+def test_every_row_has_its_cluster(folder: Path, result: click.testing.Result) -> None:
+    path = folder / "runs" / "blobs" / "assignments.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"item {row}" for row in range(_COUNT)]
+
+
+def test_the_saved_model_takes_embeddings(
+    folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    said = invoke("predict", "saved_models/blobs/1", "bare.npz")
+    assert said.exit_code == 0, said.output
+    predicted = [line.split(",")[1] for line in said.stdout.splitlines()[1:]]
+    with (folder / "runs" / "blobs" / "assignments.csv").open(encoding="utf-8") as file:
+        assert predicted == [row["cluster"] for row in csv.DictReader(file)]
+
+
+def test_embeddings_of_another_width_are_refused(
+    folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    np.save(folder / "wide.npy", np.ones((4, _DIM + 1)))
+    said = invoke("predict", "saved_models/blobs/1", "wide.npy")
+    assert said.exit_code == 2
+    assert f"embeddings of {_DIM} features" in said.stderr
+
+
+def test_the_papers_objective_runs_on_them_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    options = ("--set", "self.objective=prototypes", "--set", "self.epochs=2", *_FEW)
+    said = invoke("self", "--embeddings", "bare.npz", "--clusters", _CLUSTERS, *options)
+    assert said.exit_code == 0, said.output
+    assert metrics(folder / "runs" / "bare")["self"]["acc"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--embeddings", "gone.npz", "--clusters", "3"), "no such file"),
+        (("--embeddings", "blobs.npz"), "--clusters K"),
+        (("--embeddings", "blobs.npz", "--images", ".", "--clusters", "3"), "two sources"),
+        (
+            ("--embeddings", "blobs.npz", "--clusters", "3", "--set", "semi.enabled=true"),
+            "semi.enabled",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    folder: Path, arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    said = invoke("self", *arguments, "--run-dir", "refused")
+    assert said.exit_code == 2
+    assert message in said.stderr
+    assert not (folder / "refused").exists()
