@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from spice_keras.cli_options import loudness_options, run_options
 from spice_keras.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from spice_keras.training.screen import Screen
 
 _TABLE_WIDTH = 80
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
@@ -56,52 +54,6 @@ spice predict saved_models/photos/1 new/    sort new images
 @click.version_option(package_name="spice-keras")
 def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
-
-
-def _loudness_options(command: Command) -> Command:
-    command = click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
-    return click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
-
-
-def _run_options(command: Command) -> Command:
-    options = [
-        click.argument("config", required=False),
-        click.option(
-            "--images",
-            metavar="PATH",
-            help="A folder of images, an .npy/.npz file, or tfds:NAME.",
-        ),
-        click.option(
-            "--embeddings",
-            metavar="FILE",
-            help="An .npy/.npz file of embeddings instead of images.",
-        ),
-        click.option(
-            "--backbone",
-            metavar="NAME",
-            help="small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
-        ),
-        click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
-        click.option(
-            "--labels",
-            type=click.Choice(["none", "source", "from-folders"]),
-            help="What evaluation compares with; nothing else reads labels.",
-        ),
-        click.option("--seed", type=int, help="Same seed, same result."),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="a.b=VALUE",
-            help="Override one option; repeatable.",
-        ),
-        click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
-        click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
-        click.option("--dry-run", is_flag=True, help="Print configuration and arithmetic."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return _loudness_options(command)
 
 
 def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
@@ -189,7 +141,7 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
 
 
 @main.command()
-@_run_options
+@run_options
 def run(**options: Any) -> None:
     """Do everything: images to clusters, a report and a SavedModel.
 
@@ -230,7 +182,7 @@ def _stage_command(name: str, summary: str) -> None:
     """Add the command of one stage."""
 
     @main.command(name, help=summary)
-    @_run_options
+    @run_options
     @click.option("--redo", is_flag=True, help="Do it again; forget what came of it.")
     def command(redo: bool, **options: Any) -> None:
         prepared = _prepare(options, existing=name != "pretrain")
@@ -274,7 +226,7 @@ for _name, _summary in {
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="CSV file; default: the screen.")
-@_loudness_options
+@loudness_options
 def predict(
     model: Path, images: tuple[Path, ...], output: Path | None, quiet: bool, verbose: bool
 ) -> None:

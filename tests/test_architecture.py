@@ -27,6 +27,7 @@ _ORDER = (
     "training",
     "report",
     "stages",
+    "cli_options",
     "cli",
 )
 _BOTTOM = {"errors", "hardware"}

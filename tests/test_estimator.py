@@ -282,6 +282,7 @@ _PREDICT = """
 import pickle, sys
 import numpy as np
 import tensorflow as tf
+import spice_keras.estimator
 def refuse(*_, **__): raise RuntimeError("TensorFlow was asked")
 tf.convert_to_tensor = tf.constant = tf.matmul = refuse
 fitted, rows = pickle.load(sys.stdin.buffer)
@@ -289,8 +290,9 @@ sys.stdout.buffer.write(pickle.dumps(fitted.predict_proba(rows)))
 """
 
 
-def test_another_process_predicts_from_the_pickle_without_tensors(fitted: SpiceClusterer) -> None:
+def test_another_process_predicts_from_the_pickle_without_tensors() -> None:
     rows, _ = _blobs(seed=2)
+    fitted = _small(objective="prototypes").fit(rows)
     done = subprocess.run(
         [sys.executable, "-c", _PREDICT],
         input=pickle.dumps((fitted, rows)), capture_output=True, check=False, timeout=120,
