@@ -421,7 +421,7 @@ def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene:
     assert values["name"] == "few"
     assert values["num_clusters"] == 2
     assert load_config(base=values).as_dict() == values
-    assert "# images      8 (" in result.stdout
+    assert "# items       8 (" in result.stdout
     assert "# note        SPICE-Semi takes 8 unlabelled images" in result.stdout
     assert result.stdout.splitlines()[-1] == "# run directory runs/few"
     assert result.stderr == ""

@@ -80,5 +80,6 @@ def test_labels_have_no_other_door() -> None:
     """Every public function of data/labels.py that gives labels is one the guard closes."""
     public = {name for name in vars(labels_module) if name.endswith("_labels") and name[0] != "_"}
     assert public == {
-        "array_labels", "digits_labels", "folder_labels", "has_array_labels", "tfds_labels"
+        "array_labels", "digits_labels", "embedding_labels", "folder_labels", "has_array_labels",
+        "tfds_labels",
     }  # fmt: skip

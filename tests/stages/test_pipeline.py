@@ -140,7 +140,7 @@ def test_another_configuration_is_refused_with_the_differences(
     assert str(caught.value).splitlines() == [
         f"{tmp_path / 'run'} was made with another configuration:",
         "  seed: 0 there, 4 asked for",
-        "  semi.steps: 800 there, 5 asked for",
+        "  semi.steps: 700 there, 5 asked for",
         "Name another folder with --run-dir, or ask for the same.",
     ]
     assert read_run_config(tmp_path / "run") == config
