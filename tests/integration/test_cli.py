@@ -415,7 +415,9 @@ def test_an_interrupt_and_a_full_disk_are_no_traceback(
 
 def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene: Path) -> None:
     before = snapshot(scene)
-    result = invoke("run", "--images", "few", "--clusters", "2", "--dry-run")
+    result = invoke(
+        "run", "--images", "few", "--clusters", "2", "--backbone", "small_resnet", "--dry-run"
+    )
     assert result.exit_code == 0, result.output
     values = yaml.safe_load(result.stdout)
     assert values["name"] == "few"
