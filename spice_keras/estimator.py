@@ -43,7 +43,7 @@ class _Recipe(NamedTuple):
 
 
 _RECIPES = {
-    "neighbors": _Recipe(epochs=30, batch_size=256, learning_rate=1e-3),
+    "neighbors": _Recipe(epochs=60, batch_size=256, learning_rate=1e-3),
     "prototypes": _Recipe(epochs=6, batch_size=128, learning_rate=5e-4),
 }
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
@@ -77,7 +77,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
         entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
-        epochs: Passes over the rows; None for the objective's own number (30; 6).
+        epochs: Passes over the rows; None for the objective's own number (60; 6).
         batch_size: Rows of a step, None for the objective's own number (256; 128).
         learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
@@ -106,7 +106,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         start: Start = "balanced-kmeans",
         n_heads: int = 10,
         n_neighbors: int = 10,
-        entropy_weight: float = 2.0,
+        entropy_weight: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,

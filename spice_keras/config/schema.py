@@ -124,12 +124,12 @@ class NeighborsConfig(Section):
     """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
 
     num_neighbors: Positive = 10
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 2.0
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 1.0
     """Larger: more even clusters."""
     hidden_dim: Positive | None = None
     """Width of the heads' hidden layer; null: linear heads."""
     batch_size: Positive = 256
-    epochs: Positive = 30
+    epochs: Positive = 60
     learning_rate: PositiveFloat = 0.001
 
 

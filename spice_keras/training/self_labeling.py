@@ -75,7 +75,7 @@ def neighbor_labeling(
     bank: FeatureBank,
     heads: Heads,
     *,
-    entropy_weight: float = 2.0,
+    entropy_weight: float = 1.0,
     hidden_dim: int | None = None,
     batch_size: int = 256,
 ) -> SelfLabeling:
@@ -135,7 +135,7 @@ def refinement(
     weights: list[np.ndarray],
     *,
     hidden_dim: int | None,
-    entropy_weight: float = 2.0,
+    entropy_weight: float = 1.0,
     batch_size: int = 256,
 ) -> SelfLabeling:
     """Bind neighbour consistency to heads that SPICE-Self has trained, and to as many others.
