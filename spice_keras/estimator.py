@@ -71,8 +71,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_clusters: K, from 1 to the number of rows.
         objective: "neighbors", a row and its nearest neighbours belong together (SCAN), or
             "prototypes", the paper's SPICE-Self.
-        start: Where the heads begin: each at another restart of k-means, "balanced-kmeans" or
-            "kmeans", or at "random".
+        start: Where the heads begin: each at another restart of k-means, on the neighbour graph's
+            eigenvectors ("spectral"), "balanced-kmeans" or "kmeans", or at "random".
         n_heads: Independent heads, of which one is kept.
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
@@ -103,7 +103,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_clusters: int = 8,
         *,
         objective: Objective = "neighbors",
-        start: Start = "balanced-kmeans",
+        start: Start = "spectral",
         n_heads: int = 10,
         n_neighbors: int = 10,
         entropy_weight: float = 1.0,

@@ -138,8 +138,9 @@ class SelfConfig(Section):
 
     objective: Literal["prototypes", "neighbors"] = "prototypes"
     """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
-    start: Literal["random", "kmeans", "balanced-kmeans"] = "random"
-    """Where the heads begin; from k-means each head begins at another restart."""
+    start: Literal["random", "kmeans", "balanced-kmeans", "spectral"] = "random"
+    """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
+    eigenvectors of the neighbour graph."""
     num_heads: Positive = 10
     input_scale: Literal["none", "unit"] | None = None
     """`unit`: heads read L2-normalised features times sqrt(D). null: `none` where the paper's

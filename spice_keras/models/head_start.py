@@ -55,7 +55,7 @@ def start_at_centroids(
 def _scale_of(cosines: np.ndarray, confidence: float) -> float:
     """Factor of the cosines at which the mean largest probability is `confidence`."""
     below = cosines - cosines.max(axis=1, keepdims=True)
-    low, high = 0.0, 1e4
+    low, high = 0.0, 1e5
     for _ in range(40):
         middle = (low + high) / 2.0
         mean = float(np.mean(1.0 / np.exp(middle * below).sum(axis=1)))

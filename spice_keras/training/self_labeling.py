@@ -13,6 +13,7 @@ import tensorflow as tf
 from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
+from spice_keras.algorithm.spectral_starts import spectral_clusters
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
 from spice_keras.metrics.kmeans_baseline import kmeans_clusters
@@ -24,7 +25,8 @@ from spice_keras.training.feature_bank import FeatureBank
 from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
 
-Start = Literal["random", "kmeans", "balanced-kmeans"]
+Start = Literal["random", "kmeans", "balanced-kmeans", "spectral"]
+_SPECTRAL_NEIGHBORS = 20
 Batches = Callable[[int], tf.data.Dataset]
 """First epoch to the batches from there on."""
 
@@ -251,7 +253,14 @@ def _starts(bank: FeatureBank, heads: Heads) -> np.ndarray | None:
     """Clusters int32 [H, N] of a restart of k-means for each head; None to start at random."""
     if heads.start == "random":
         return None
-    if heads.start == "balanced-kmeans":
+    if heads.start == "spectral":
+        neighbors = bank.neighbors[:, 1 : 1 + _SPECTRAL_NEIGHBORS]
+        found = spectral_clusters(
+            neighbors, heads.num_clusters, seed=heads.seed, num_init=heads.num_heads
+        )
+        if found is not None:
+            return found
+    if heads.start in ("balanced-kmeans", "spectral"):
         return balanced_kmeans(
             bank.normalized, heads.num_clusters, seed=heads.seed, num_init=heads.num_heads
         ).clusters
