@@ -13,6 +13,7 @@ import tensorflow as tf
 from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
+from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.algorithm.spectral_starts import spectral_clusters
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
@@ -254,9 +255,11 @@ def _starts(bank: FeatureBank, heads: Heads) -> np.ndarray | None:
     if heads.start == "random":
         return None
     if heads.start == "spectral":
-        neighbors = bank.neighbors[:, 1 : 1 + _SPECTRAL_NEIGHBORS]
         found = spectral_clusters(
-            neighbors, heads.num_clusters, seed=heads.seed, num_init=heads.num_heads
+            _centered_neighbors(bank.normalized, heads.num_clusters),
+            heads.num_clusters,
+            seed=heads.seed,
+            num_init=heads.num_heads,
         )
         if found is not None:
             return found
@@ -270,6 +273,13 @@ def _starts(bank: FeatureBank, heads: Heads) -> np.ndarray | None:
             for seed in np.random.default_rng(heads.seed).integers(2**31, size=heads.num_heads)
         ]
     )
+
+
+def _centered_neighbors(normalized: np.ndarray, num_clusters: int) -> np.ndarray:
+    """Neighbours by what sets embeddings apart: most encoders' share a large mean."""
+    centered = l2_normalized(normalized - normalized.mean(axis=0))
+    count = min(_SPECTRAL_NEIGHBORS, max(1, len(normalized) // (2 * num_clusters)))
+    return nearest_neighbors(centered, min(len(normalized), 1 + count))[:, 1:]
 
 
 def _centroids(bank: FeatureBank, heads: Heads, clusters: np.ndarray) -> np.ndarray:
