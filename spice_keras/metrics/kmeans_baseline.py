@@ -66,7 +66,7 @@ def pixel_kmeans_clusters(
     *,
     seed: int,
     num_init: int = 10,
-    memory_bytes: int = 2**28,
+    memory_bytes: int = 2**26,
 ) -> npt.NDArray[np.int32]:
     """Clusters of k-means on raw pixels, without ever holding all pixels as floats.
 
