@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import sys
 import tempfile
@@ -94,6 +96,16 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
         # It sums chains of additions in an order that differs from one trace of the same graph to
         # the next (seen with TensorFlow 2.21: the last bit of a logged loss in one fit in six).
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
+def release_memory() -> None:
+    """Give memory that a finished stage no longer needs back to the system.
+
+    What one stage frees otherwise stays with the process, and the peaks of the stages add up.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def peak_memory_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,3 +112,23 @@ def test_noise_is_held_back_but_not_the_reason_of_a_failure(fails: bool) -> None
     assert done.stderr.startswith("after\n")
     assert ("the reason" in done.stderr) is fails
     assert ("RuntimeError: failed" in done.stderr) is fails
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    """Many small blocks, which the C library keeps to itself until it is asked."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("reads /proc")
+    script = (
+        "from spice_keras.hardware import release_memory\n"
+        "def pages(): return int(open('/proc/self/statm').read().split()[1])\n"
+        "kept = [bytearray(50_000) for _ in range(4_000)]\n"
+        "last = bytearray(50_000)\n"
+        "full = pages()\n"
+        "del kept\n"
+        "release_memory()\n"
+        "print(full - pages())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) * os.sysconf("SC_PAGE_SIZE") > 150_000_000

@@ -20,7 +20,12 @@ from spice_keras.artifacts import RunDirectory, write_atomically, write_json
 from spice_keras.config import RunConfig
 from spice_keras.config.loading import check
 from spice_keras.errors import UserError
-from spice_keras.hardware import dtype_policy, peak_memory_bytes, start_tensorflow
+from spice_keras.hardware import (
+    dtype_policy,
+    peak_memory_bytes,
+    release_memory,
+    start_tensorflow,
+)
 from spice_keras.training.screen import Screen, silent_screen
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
@@ -250,6 +255,7 @@ def run_stages(
             began = time.monotonic()
             stage.load()(context)
             _add_time(run, stage.name, time.monotonic() - began)
+            release_memory()
         if stage.name == "images" and "eval" in commands:
             read_labels(context)  # and forget them: labels that cannot be had fail now, not late
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
