@@ -70,7 +70,8 @@ def make_self(**options: Any) -> SpiceSelf:
 
 def make_neighbors(**options: Any) -> NeighborClustering:
     """Neighbour clustering on features, ready to fit."""
-    model = NeighborClustering(CLUSTERS, FEATURES, **{"num_heads": 3} | options)
+    options = {"num_heads": 3, "entropy_weight": 2.0} | options
+    model = NeighborClustering(CLUSTERS, FEATURES, **options)
     return compiled(model, keras.optimizers.Adam(0.01))
 
 
