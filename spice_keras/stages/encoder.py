@@ -9,6 +9,7 @@ import keras
 
 from spice_keras.artifacts import write_json
 from spice_keras.backbones.factory import build_backbone
+from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.pretrained import backbone_architecture, pretrained_backbone
 from spice_keras.config.backbone_section import BackboneConfig
 from spice_keras.errors import UserError
@@ -64,9 +65,21 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -
     network.load_weights(folder / _WEIGHTS)
 
 
-def load_encoder(folder: Path, backbone: BackboneConfig, *, image_size: int) -> keras.Model:
-    """Rebuild the pretrained encoder, in inference mode."""
+def load_encoder(
+    folder: Path, backbone: BackboneConfig, *, image_size: int, fold: bool = True
+) -> keras.Model:
+    """Rebuild the pretrained encoder, in inference mode.
+
+    Args:
+        folder: Where `save_network` wrote it.
+        backbone: What it was built from.
+        image_size: Side of the images, in pixels.
+        fold: Merge batch normalisation into the convolutions: the same function, faster.
+
+    Returns:
+        The encoder, not trainable.
+    """
     encoder = build_encoder(backbone, image_size=image_size, seed=0)
     load_network(folder, encoder, backbone)
     encoder.trainable = False
-    return encoder
+    return fold_batch_normalization(encoder) if fold else encoder
