@@ -20,6 +20,10 @@ from spice_keras.errors import UserError
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
+# Python hashes nested tuples by recursion, unguarded: as a key, a deep one would end the process.
+_HASHABLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}
+_MOST_HASHABLES = 20_000
+
 _DTYPES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -183,8 +187,11 @@ def _read_zip(data: bytes) -> tuple[Any, _Reader]:
 
 def _unpickle(stream: io.BytesIO) -> Any:
     """Runs one pickle of the stream and leaves the stream behind it."""
-    start, size = stream.tell(), len(stream.getbuffer())
+    start, size, hashables = stream.tell(), len(stream.getbuffer()), 0
     for opcode, argument, _ in pickletools.genops(stream):
+        hashables += opcode.name in _HASHABLES
+        if hashables > _MOST_HASHABLES:
+            raise _NotTensors("more nested values than a state dict has")
         # A slot of the memo beyond the file's own length can only serve to exhaust the memory.
         if opcode.name == "LONG_BINPUT" and (argument or 0) > size:
             raise _NotTensors("a pickle that claims more memory than it can need")

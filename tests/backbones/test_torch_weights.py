@@ -162,6 +162,8 @@ def _hostile_states(marker: Path) -> dict[str, bytes]:
         "reference to a module": b"\x80\x02" + text("os") + b"Q.",
         "huge memo": b"\x80\x02}r\xff\xff\xff\x7f.",
         "huge string": b"\x80\x02X\xff\xff\xff\x7f.",
+        # Hashing it would overflow the stack of the interpreter itself.
+        "deep key": b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",
         "huge bytes": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b".",
     }
 
