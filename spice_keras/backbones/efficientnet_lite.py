@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from spice_keras.backbones.blocks import FEATURE_MAP
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
-from spice_keras.backbones.resnet import FEATURE_MAP
 from spice_keras.backbones.torch_weights import read_torch_tensors
 from spice_keras.errors import UserError
 

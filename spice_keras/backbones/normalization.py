@@ -29,6 +29,9 @@ class FusedBatchNormalization(keras.layers.Layer):
             PyTorch calls 0.1.
         epsilon: Added to the variance, > 0.
         groups: Number of sub-batches of a training batch, >= 1; must divide the batch size.
+        warm_up: Keep the smaller share min(momentum, (1 + step) / (10 + step)), so that a momentum
+            near 1 does not hold on to the initial statistics in a short run. The steps are counted
+            in a weight.
         **kwargs: Passed to ``keras.layers.Layer``.
 
     Raises:
@@ -36,7 +39,12 @@ class FusedBatchNormalization(keras.layers.Layer):
     """
 
     def __init__(
-        self, momentum: float = 0.9, epsilon: float = 1e-5, groups: int = 1, **kwargs: Any
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        groups: int = 1,
+        warm_up: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 0.0 <= momentum <= 1.0:
@@ -48,6 +56,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.momentum = momentum
         self.epsilon = epsilon
         self.groups = groups
+        self.warm_up = warm_up
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates scale, offset and moving statistics for ``[B, H, W, C]`` inputs."""
@@ -64,6 +73,15 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.moving_variance = self._channel_weight(
             "moving_variance", input_shape[-1], "ones", trainable=False
         )
+        if self.warm_up:
+            self.num_steps = self.add_weight(
+                name="num_steps",
+                shape=(),
+                initializer="zeros",
+                trainable=False,
+                dtype="float32",
+                autocast=False,
+            )
 
     def _channel_weight(
         self, name: str, channels: int, initializer: str, *, trainable: bool
@@ -85,9 +103,18 @@ class FusedBatchNormalization(keras.layers.Layer):
             outputs, mean, variance = self._fused(inputs)
         else:
             outputs, mean, variance = self._split(inputs)
-        self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance)
+        kept = self._kept_share()
+        self._move(self.moving_mean, mean, kept)
+        self._move(self.moving_variance, variance, kept)
         return outputs
+
+    def _kept_share(self) -> float | tf.Tensor:
+        """Share of the moving statistics that this step keeps; counts the step."""
+        if not self.warm_up:
+            return self.momentum
+        step = tf.convert_to_tensor(self.num_steps)
+        self.num_steps.assign(step + 1.0)
+        return tf.minimum(self.momentum, (1.0 + step) / (10.0 + step))
 
     def _split(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch_size = inputs.shape[0]
@@ -125,8 +152,8 @@ class FusedBatchNormalization(keras.layers.Layer):
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
         return fused.y, fused.batch_mean, fused.batch_variance * ((count - 1.0) / count)
 
-    def _move(self, moving: keras.Variable, value: tf.Tensor) -> None:
-        moving.assign(moving * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
+    def _move(self, moving: keras.Variable, value: tf.Tensor, kept: float | tf.Tensor) -> None:
+        moving.assign(moving * kept + tf.stop_gradient(value) * (1.0 - kept))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the input."""
@@ -138,6 +165,7 @@ class FusedBatchNormalization(keras.layers.Layer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "groups": self.groups,
+            "warm_up": self.warm_up,
         }
 
 

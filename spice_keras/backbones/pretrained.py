@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.backbones.blocks import FEATURE_MAP
 from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
 from spice_keras.backbones.normalization import PixelNormalization
-from spice_keras.backbones.resnet import FEATURE_MAP
 from spice_keras.errors import UserError
 
 LITE0 = "efficientnet_lite0"

@@ -28,7 +28,9 @@ def build_encoder(
         image_size=image_size,
         width=backbone.width,
         bn_groups=bn_groups,
+        bn_momentum=backbone.bn_momentum,
         stem_stride=backbone.stem_stride,
+        first_stride=backbone.first_stride,
         seed=seed,
     )
 
@@ -57,7 +59,8 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -
         UserError: Where the weights belong to another network.
     """
     facts = json.loads((folder / _FACTS).read_text("utf-8"))
-    if facts["backbone"] != backbone.model_dump():
+    # Compared as configurations: weights may be older than an option.
+    if BackboneConfig.model_validate(facts["backbone"]) != backbone:
         raise UserError(
             f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
             f"for {backbone.model_dump()}. Use another run directory."

@@ -45,6 +45,24 @@ def test_equals_keras_in_training_and_inference(b: int, h: int, w: int, c: int) 
     np.testing.assert_allclose(fused(x), keras_own(x), rtol=1e-4, atol=2e-5)
 
 
+def test_warm_up_keeps_the_smaller_share_and_counts_the_steps() -> None:
+    layer = FusedBatchNormalization(momentum=0.5, warm_up=True)
+    layer.build((None, 4, 4, 2))
+    mean, variance = np.zeros(2), np.ones(2)
+    for step in range(12):
+        x = _images((6, 4, 4, 2), step)
+        layer(x, training=True)
+        kept = min(0.5, (1 + step) / (10 + step))
+        mean = kept * mean + (1 - kept) * np.mean(x, axis=(0, 1, 2))
+        variance = kept * variance + (1 - kept) * np.var(x, axis=(0, 1, 2))
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
+    layer(x)
+    assert float(layer.num_steps) == 12.0
+    again = FusedBatchNormalization.from_config(layer.get_config())
+    assert (again.momentum, again.warm_up) == (0.5, True)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_equal_keras(training: bool) -> None:
     x, weight = _images((6, 5, 4, 3)), _images((6, 5, 4, 3), 5)
