@@ -32,13 +32,19 @@ def source_overrides(images: str) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"--images {images}: there is no such file or folder.")
     if path.is_dir():
-        return {"data.source": "folder", "data.path": images, "name": run_name(path.resolve().name)}
+        return _files("folder", images, path.resolve().name)
     if path.suffix not in {".npy", ".npz"}:
         raise UserError(
             f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
             "For single images of a trained model there is `spice predict`."
         )
-    return {"data.source": "arrays", "data.path": images, "name": run_name(path.stem)}
+    return _files("arrays", images, path.stem)
+
+
+def _files(source: str, path: str, name: str) -> dict[str, Any]:
+    """A source of files, in place of the parts a configuration names of TensorFlow Datasets."""
+    parts = {"data.test_split": None, "data.extra_split": None, "data.label_key": "label"}
+    return {"data.source": source, "data.path": path, "name": run_name(name), **parts}
 
 
 def embeddings_overrides(path: str) -> dict[str, Any]:

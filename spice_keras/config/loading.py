@@ -28,7 +28,8 @@ def _config_folder() -> Path:
 
 def shipped_configs() -> dict[str, Path]:
     """Return the shipped configurations by name, in alphabetical order."""
-    return {path.stem: path for path in sorted(_config_folder().glob("*.yaml"))}
+    paths = {path.stem: path for path in _config_folder().glob("*.yaml")}
+    return {name: paths[name] for name in sorted(paths)}
 
 
 def find_config(name_or_path: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spice_keras.config.problems import Problem
+from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
 
@@ -17,9 +18,15 @@ _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and steps of every stage, with the adaptations made to the data in `notes`."""
+    """Sizes and steps of every stage, with the adaptations made to the data in `notes`.
+
+    `num_images` are clustered; the stages that see others count them in the three next fields.
+    """
 
     num_images: int
+    pretrain_images: int
+    unlabeled_images: int
+    reported_images: int
     num_clusters: int
     image_bytes: int
     pretrain_batch: int
@@ -77,7 +84,9 @@ def _auto_queue(num_images: int, batch: int) -> int:
     return max(1, min(4096, num_images // 2) // batch) * batch
 
 
-def _impossible(config: RunConfig, num_images: int, batch: int, queue: int) -> list[Problem]:
+def _impossible(
+    config: RunConfig, num_images: int, pretrain_images: int, batch: int, queue: int
+) -> list[Problem]:
     problems = []
     if config.num_clusters > num_images:
         problems.append(
@@ -88,7 +97,7 @@ def _impossible(config: RunConfig, num_images: int, batch: int, queue: int) -> l
             )
         )
     if config.trains_encoder:
-        problems += _impossible_pretraining(config, num_images, batch, queue)
+        problems += _impossible_pretraining(config, pretrain_images, batch, queue)
     return problems
 
 
@@ -129,7 +138,7 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
     if config.trains_encoder and config.pretrain.batch_size is None and plan.pretrain_batch < 128:
         yield (
             f"Pretraining batch {plan.pretrain_batch} instead of 128: only "
-            f"{plan.num_images} images."
+            f"{plan.pretrain_images} images."
         )
     if section.objective == "prototypes" and plan.large_batch < section.large_batch:
         yield (
@@ -161,12 +170,23 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
         )
 
 
-def make_plan(config: RunConfig, num_images: int) -> Plan:
+def count_rows(config: RunConfig, counts: PartCounts) -> dict[str, int]:
+    """Count the images each stage sees, as the protocol says."""
+    rows = stage_rows(counts, config.data.protocol, extra_in_semi=config.semi.use_extra)
+    return {
+        "num_images": rows.clustered.stop - rows.clustered.start,
+        "pretrain_images": rows.pretrained.stop - rows.pretrained.start,
+        "unlabeled_images": rows.unlabeled.stop - rows.unlabeled.start,
+        "reported_images": rows.reported.stop - rows.reported.start,
+    }
+
+
+def make_plan(config: RunConfig, items: int | PartCounts) -> Plan:
     """Work out sizes and steps for this many images.
 
     Args:
         config: The configuration.
-        num_images: Readable images of the source.
+        items: Readable images of the source, or of each of its parts.
 
     Returns:
         The plan; `notes` states every adaptation to small data.
@@ -175,30 +195,33 @@ def make_plan(config: RunConfig, num_images: int) -> Plan:
         UserError: Where the data is too small for what the configuration states explicitly.
     """
     section, k, semi = config.pretrain, config.num_clusters, config.semi
-    size = config.data.image_size
-    batch = section.batch_size or _auto_batch(num_images)
-    queue = section.queue_size or _auto_queue(num_images, batch)
-    problems = _impossible(config, num_images, batch, queue)
+    parts = PartCounts(items) if isinstance(items, int) else items
+    seen = count_rows(config, parts)
+    num_images, pretrain_images = seen["num_images"], seen["pretrain_images"]
+    image_bytes = 3 * parts.total * config.data.image_size**2
+    batch = section.batch_size or _auto_batch(pretrain_images)
+    queue = section.queue_size or _auto_queue(pretrain_images, batch)
+    problems = _impossible(config, num_images, pretrain_images, batch, queue)
     if problems:
         lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
         raise UserError(f"The configuration does not fit the data:\n{lines}")
     low, high = _AUTO_EPOCHS
-    epochs = section.epochs or min(high, max(low, round(_AUTO_VIEWS / num_images)))
+    epochs = section.epochs or min(high, max(low, round(_AUTO_VIEWS / pretrain_images)))
     semi_epochs = math.ceil(semi.steps / semi.steps_per_epoch)
     plan = Plan(
-        num_images=num_images,
+        **seen,
         num_clusters=k,
-        image_bytes=0 if config.data.source == "embeddings" else 3 * num_images * size**2,
+        image_bytes=0 if config.data.source == "embeddings" else image_bytes,
         pretrain_batch=batch,
         pretrain_epochs=epochs if config.trains_encoder else 0,
-        pretrain_steps_per_epoch=num_images // batch,
+        pretrain_steps_per_epoch=pretrain_images // batch,
         queue_size=queue,
         **_self_plan(config, num_images),
         num_neighbors=min(config.reliable.num_neighbors, max(1, num_images // (2 * k))),
         semi_epochs=semi_epochs if semi.enabled else 0,
         semi_steps_per_epoch=math.ceil(semi.steps / semi_epochs),
         labeled_batch=semi.labeled_batch,
-        unlabeled_batch=min(semi.labeled_batch * semi.unlabeled_ratio, num_images),
+        unlabeled_batch=min(semi.labeled_batch * semi.unlabeled_ratio, seen["unlabeled_images"]),
         notes=(),
     )
     return replace(plan, notes=tuple(_adaptations(config, plan)))
@@ -221,6 +244,10 @@ def _self_plan(config: RunConfig, num_images: int) -> dict[str, int]:
         passes = num_images * (1 + section.cached_views.weak + section.cached_views.strong)
     else:
         passes = 2 * epochs * (num_images // large) * large
+    if section.moves_encoder and section.train_encoder:
+        # Forward and back for every pair of every head, and the weak views.
+        trained = 3 * section.num_heads * section.num_repeats * (pairs // head_batch) * head_batch
+        passes = epochs * (num_images // large) * (large + trained)
     return {
         "large_batch": large,
         "iterations_per_epoch": num_images // large,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig
 
 
@@ -90,6 +91,57 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _part_problems(config: RunConfig) -> Iterator[Problem]:
+    """Options of the parts of a data set, and of a kind of source."""
+    data = config.data
+    kinds = {"_split": ("tfds",), "_path": ("folder", "arrays")}
+    for name in ("test_path", "test_split", "extra_path", "extra_split"):
+        sources = next(kinds[end] for end in kinds if name.endswith(end))
+        if getattr(data, name) is not None and data.source not in sources:
+            yield Problem(
+                (f"data.{name}", "data.source"),
+                f"belongs to the source {' or '.join(sources)}. Received: {data.source}; "
+                "set it to null",
+            )
+    parts = {role: part_config(data, role) for role in roles_of(data)}
+    if len({(part.path, part.split) for part in parts.values()}) < len(parts):
+        yield Problem(
+            tuple(f"data.{name}" for name in ("path", "split")),
+            f"two of the parts {', '.join(parts)} are the same images",
+        )
+    if data.classes is not None and data.source != "folder":
+        yield Problem(
+            ("data.classes", "data.source"),
+            f"classes are sub-folders, of the source folder. Received: {data.source}",
+        )
+    if data.label_key != "label" and data.source != "tfds":
+        yield Problem(
+            ("data.label_key", "data.source"),
+            f"is a feature of TensorFlow Datasets. Received: {data.source}",
+        )
+
+
+def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
+    """What is asked of parts that are not there."""
+    data = config.data
+    if data.protocol == "split" and not data.has_test:
+        yield Problem(
+            ("data.protocol",),
+            "the protocol split reports on test images; name them with data.test_path "
+            "(folders, arrays) or data.test_split (TensorFlow Datasets)",
+        )
+    if data.deduplicate and not (data.has_test and data.has_extra):
+        yield Problem(
+            ("data.deduplicate",),
+            "compares extra images with test images, and needs both parts",
+        )
+    if config.semi.use_extra and not data.has_extra:
+        yield Problem(
+            ("semi.use_extra",),
+            "there are no extra images; name them with data.extra_path or data.extra_split",
+        )
+
+
 def _self_problems(config: RunConfig) -> Iterator[Problem]:
     section = config.self_labeling
     neighbors = section.objective == "neighbors"
@@ -117,6 +169,34 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _variant_problems(config: RunConfig) -> Iterator[Problem]:
+    """Variants of SPICE-Self that change the encoder, and true labels for SPICE-Semi."""
+    section, semi = config.self_labeling, config.semi
+    option = "self.train_encoder" if section.train_encoder else "self.batch_norm"
+    moves = section.train_encoder or section.batch_norm == "adapt"
+    if moves and section.objective != "prototypes":
+        yield Problem(
+            (option, "self.objective"), "the objective neighbors trains on a frozen encoder"
+        )
+    if moves and config.data.source == "embeddings":
+        yield Problem((option, "data.source"), "embeddings have no encoder to change")
+    if moves and section.cached_views is not None:
+        yield Problem(
+            (option, "self.cached_views"),
+            "cached views are features of a frozen encoder; set them to null",
+        )
+    if moves and section.refine_epochs:
+        yield Problem(
+            (option, "self.refine_epochs"),
+            "the refinement trains on embeddings of the pretrained encoder; set it to 0",
+        )
+    if semi.enabled and semi.labels_from == "source" and config.data.gives_no_labels:
+        yield Problem(
+            ("semi.labels_from", "data.labels"),
+            "asks for true labels and data.labels gives none (for folders: from-folders)",
+        )
+
+
 def problems_between_options(config: RunConfig) -> list[Problem]:
     """List the combinations of options that cannot work, whatever the data.
 
@@ -128,7 +208,10 @@ def problems_between_options(config: RunConfig) -> list[Problem]:
     """
     return [
         *_source_problems(config),
+        *_part_problems(config),
+        *_protocol_problems(config),
         *_backbone_problems(config),
         *_pretrain_problems(config),
         *_self_problems(config),
+        *_variant_problems(config),
     ]

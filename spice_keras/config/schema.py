@@ -46,6 +46,11 @@ class SemiConfig(Section):
     """SPICE-Semi (stage 3): FixMatch from the reliable labels."""
 
     enabled: bool = True
+    labels_from: Literal["reliable", "source"] = "reliable"
+    """`source`: true labels of the data, a few per class, in place of the reliable ones: the
+    semi-supervised comparison of Table 3, and no clustering. Nothing else trains on labels."""
+    labels_per_class: Positive = 25
+    """Of `labels_from: source` alone; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: Literal["scratch", "pretrained"] = "scratch"
     backbone: BackboneConfig | None = None
     """null: the same network as pretraining."""
@@ -55,6 +60,8 @@ class SemiConfig(Section):
     labeled_batch: Positive = 64
     unlabeled_ratio: Positive = 7
     """mu: unlabelled images for each labelled one."""
+    use_extra: bool = False
+    """Whether the unlabelled images include the data's extra ones, which no stage clusters."""
     class_balanced: bool = False
     """Draw labelled images equally often from every cluster."""
     threshold: Share = 0.95

@@ -21,7 +21,7 @@ class NeighborsConfig(Section):
     """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
 
     num_neighbors: Positive = 10
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.7
     """Larger: more even clusters."""
     hidden_dim: Positive | None = None
     """Width of the heads' hidden layer; null: linear heads."""
@@ -64,6 +64,26 @@ class SelfConfig(Section):
     num_repeats: Positive = 8
     epochs: Positive = 100
     learning_rate: PositiveFloat = 0.005
+    loss: Literal["double-softmax", "softmax", "temperature"] = "double-softmax"
+    """The paper's, or what it is compared with: CE, and CE of scores over `temperature` (TCE).
+    Heads are chosen by the same loss."""
+    temperature: PositiveFloat = 0.2
+    """Of the loss `temperature` alone."""
+    assignment: Literal["overlap", "exclusive"] = "overlap"
+    """`exclusive`: no image gets two labels; the clusters choose in turn (released code)."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the entropy of the mean prediction, in training and in the choice of a head. The
+    paper needs the term for 200 clusters and publishes no weight."""
+    train_encoder: bool = False
+    """Train the CNN along with the heads; with one head or many, `num_heads` says."""
+    batch_norm: Literal["frozen", "adapt"] = "frozen"
+    """`adapt`: strong views move the encoder's batch statistics, as in the released code; the
+    embeddings keep those of pretraining."""
+
+    @property
+    def moves_encoder(self) -> bool:
+        """Whether the heads end on another encoder than the pretrained one."""
+        return self.objective == "prototypes" and (self.train_encoder or self.batch_norm == "adapt")
 
 
 class ReliableConfig(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,9 +28,10 @@ class FolderSource:
         fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
         max_pixels: width times height from which on a file is skipped.
         num_threads: files decoded at once.
+        classes: the sub-folders to read; None for everything.
 
     Raises:
-        UserError: when the folder is missing, no folder, not readable, or has no files.
+        UserError: when the folder or a class is missing, no folder, not readable, or has no files.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FolderSource:
         fit: Fit,
         max_pixels: int,
         num_threads: int = 4,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.image_size = image_size
@@ -50,7 +52,8 @@ class FolderSource:
             raise UserError(
                 f"{self.directory} is no folder. Give the folder that holds the images."
             )
-        files, self._unreadable = _walk(self.directory)
+        _check_classes(self.directory, classes or ())
+        files, self._unreadable = _walk(self.directory, classes or ("",))
         if "" in self._unreadable:
             raise UserError(
                 f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
@@ -98,8 +101,18 @@ class FolderSource:
         return Decoded(one_line_id(name), image)
 
 
-def _walk(directory: Path) -> tuple[list[str], dict[str, str]]:
-    """Files below a folder, and the folders that cannot be listed with the reason.
+def _check_classes(directory: Path, classes: Sequence[str]) -> None:
+    """Refuse classes that are no sub-folders."""
+    missing = [name for name in classes if not (directory / name).is_dir()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the {len(classes)} classes are no sub-folders of {directory}: "
+            f"{', '.join(missing)}. Give the folder that holds a sub-folder for each class."
+        )
+
+
+def _walk(directory: Path, starts: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Files below some sub-folders, and the folders that cannot be listed with the reason.
 
     Links wait until every real folder has been seen, so that a file keeps its real path, and a
     folder already seen is passed over, so that links in a circle end.
@@ -107,7 +120,7 @@ def _walk(directory: Path) -> tuple[list[str], dict[str, str]]:
     files: list[str] = []
     unreadable: dict[str, str] = {}
     seen: set[tuple[int, int]] = set()
-    real, linked = deque([""]), deque[str]()
+    real, linked = deque(starts), deque[str]()
     while real or linked:
         folder = real.popleft() if real else linked.popleft()
         try:

@@ -14,6 +14,8 @@ from spice_keras.data.sources import digits_id
 from spice_keras.data.tfds_source import prepared_builder, split_feature, tfds_ids
 from spice_keras.errors import UserError
 
+ANNOTATIONS = "val_annotations.txt"
+
 
 class Labels(NamedTuple):
     """True classes of a list of items.
@@ -46,18 +48,23 @@ def digits_labels(ids: Sequence[str] | None = None) -> Labels:
     return Labels(_of(ids, every_id, values), tuple(str(digit) for digit in range(10)))
 
 
-def folder_labels(ids: Sequence[str]) -> Labels:
-    """The first sub-folder of each item, as its class.
+def folder_labels(ids: Sequence[str], directory: str | Path | None = None) -> Labels:
+    """The first sub-folder of each item, as its class; or what Tiny-ImageNet's list says.
 
     Args:
         ids: of a folder source: paths below the folder, with forward slashes.
+        directory: the folder; where it holds a `val_annotations.txt`, a line "file, tab, class"
+            for each file, that names the classes.
 
     Returns:
-        The labels of those items; the classes are the sub-folders, sorted.
+        The labels of those items; the classes are sorted.
 
     Raises:
-        UserError: when an item lies in no sub-folder.
+        UserError: when an item lies in no sub-folder, or is not in the list.
     """
+    annotations = None if directory is None else Path(directory) / ANNOTATIONS
+    if annotations is not None and annotations.is_file():
+        return _annotated(ids, annotations)
     loose = [name for name in ids if "/" not in name]
     if loose:
         raise UserError(
@@ -66,6 +73,39 @@ def folder_labels(ids: Sequence[str]) -> Labels:
             "Move them, or evaluate without labels."
         )
     return _from_names(np.array([name.split("/", 1)[0] for name in ids]))
+
+
+def _annotated(ids: Sequence[str], path: Path) -> Labels:
+    """Labels from a list of file names and classes, separated by tabs."""
+    lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    known = dict(line.split("\t")[:2] for line in lines if "\t" in line)
+    names = [known.get(name.rsplit("/", 1)[-1]) for name in ids]
+    if None in names:
+        raise UserError(
+            f"{names.count(None)} of {len(ids)} images are not in {path}; the first is "
+            f"{ids[names.index(None)]}. Complete the list, or evaluate without labels."
+        )
+    return _from_names(np.array(names))
+
+
+def joined_labels(parts: Sequence[Labels]) -> Labels:
+    """Labels of several parts of a data set as one, with the classes of all of them.
+
+    Args:
+        parts: the labels, part by part.
+
+    Returns:
+        The labels in the same order. Where the parts name different classes, all are sorted.
+    """
+    names = parts[0].class_names
+    if any(part.class_names != names for part in parts):
+        names = tuple(sorted({name for part in parts for name in part.class_names}))
+    number = {name: row for row, name in enumerate(names)}
+    values = [
+        np.array([number[name] for name in part.class_names], np.int32)[part.values]
+        for part in parts
+    ]
+    return Labels(np.concatenate(values), names)
 
 
 def has_array_labels(path: str | Path) -> bool:

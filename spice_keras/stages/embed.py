@@ -33,6 +33,14 @@ def _encode_in_order(
         task.advance(len(features))
 
 
+def encode_images(encoder: keras.Model, images: np.ndarray, task: Task) -> np.ndarray:
+    """Return the features of un-augmented images, float32 [N, D], moving a bar."""
+    features = np.empty((len(images), encoder.output_shape[-1]), np.float32)
+    for rows, batch in _encode_in_order(encoder, images, task):
+        features[rows] = batch
+    return features
+
+
 def _write_views(
     path: Path, context: Context, encoder: keras.Model, policy: Policy, count: int, task: Task
 ) -> None:
@@ -78,13 +86,11 @@ def _embed_images(context: Context) -> None:
     counts = {"weak": 0, "strong": 0}
     if section.cached_views is not None:
         counts = {"weak": section.cached_views.weak, "strong": section.cached_views.strong}
-    features = np.empty((len(images), encoder.output_shape[-1]), np.float32)
     with (
         context.screen.task("embed", len(images) * (1 + sum(counts.values()))) as task,
         context.run.write("embeddings", stage="embed") as target,
     ):
-        for rows, batch in _encode_in_order(encoder, images, task):
-            features[rows] = batch
+        features = encode_images(encoder, images, task)
         neighbors = nearest_neighbors(l2_normalized(features), _num_columns(context))
         np.save(target / "features.npy", features, allow_pickle=False)
         np.save(target / "neighbors.npy", neighbors, allow_pickle=False)
@@ -102,7 +108,7 @@ def _read_views(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def read_embeddings(context: Context) -> FeatureBank:
     """Read the artifact `embeddings`."""
-    folder = context.run.read("embeddings", written_by="self")
+    folder = context.read("embeddings", written_by="self")
     if context.has_images:
         features = np.load(folder / "features.npy", allow_pickle=False)
     else:

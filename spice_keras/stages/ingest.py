@@ -9,10 +9,12 @@ import numpy as np
 from spice_keras.artifacts import write_csv, write_json
 from spice_keras.config import make_plan
 from spice_keras.config.data_section import DataConfig
+from spice_keras.config.protocol import PartCounts, part_config, part_prefix, roles_of
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource
 from spice_keras.data.image_store import TooManySkipped, write_images
+from spice_keras.data.parted_source import Part, PartedSource
 from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
 from spice_keras.data.tfds_source import TfdsSource
 from spice_keras.stages.context import Context
@@ -20,15 +22,24 @@ from spice_keras.training.screen import Task
 
 
 def image_source(data: DataConfig) -> ImageSource:
-    """Return the source a configuration names."""
+    """Return the source a configuration names, of one part."""
     path = data.path or ""
     if data.source == "folder":
-        return FolderSource(path, data.image_size, data.fit, data.max_pixels)
+        return FolderSource(path, data.image_size, data.fit, data.max_pixels, classes=data.classes)
     if data.source == "arrays":
         return ArraySource(path, data.image_size, data.fit)
     if data.source == "tfds":
         return TfdsSource(path, data.split, data.tfds_dir, data.image_size, data.fit)
     return DigitsSource(data.image_size)
+
+
+def parted_source(data: DataConfig) -> PartedSource:
+    """Return the parts a configuration names as one source."""
+    parts = [
+        Part(role, image_source(part_config(data, role)), part_prefix(data, role))
+        for role in roles_of(data)
+    ]
+    return PartedSource(parts, duplicates_of="test" if data.deduplicate else None)
 
 
 class _Counted:
@@ -83,9 +94,19 @@ def _ingest_embeddings(context: Context) -> None:
     context.screen.say(f"embeddings: {found.features.shape[0]} x {found.features.shape[1]}.")
 
 
+def _say_parts(context: Context, source: PartedSource) -> None:
+    if len(source.counts) < 2:
+        return
+    counts = ", ".join(f"{count} {role}" for role, count in source.counts.items())
+    left_out = ""
+    if context.config.data.deduplicate:
+        left_out = f"; {source.num_duplicates} extra ones left out, the same as a test image"
+    context.screen.say(f"images: {counts}{left_out}. Protocol {context.config.data.protocol}.")
+
+
 def _ingest_images(context: Context) -> None:
     data = context.config.data
-    source = image_source(data)
+    source = parted_source(data)
     with (
         context.screen.task("images", len(source)) as task,
         context.run.write("images", stage="ingest") as folder,
@@ -99,10 +120,15 @@ def _ingest_images(context: Context) -> None:
         except TooManySkipped as error:
             _list_skipped(context, error.skipped)
             raise
-        make_plan(context.config, len(stored.ids))  # refuses before anything is left behind
+        source.check_parts()
+        make_plan(context.config, PartCounts(**source.counts))  # or leave nothing behind
         write_json(folder / "ids.json", stored.ids)
         write_json(folder / "skipped.json", [(f.path, f.reason) for f in stored.skipped])
         write_json(folder / "content.json", {"sha256": stored.content_hash})
+        if len(source.counts) > 1:
+            duplicates = source.num_duplicates if data.deduplicate else None
+            write_json(folder / "parts.json", {**source.counts, "duplicates_removed": duplicates})
+    _say_parts(context, source)
     _list_skipped(context, stored.skipped)
     if stored.skipped:
         context.screen.warn(

@@ -107,7 +107,7 @@ def build_moco(context: Context) -> MoCo:
 def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
     view = policy_of(context.config.pretrain.views)
     return training_batches(
-        context.images,
+        context.pretraining_images,
         views={"query": view, "key": view},
         batch_size=context.plan.pretrain_batch,
         seed=context.seed("pretrain batches"),
@@ -167,7 +167,7 @@ def _train(context: Context) -> None:
     model = build_moco(context)
     checkpoints = Checkpoints(context.run.checkpoints / "pretrain")
     quality = NeighborQuality(
-        _sample(context.images, context.seed("quality")),
+        _sample(context.pretraining_images, context.seed("quality")),
         context.config.num_clusters,
         every=section.quality_every,
         seed=context.seed("quality"),

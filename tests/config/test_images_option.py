@@ -12,11 +12,13 @@ from spice_keras.config.images_option import run_name, source_overrides
 from spice_keras.config.loading import load_config
 from spice_keras.errors import UserError
 
+_NO_PARTS = {"data.test_split": None, "data.extra_split": None, "data.label_key": "label"}
+
 
 def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "Summer photos"
     folder.mkdir()
-    expected = {"data.source": "folder", "name": "Summer-photos"}
+    expected = {"data.source": "folder", "name": "Summer-photos"} | _NO_PARTS
     assert source_overrides(str(folder)) == expected | {"data.path": str(folder)}
     monkeypatch.chdir(folder)
     assert source_overrides(".") == expected | {"data.path": "."}
@@ -27,7 +29,13 @@ def test_an_array(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cells.v2{suffix}"
     path.touch()
     found = source_overrides(str(path))
-    assert found == {"data.source": "arrays", "data.path": str(path), "name": "cells.v2"}
+    expected = {"data.source": "arrays", "data.path": str(path), "name": "cells.v2"}
+    assert found == expected | _NO_PARTS
+
+
+def test_files_take_the_place_of_the_parts_of_a_published_data_set(tmp_path: Path) -> None:
+    data = load_config("cifar10", overrides=source_overrides(str(tmp_path))).data
+    assert (data.source, data.has_test, data.has_extra) == ("folder", False, False)
 
 
 def test_a_name_of_tensorflow_datasets() -> None:

@@ -186,3 +186,19 @@ def test_few_files_are_decoded_ahead_and_stopping_is_clean(
     items.close()
     assert len(decoded) <= 2 * 8 + 2
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_only_the_classes_asked_for_are_read(tmp_path: Path) -> None:
+    for place in ("cat/1.png", "dog/images/2.png", "bird/3.png", "4.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(png(int(Path(place).stem)))
+    found = source(tmp_path, classes=("dog", "cat"))
+    assert len(found) == 2
+    assert split(list(found.items()))[0] == {"cat/1.png": 1, "dog/images/2.png": 2}
+
+
+def test_a_class_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(png(1))
+    with pytest.raises(UserError, match=r"2 of the 3 classes are no sub-folders of .*: dog, bird"):
+        source(tmp_path, classes=("cat", "dog", "bird"))

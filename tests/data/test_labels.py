@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spice_keras.data.labels import array_labels, digits_labels, folder_labels, has_array_labels
+from spice_keras.data.labels import (
+    ANNOTATIONS,
+    Labels,
+    array_labels,
+    digits_labels,
+    folder_labels,
+    has_array_labels,
+    joined_labels,
+)
 from spice_keras.errors import UserError
 
 IMAGES = np.zeros((4, 2, 2), np.uint8)
@@ -27,6 +35,29 @@ def test_folders() -> None:
     assert labels.values.tolist() == [1, 0, 1]
     assert labels.values.dtype == np.int32
     assert labels.class_names == ("cat", "dog")
+
+
+def test_a_list_beside_the_images_names_their_classes(tmp_path: Path) -> None:
+    """Tiny-ImageNet's validation images lie in one folder."""
+    lines = "val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\n"
+    (tmp_path / ANNOTATIONS).write_text(lines)
+    labels = folder_labels(["images/val_1.JPEG", "images/val_0.JPEG"], tmp_path)
+    assert labels.class_names == ("n01", "n02")
+    assert labels.values.tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"1 of 2 images are not in .* images/val_7\.JPEG"):
+        folder_labels(["images/val_0.JPEG", "images/val_7.JPEG"], tmp_path)
+
+
+def test_parts_share_their_classes() -> None:
+    first = Labels(np.array([1, 0], np.int32), ("b", "a"))
+    same = Labels(np.array([1], np.int32), ("b", "a"))
+    joined = joined_labels([first, same])
+    assert (joined.values.tolist(), joined.class_names) == ([1, 0, 1], ("b", "a"))
+    other = Labels(np.array([0, 1], np.int32), ("b", "c"))
+    joined = joined_labels([first, other])
+    assert joined.class_names == ("a", "b", "c")
+    assert [joined.class_names[value] for value in joined.values] == ["a", "b", "b", "c"]
+    assert joined.values.dtype == np.int32
 
 
 def test_folders_need_a_class_for_each_image() -> None:

@@ -1,0 +1,89 @@
+"""The options of the ablations: one name and one default each, refused where they clash."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, get_args
+
+import pytest
+
+from spice_keras.algorithm.claims import Assignment
+from spice_keras.algorithm.self_losses import SelfLoss
+from spice_keras.config import load_config, make_plan
+from spice_keras.config.self_section import SelfConfig
+from spice_keras.errors import UserError
+from spice_keras.models.self_variant import BatchNorm, SelfVariant
+
+_CACHED = {"weak": 2, "strong": 2}
+
+
+def test_the_configuration_has_every_variant_of_the_model_with_its_default() -> None:
+    section, variant = SelfConfig(), SelfVariant()
+    for field in fields(SelfVariant):
+        assert getattr(section, field.name) == getattr(variant, field.name), field.name
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("loss", SelfLoss), ("assignment", Assignment), ("batch_norm", BatchNorm)]
+)
+def test_the_configuration_takes_what_the_model_takes(name: str, known: Any) -> None:
+    assert get_args(SelfConfig.model_fields[name].annotation) == get_args(known)
+
+
+def test_an_encoder_moves_where_a_variant_says_so() -> None:
+    assert not SelfConfig().moves_encoder
+    assert SelfConfig(train_encoder=True).moves_encoder
+    assert SelfConfig(batch_norm="adapt").moves_encoder
+    assert not SelfConfig(batch_norm="adapt", objective="neighbors").moves_encoder
+
+
+@pytest.mark.parametrize("option", [{"self.train_encoder": True}, {"self.batch_norm": "adapt"}])
+@pytest.mark.parametrize(
+    ("beside", "path", "message"),
+    [
+        (
+            {"self.objective": "neighbors", "self.cached_views": _CACHED},
+            "self.objective",
+            "trains on a frozen encoder",
+        ),
+        ({"self.cached_views": _CACHED}, "self.cached_views", "set them to null"),
+        ({"self.refine_epochs": 3}, "self.refine_epochs", "set it to 0"),
+        (
+            {"data.source": "embeddings", "data.path": "f.npy", "semi.enabled": False},
+            "data.source",
+            "have no encoder to change",
+        ),
+    ],
+)
+def test_an_encoder_that_moves_is_refused_beside_what_needs_a_frozen_one(
+    option: dict[str, Any], beside: dict[str, Any], path: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(overrides=option | beside)
+    lines = [line for line in str(caught.value).splitlines() if message in line]
+    (name,) = option
+    assert lines[0].startswith(f"  {name}, {path}: ")
+
+
+def test_true_labels_have_to_be_there_and_are_no_default() -> None:
+    assert load_config().semi.labels_from == "reliable"
+    asked = {"semi.labels_from": "source"}
+    assert load_config(overrides=asked).semi.labels_per_class == 25
+    folder = {"data.source": "folder", "data.path": "photos"}
+    for data in ({"data.labels": "none"}, folder):
+        with pytest.raises(UserError, match=r"semi\.labels_from, data\.labels: asks for true"):
+            load_config(overrides=asked | data)
+    assert load_config(overrides=asked | folder | {"data.labels": "from-folders"})
+    assert load_config(overrides=asked | {"data.labels": "none", "semi.enabled": False})
+
+
+def test_a_trained_encoder_costs_a_backward_pass_for_every_pair_of_every_head() -> None:
+    options = {
+        "self.num_heads": 2, "self.num_repeats": 3, "self.epochs": 5, "self.batch_size": 100,
+        "pretrain.queue_size": None,
+    }  # fmt: skip
+    frozen = make_plan(load_config(overrides=options), 2000)
+    trained = make_plan(load_config(overrides=options | {"self.train_encoder": True}), 2000)
+    iterations = 5 * 2  # of M = 1000
+    assert frozen.self_passes == iterations * 2 * 1000
+    assert trained.self_passes == iterations * (1000 + 3 * 2 * 3 * 1000)
