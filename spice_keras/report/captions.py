@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from spice_keras.report.caption import Caption
+from spice_keras.report.cluster_figures import MAX_LABELS
 from spice_keras.report.content import ReportData
 from spice_keras.report.formatting import count, decimal, percent, quantity
-from spice_keras.report.training_figures import HEAD_LOSSES, curve
+from spice_keras.report.map_groups import map_groups
+from spice_keras.report.prototype_figures import MAX_CLUSTERS, shown_clusters
+from spice_keras.report.selection_captions import loss_accuracy_caption, selection_caption
+from spice_keras.report.training_figures import curve
 
-TRAINING = "training_"
+TRAINING, SELECTION = "training_", "selection_"
 STAGE_NAMES: Mapping[str, str] = {
     "pretrain": "Contrastive pre-training (MoCo v2)",
     "self": "Self-labelling",
     "refine": "Refinement by neighbours",
     "semi": "SPICE-Semi",
 }
-DOUBLE_SOFTMAX_CAPTION = (
-    "The double softmax keeps the loss above the dashed line however good a head is."
-)
 STAGE_CAPTIONS: Mapping[str, str] = {
     "pretrain": (
         "The contrastive loss should fall below that of a random guess among the K keys of the "
@@ -28,27 +29,16 @@ STAGE_CAPTIONS: Mapping[str, str] = {
         "all images have the same embedding."
     ),
     "self": (
-        "Grey: every clustering head. Squares: the lowest loss of each epoch. Star: the head "
-        "that was chosen, without labels."
+        "The loss should fall and then level out. A balance that stays far below 1 means that "
+        "some clusters take most of the set."
     ),
-    "refine": (
-        "The heads go on with neighbour consistency: near embeddings get the same cluster. Star: "
-        "the head that was chosen, without labels."
-    ),
+    "refine": ("The heads go on with neighbour consistency: near embeddings get the same cluster."),
     "semi": (
         "The mask ratio is the share of unlabelled images whose weakly augmented view is confident "
-        "enough to teach the strongly augmented one."
+        "enough to teach the strongly augmented one. It should climb; where it stays low, most "
+        "images teach nothing."
     ),
 }
-
-
-@dataclass(frozen=True)
-class Caption:
-    """Title, visible caption and alternative text of a figure."""
-
-    title: str
-    text: str
-    alternative: str
 
 
 def figure_caption(name: str, data: ReportData) -> Caption:
@@ -63,9 +53,15 @@ def figure_caption(name: str, data: ReportData) -> Caption:
     """
     if name.startswith(TRAINING):
         return _training_caption(name.removeprefix(TRAINING), data)
+    if name.startswith(SELECTION):
+        return selection_caption(name.removeprefix(SELECTION), data)
     makers = {
         "cluster_sizes": _sizes_caption,
+        "reliable_share": _share_caption,
+        "prototypes": _prototypes_caption,
+        "loss_accuracy": loss_accuracy_caption,
         "embedding_map": _map_caption,
+        "reliable_map": _reliable_map_caption,
         "trust_map": _trust_caption,
         "confusion": _confusion_caption,
     }
@@ -81,7 +77,13 @@ def _sizes_caption(data: ReportData) -> Caption:
         f"with {quantity(int(sizes[largest]), data.item)}, the smallest cluster {smallest} with "
         f"{quantity(int(sizes[smallest]), data.item)}."
     )
-    text = "Strong colour: members that passed the reliability thresholds. Dashed: an equal share."
+    text = (
+        "Strong colour: members that passed the reliability thresholds. Dashed: an equal share. "
+        "Look for clusters far from it: very small ones may be a part of another, very large ones "
+        "several groups."
+    )
+    if data.num_clusters > MAX_LABELS:
+        text += " Right: how many clusters have which size."
     return Caption("Cluster sizes", text, alternative)
 
 
@@ -99,20 +101,81 @@ def _map_caption(data: ReportData) -> Caption:
     return Caption("Embedding map by cluster", text, alternative)
 
 
-def _trust_caption(data: ReportData) -> Caption:
-    shown = np.asarray(data.reliable)[np.asarray(data.map_indices)]
-    text = f"The same map by confidence, and with only the reliable {data.item}s in colour."
-    alternative = (
-        f"Two scatter plots of the same {quantity(len(shown), 'point')}: coloured by confidence, "
-        f"and with the {percent(np.mean(shown))} that are reliable in the colour of their cluster."
+def _reliable_map_caption(data: ReportData) -> Caption:
+    groups = map_groups(data)
+    colored = "cluster" if groups.names is None else "class"
+    text = (
+        f"The same map coloured by {colored}: (a) every {data.item}, (b) only the reliable ones, "
+        "whose nearest neighbours share their cluster. Look for colours that mix in (a) and no "
+        f"longer do in (b), and for groups that (b) lost: no reliable {data.item} speaks for them."
     )
-    return Caption("Where the clustering is sure", text, alternative)
+    if groups.names is not None:
+        text += " A class has the colour of the cluster it was matched with; ACC is of the points."
+    alternative = (
+        f"Two scatter plots coloured by {colored}: {groups.titles[0]}; {groups.titles[1]}."
+    )
+    return Caption(f"All {data.item}s and the reliable ones", text, alternative)
+
+
+def _trust_caption(data: ReportData) -> Caption:
+    rows = np.asarray(data.map_indices)
+    apart = int((~np.asarray(data.agrees, dtype=bool)[rows]).sum())
+    sure = np.asarray(data.confidence)[rows]
+    text = (
+        f"Left: how sure the clustering is of each {data.item}. Right: {data.item}s whose nearest "
+        "neighbours are mostly in another cluster. Both should lie at the borders of groups; a "
+        "whole group of them may belong elsewhere."
+    )
+    alternative = (
+        f"Two scatter plots of the same {quantity(len(rows), 'point')}: coloured by confidence, "
+        f"{percent((sure < 0.9).mean())} of them below 0.9, and with the {count(apart)} whose "
+        "neighbours are mostly in another cluster marked."
+    )
+    return Caption("Where the clustering can be doubted", text, alternative)
+
+
+def _share_caption(data: ReportData) -> Caption:
+    shares = data.reliable_members / np.maximum(data.cluster_sizes, 1)
+    lowest, highest = int(shares.argmin()), int(shares.argmax())
+    text = (
+        "Share of each cluster that passed the reliability thresholds. A low bar is a cluster "
+        "whose members have neighbours elsewhere: it may mix groups, or share one with another."
+    )
+    alternative = (
+        f"Bar chart of {quantity(data.num_clusters, 'cluster')}: from "
+        f"{percent(shares[lowest])} in cluster {lowest} to {percent(shares[highest])} in cluster "
+        f"{highest}."
+    )
+    return Caption("Reliable share of each cluster", text, alternative)
+
+
+def _prototypes_caption(data: ReportData) -> Caption:
+    maps = data.prototype_maps
+    if maps is None:
+        return Caption("Prototypes", "", "Prototypes")
+    shown = len(shown_clusters(maps, data.cluster_sizes))
+    height, width = maps.heat_maps.shape[1:]
+    largest = f"The {MAX_CLUSTERS} largest clusters. " if shown < data.num_clusters else ""
+    text = (
+        f"{largest}Above: the images nearest to the centre of each cluster. Below: the cosine of "
+        f"that centre and each of the {height} x {width} positions of the network's last map, from "
+        "the least to the most alike within each image. Look whether the bright part is the thing "
+        "the cluster should be about, or the background."
+    )
+    alternative = (
+        f"Prototypes of {quantity(shown, 'cluster')}, {quantity(len(maps.indices), 'image')} in "
+        "all, each above a copy whose brightest part is most like the centre of its cluster."
+    )
+    return Caption("Prototypes and what makes them so", text, alternative)
 
 
 def _confusion_caption(data: ReportData) -> Caption:
     matched = "" if data.confusion is None else _matched_text(data, data.confusion)
     alternative = f"Heat map of classes against clusters. {matched}"
-    text = f"{matched} Labels were read for this evaluation only."
+    text = (
+        f"{matched} A dark cell beside the diagonal is a class that went into another's cluster. "
+        "Labels were read for this evaluation only."
+    )
     return Caption("Classes and clusters", text, alternative)
 
 
@@ -137,10 +200,5 @@ def _training_caption(stage: str, data: ReportData) -> Caption:
     known = losses[np.isfinite(losses)]
     if len(known):
         alternative += f" The loss goes from {decimal(known[0])} to {decimal(known[-1])}."
-    heads = curve(rows, HEAD_LOSSES) if stage in ("self", "refine") else np.empty(0)
-    if np.isfinite(heads).any():
-        alternative += f" The lowest loss of a head is {decimal(np.nanmin(heads), 4)}."
     text = STAGE_CAPTIONS.get(stage, "")
-    if stage == "self" and data.objective == "prototypes":
-        text += f" {DOUBLE_SOFTMAX_CAPTION}"
     return Caption(title, text, alternative)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
 
 Item = Literal["image", "item"]
 
@@ -21,7 +23,7 @@ class ReportData:
     An item is an image, or a row of a file of embeddings in a run that has no images.
 
     The report reads nothing else: no file, no configuration, no label beyond `metrics`,
-    `confusion`, `class_names` and `matching`.
+    `confusion`, `class_names`, `matching`, `map_labels` and the accuracies in `heads`.
 
     Attributes:
         name: name of the run.
@@ -58,6 +60,10 @@ class ReportData:
         notices: what a reader must know to judge the result, shown inside the verdict; for
             example that the encoder was trained with labels.
         chosen: name and reason of each choice the run made for its user.
+        heads: phase of self-labelling ("self", "refine") to what its heads did; may be empty.
+        prototype_maps: the first prototypes with their heat maps; None where the encoder has no
+            map, or there are no images.
+        map_labels: [n] class of each point of the map, -1 where unknown; None without labels.
     """
 
     name: str
@@ -91,6 +97,9 @@ class ReportData:
     objective: Literal["prototypes", "neighbors"] = "prototypes"
     notices: tuple[str, ...] = ()
     chosen: tuple[tuple[str, str], ...] = ()
+    heads: Mapping[str, HeadCurves] = field(default_factory=dict)
+    prototype_maps: PrototypeMaps | None = None
+    map_labels: npt.NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuses arrays that do not describe the same items.
@@ -100,15 +109,20 @@ class ReportData:
         """
         if self.images is not None:
             self._check_length("images", len(self.images), self.num_images)
-        for field in ("clusters", "confidence", "reliable", "agrees"):
-            self._check_length(field, len(getattr(self, field)), self.num_images)
+        for name in ("clusters", "confidence", "reliable", "agrees"):
+            self._check_length(name, len(getattr(self, name)), self.num_images)
         self._check_length("reliable_counts", len(self.reliable_counts), self.num_clusters)
         self._check_length("map_points", len(self.map_points), len(self.map_indices))
+        if self.map_labels is not None:
+            self._check_length("map_labels", len(self.map_labels), len(self.map_indices))
+        if self.prototype_maps is not None:
+            self._check_range("prototype_maps", self.prototype_maps.indices, self.num_images)
+            self._check_range("prototype_maps", self.prototype_maps.clusters, self.num_clusters)
         self._check_range("clusters", self.clusters, self.num_clusters)
         self._check_range("map_indices", self.map_indices, self.num_images)
-        for field in ("prototypes", "least_certain"):
-            for indices in getattr(self, field).values():
-                self._check_range(field, indices, self.num_images)
+        for name in ("prototypes", "least_certain"):
+            for indices in getattr(self, name).values():
+                self._check_range(name, indices, self.num_images)
         if self.confusion is not None:
             num_classes, num_clusters = self.confusion.shape
             self._check_length("confusion.T", num_clusters, self.num_clusters)

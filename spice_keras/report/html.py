@@ -14,7 +14,8 @@ import jinja2
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.report.captions import TRAINING, Caption, figure_caption
+from spice_keras.report.caption import Caption
+from spice_keras.report.captions import SELECTION, TRAINING, figure_caption
 from spice_keras.report.cards import cluster_cards
 from spice_keras.report.content import ReportData, final_method
 from spice_keras.report.formatting import (
@@ -27,7 +28,7 @@ from spice_keras.report.formatting import (
     plain,
 )
 from spice_keras.report.table import RESULT_HEADER, method_name, result_rows
-from spice_keras.report.thumbnails import LOSSLESS_SIDE, data_uri, display_side
+from spice_keras.report.thumbnails import LOSSLESS_SIDE, display_side, figure_uri
 from spice_keras.report.verdict import Verdict, reliable_name, trust_verdict
 
 TEMPLATES = Path(__file__).parent
@@ -35,6 +36,7 @@ MAX_PAGE_CHARACTERS = 2_900_000
 TEXT_RESERVE = 500_000
 MIN_THUMBNAIL_CHARACTERS = 400_000
 MAX_SKIPPED_SHOWN = 200
+MAPS = ("embedding_map", "reliable_map", "trust_map")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def render_report(data: ReportData, figures: Mapping[str, Path]) -> str:
 def _view(data: ReportData, figures: Mapping[str, Path]) -> dict[str, Any]:
     """Gathers what the template shows."""
     shown = [
-        ShownFigure(name, data_uri(path.read_bytes(), "png"), figure_caption(name, data))
+        ShownFigure(name, figure_uri(path), figure_caption(name, data))
         for name, path in figures.items()
     ]
     spent = sum(len(figure.source) for figure in shown) + TEXT_RESERVE
@@ -125,7 +127,9 @@ def _view(data: ReportData, figures: Mapping[str, Path]) -> dict[str, Any]:
         "tiny": data.image_size <= LOSSLESS_SIDE,
         "side": None if data.images is None else display_side(data.image_size),
         "training": [figure for figure in shown if figure.name.startswith(TRAINING)],
+        "choices": [figure for figure in shown if _is_choice(figure.name)],
         "figures": {figure.name: figure for figure in shown},
+        "maps": [figure for figure in shown if figure.name in MAPS],
         "other_figures": [figure for figure in shown if _is_other(figure.name)],
         "skip_reasons": Counter(reason for _, reason in data.skipped).most_common(),
         "skipped": list(data.skipped)[:MAX_SKIPPED_SHOWN],
@@ -154,8 +158,13 @@ def _key_figures(data: ReportData, verdict: Verdict) -> list[tuple[str, str]]:
 
 def _is_other(name: str) -> bool:
     """Tells figures the page has no place of their own for."""
-    placed = ("cluster_sizes", "embedding_map", "trust_map", "confusion")
-    return name not in placed and not name.startswith(TRAINING)
+    placed = ("cluster_sizes", "reliable_share", "prototypes", *MAPS, "confusion")
+    return name not in placed and not name.startswith(TRAINING) and not _is_choice(name)
+
+
+def _is_choice(name: str) -> bool:
+    """Tells the figures about the choice of a head."""
+    return name.startswith(SELECTION) or name == "loss_accuracy"
 
 
 def _replace(target: Path, page: str) -> None:

@@ -11,17 +11,20 @@ PALE = "#d1d5db"
 ACCENT = "#2563eb"
 WARNING = "#c2410c"
 
+CURVES = ("#2563eb", "#c2410c", "#0f9f8f", "#a855a5")
+
+# Petroff's ten (arXiv 2107.02270): told apart also by who sees no red or no green.
 _DISTINCT = (
-    "#3b76b0",
-    "#e8862e",
-    "#4d9a4a",
-    "#cf4446",
-    "#8c6bb8",
-    "#8a6150",
-    "#d675b4",
-    "#7d7d7d",
-    "#b3ad2f",
-    "#3fb0c0",
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
 )
 _GOLDEN_RATIO = 0.618033988749895
 
@@ -33,8 +36,8 @@ def cluster_colors(num_clusters: int) -> list[str]:
         num_clusters: K, at least 0.
 
     Returns:
-        K colours as "#rrggbb". Up to ten are hand-picked; beyond, hues step by the golden ratio
-        so that neighbouring clusters differ most, in three lightnesses.
+        K colours as "#rrggbb". Up to ten are safe for the colour-blind; beyond, hues step by the
+        golden ratio so that neighbouring clusters differ most, in three lightnesses.
     """
     if num_clusters <= len(_DISTINCT):
         return list(_DISTINCT[:num_clusters])

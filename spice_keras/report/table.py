@@ -35,7 +35,10 @@ SHORT_HEADER: tuple[str, ...] = (
 
 
 def method_name(method: str, metrics: Mapping[str, Any]) -> str:
-    """Names a method as the tables do: self-labelling is SPICE-Self with the paper's objective.
+    """Names a method as the tables do.
+
+    Self-labelling is SPICE-Self with the paper's objective, and SPICE-Semi FixMatch where it was
+    trained on true labels.
 
     Args:
         method: A key of ``METHOD_NAMES``.
@@ -44,7 +47,10 @@ def method_name(method: str, metrics: Mapping[str, Any]) -> str:
     Returns:
         The name.
     """
-    objective = (metrics.get(method) or {}).get("objective", "prototypes")
+    figures = metrics.get(method) or {}
+    if figures.get("labels_from") == "source":
+        return "FixMatch, true labels"
+    objective = figures.get("objective", "prototypes")
     return METHOD_NAMES[method] if objective == "prototypes" else f"Heads ({objective})"
 
 

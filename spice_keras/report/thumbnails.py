@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 LOSSLESS_SIDE = 32
 DISPLAY_SIDE = 64
 MAX_THUMBNAILS = 1200
+MAX_PNG_BYTES = 300_000
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,24 @@ def thumbnail(image: npt.NDArray[np.uint8], plan: ThumbnailPlan) -> str:
 def data_uri(data: bytes, kind: str) -> str:
     """Writes the bytes of an image into an address that needs no file."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def figure_uri(path: Path) -> str:
+    """Writes a figure into an address: a PNG as it is, or compressed where it holds photographs.
+
+    Args:
+        path: the PNG file.
+
+    Returns:
+        A data URI of the file, or of a JPEG of it beyond `MAX_PNG_BYTES`.
+    """
+    data = path.read_bytes()
+    if len(data) <= MAX_PNG_BYTES:
+        return data_uri(data, "png")
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(buffer, format="JPEG", quality=88, optimize=True)
+    return data_uri(buffer.getvalue(), "jpeg")
 
 
 def _picture(array: npt.NDArray[Any]) -> Image.Image:

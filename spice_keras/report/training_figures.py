@@ -13,15 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from spice_keras.algorithm.double_softmax import double_softmax_floor
 from spice_keras.report.cluster_figures import plain_axes
 from spice_keras.report.formatting import finite
-from spice_keras.report.palette import ACCENT, GRID, INK, MUTED, PALE, WARNING
+from spice_keras.report.palette import CURVES, GRID, INK, MUTED
 
 Rows = Sequence[Mapping[str, Any]]
 
-HEAD_LOSSES = "head_losses"
-CURVE_COLORS = (ACCENT, WARNING, "#15803d", "#7c3aed")
+CURVE_STYLES = ("-", "-", (0, (4, 1.5)), (0, (1, 1)))
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,12 @@ class Panel:
 
 LEARNING_RATE = Panel("Learning rate", {"learning_rate": "learning rate"})
 HEAD_PANELS = (
-    Panel("Loss of each head, over the whole set", {HEAD_LOSSES: "heads"}),
     Panel("Training loss, mean over heads", {"loss": "loss"}),
-    Panel("Balance of the cluster sizes", {"cluster_entropy": "size balance"}),
+    Panel(
+        "Balance of the cluster sizes (1 = all equal)",
+        {"cluster_entropy": "size balance"},
+        unit_range=True,
+    ),
 )
 PANELS: Mapping[str, tuple[Panel, ...]] = {
     "pretrain": (
@@ -59,7 +60,11 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
             "Loss",
             {"loss": "total", "supervised": "supervised", "unsupervised": "unsupervised"},
         ),
-        Panel("Mask ratio", {"mask_ratio": "confident unlabelled images"}, unit_range=True),
+        Panel(
+            "Mask ratio: share of confident unlabelled images",
+            {"mask_ratio": "mask ratio"},
+            unit_range=True,
+        ),
         LEARNING_RATE,
     ),
 }
@@ -80,28 +85,20 @@ def curve(rows: Rows, key: str) -> npt.NDArray[np.float64]:
 
     Args:
         rows: one mapping per epoch.
-        key: the quantity; "head_losses" is a list of numbers per row, one per head.
+        key: the quantity.
 
     Returns:
-        [E] or, for the head losses, [E, H]; NaN where a row has no finite number.
+        [E]; NaN where a row has no finite number.
     """
-    if key != HEAD_LOSSES:
-        return np.asarray([_number(row.get(key)) for row in rows], dtype=np.float64)
-    lists: list[Sequence[object]] = [() if row.get(key) is None else list(row[key]) for row in rows]
-    table = np.full((len(rows), max(map(len, lists), default=0)), np.nan)
-    for epoch, losses in enumerate(lists):
-        table[epoch, : len(losses)] = [_number(loss) for loss in losses]
-    return table
+    return np.asarray([_number(row.get(key)) for row in rows], dtype=np.float64)
 
 
-def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) -> Figure:
+def training_figure(stage: str, rows: Rows) -> Figure:
     """Draws the training curves of one stage.
 
     Args:
         stage: "pretrain", "self" or "semi"; any other stage gets its loss and learning rate.
         rows: one mapping of numbers per epoch; "epoch" names the position where it is given.
-        num_clusters: K, for the lowest value the double-softmax loss can reach; None where the
-            heads were trained with another loss.
 
     Returns:
         One panel per group of quantities that the rows hold.
@@ -126,16 +123,14 @@ def training_figure(stage: str, rows: Rows, *, num_clusters: int | None = None) 
         axes.set_title(panel.title, fontsize=10, color=INK, loc="left")
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        if HEAD_LOSSES in panel.curves:
-            _draw_heads(axes, epochs, rows, num_clusters)
-        else:
-            _draw_curves(axes, epochs, rows, panel)
+        _draw_curves(axes, epochs, rows, panel)
     return figure
 
 
 def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel: Panel) -> None:
     """Draws the quantities of one panel and its reference line."""
-    for color, (key, label) in zip(CURVE_COLORS, panel.curves.items(), strict=False):
+    styles = zip(CURVES, CURVE_STYLES, strict=True)
+    for (color, style), (key, label) in zip(styles, panel.curves.items(), strict=False):
         values = curve(rows, key)
         known = np.isfinite(values)
         if known.any():
@@ -145,6 +140,7 @@ def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel:
                 epochs[known],
                 values[known],
                 color=color,
+                linestyle=style,
                 label=label,
                 linewidth=1.6,
                 marker=marker,
@@ -159,43 +155,6 @@ def _draw_curves(axes: Axes, epochs: npt.NDArray[np.float64], rows: Rows, panel:
         axes.set_ylim(0, 1.02)
     if len(axes.get_lines()) > 1:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-
-
-def _draw_heads(
-    axes: Axes,
-    epochs: npt.NDArray[np.float64],
-    rows: Rows,
-    num_clusters: int | None,
-) -> None:
-    """Draws one line per head, the best head of each epoch, and the one that was chosen."""
-    losses = curve(rows, HEAD_LOSSES)
-    axes.plot(epochs, losses, color=PALE, linewidth=1.0)
-    known = np.isfinite(losses).any(axis=1)
-    best = np.nanmin(losses[known], axis=1)
-    axes.plot(
-        epochs[known],
-        best,
-        color=ACCENT,
-        linestyle="",
-        marker="s",
-        markersize=3.5,
-        label="lowest head of the epoch",
-    )
-    selected = curve(rows, "selected_loss")
-    chosen = np.flatnonzero(best == selected[np.isfinite(selected)][-1:])[:1]
-    axes.plot(
-        epochs[known][chosen],
-        best[chosen],
-        color=WARNING,
-        linestyle="",
-        marker="*",
-        markersize=11,
-        label="chosen",
-    )
-    if num_clusters is not None and num_clusters > 1:
-        floor = double_softmax_floor(num_clusters)
-        axes.axhline(floor, color=MUTED, linestyle="--", linewidth=1.2, label="lowest possible")
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
 def _epochs(rows: Rows) -> npt.NDArray[np.float64]:

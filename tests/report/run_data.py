@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from spice_keras.report.content import ReportData
+from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
 
 NEED_IMAGES = ("semi", "kmeans_pixels")
 
@@ -55,6 +56,22 @@ def run_history() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def head_curves(*, labels: bool = True) -> HeadCurves:
+    """Three heads over four epochs: the second is chosen, the third is the best by labels."""
+    losses = np.asarray([[1.9, 1.8, 1.85], [1.7, 1.6, 1.65], [1.66, 1.5, 1.52], [1.6, 1.51, 1.55]])
+    accuracy = np.asarray([[0.5, 0.6, 0.4], [0.6, 0.7, 0.65], [0.6, 0.8, 0.9], [0.7, 0.8, 0.82]])
+    measured = (accuracy, np.arange(4)) if labels else (None, None)
+    return HeadCurves(losses, np.arange(4), (2, 1), 1, *measured)
+
+
+def prototype_maps(members: dict[int, np.ndarray]) -> PrototypeMaps:
+    """Random heat maps of the first three members of each cluster."""
+    clusters = np.repeat([*members], [len(rows[:3]) for rows in members.values()])
+    indices = np.concatenate([rows[:3] for rows in members.values()])
+    maps = np.random.default_rng(3).uniform(-1, 1, (len(indices), 4, 5))
+    return PrototypeMaps(indices, clusters, maps.astype(np.float32))
+
+
 def report_data(
     *, num_images: int = 60, num_clusters: int = 4, image_size: int = 16, **overrides: Any
 ) -> ReportData:
@@ -97,6 +114,9 @@ def report_data(
         "environment": {"python": "3.11"},
         "config_yaml": "seed: 0\n",
         "matching": {0: 0, 1: 1, 2: 2},
+        "heads": {"self": head_curves()},
+        "prototype_maps": prototype_maps(members),
+        "map_labels": labels,
     }
     return ReportData(**(fields | overrides))
 
@@ -107,6 +127,7 @@ def embedding_run(**overrides: Any) -> ReportData:
     history = {name: rows for name, rows in run_history().items() if name == "self"}
     fields = {
         "images": None,
+        "prototype_maps": None,
         "image_size": 0,
         "ids": [f"row-{index:04d}" for index in range(60)],
         "metrics": metrics | {"semi": None},

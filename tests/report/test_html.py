@@ -14,7 +14,13 @@ from spice_keras.errors import UserError
 from spice_keras.report.content import ReportData
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import render_report, write_report
-from tests.report.run_data import embedding_run, report_data, run_metrics, without_labels
+from tests.report.run_data import (
+    embedding_run,
+    head_curves,
+    report_data,
+    run_metrics,
+    without_labels,
+)
 
 MAX_BYTES = 3_000_000
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -56,7 +62,14 @@ def written(data: ReportData, directory: Path, *, draw: bool = False) -> tuple[s
 
 def label_free(**overrides: Any) -> ReportData:
     metrics = {name: without_labels(row) for name, row in run_metrics().items()}
-    fields = {"metrics": metrics, "confusion": None, "class_names": None, "matching": None}
+    fields = {
+        "metrics": metrics,
+        "confusion": None,
+        "class_names": None,
+        "matching": None,
+        "map_labels": None,
+        "heads": {"self": head_curves(labels=False)},
+    }
     return report_data(**(fields | overrides))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +10,12 @@ import pytest
 from PIL import Image
 
 from spice_keras.report.thumbnails import (
+    MAX_PNG_BYTES,
     MAX_THUMBNAILS,
     PLANS,
     affordable_plans,
     display_side,
+    figure_uri,
     thumbnail,
 )
 
@@ -60,3 +63,15 @@ def test_there_is_always_a_plan_and_many_clusters_get_modest_ones(num_clusters: 
     assert len(plans) == 1 or all(
         num_clusters * (plan.prototypes + plan.least_certain) <= MAX_THUMBNAILS for plan in plans
     )
+
+
+def test_only_large_figures_are_compressed(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(small)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(large)
+    assert large.stat().st_size > MAX_PNG_BYTES
+    assert decoded(figure_uri(small))[0] == "PNG"
+    kind, restored = decoded(figure_uri(large))
+    assert (kind, restored.shape) == ("JPEG", (500, 500, 3))
+    assert len(figure_uri(large)) < large.stat().st_size
