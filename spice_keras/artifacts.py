@@ -79,6 +79,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without hard links
+        shutil.copy2(source, target)
+
+
 class RunDirectory:
     """One run on disk.
 
@@ -202,6 +209,23 @@ class RunDirectory:
             if _sha256(path) != facts["sha256"]:
                 raise UserError(f"{path} does not match its checksum: {again} again.")
         return folder
+
+    def adopt(self, name: str, source: RunDirectory) -> None:
+        """Take over an artifact of another run, hard-linked where the disk allows it.
+
+        Artifacts are replaced whole and never changed, so that two runs can share one's files.
+        Nothing happens where there is one of this name, or the other run has none.
+        """
+        if self.has(name) or not source.has(name):
+            return
+        target = self._folder(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._sweep(target)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{name}."))
+        shutil.copytree(
+            source._folder(name), temporary, copy_function=_link_or_copy, dirs_exist_ok=True
+        )
+        temporary.replace(target)
 
     def discard(self, name: str) -> None:
         """Remove an artifact, if it is there."""

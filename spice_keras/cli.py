@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from spice_keras.config import RunConfig
     from spice_keras.training.screen import Screen
 
-_TABLE_WIDTH = 80
-
 
 class _Group(click.Group):
     """Lists the commands in the order of a run and turns user errors into exit code 2."""
@@ -164,18 +162,10 @@ def run(**options: Any) -> None:
 
 
 def _print_results(metrics: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from spice_keras.report.table import SHORT_HEADER, result_rows
+    from spice_keras.report.terminal import show_table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True)
-    for column, title in enumerate(SHORT_HEADER):
-        table.add_column(title, justify="right" if column else "left", no_wrap=True)
-    for row in result_rows(metrics):
-        table.add_row(*row)
-    width = max(Console().width, _TABLE_WIDTH)  # a cut number says nothing
-    Console(highlight=False, width=width).print(table)
+    show_table(SHORT_HEADER, result_rows(metrics))
 
 
 def _stage_command(name: str, summary: str) -> None:
@@ -223,6 +213,38 @@ for _name, _summary in {
 
 
 @main.command()
+@run_options
+@click.option("--trials", type=click.IntRange(min=1), default=5, help="Seeds, from --seed on.")
+@click.option("--rows", metavar="NAME,...", help="Only these; --dry-run lists them.")
+@click.option("--pretrain-once", is_flag=True, help="One encoder for all trials.")
+def ablate(trials: int, rows: str | None, pretrain_once: bool, **options: Any) -> None:
+    """The paper's ablation tables: mean and deviation over trials.
+
+    Every trial pretrains an encoder, which its rows share. Needs labels, to judge by.
+    """
+    from spice_keras.stages.ablation_rows import chosen_rows
+    from spice_keras.stages.preflight import preflight
+
+    config = _load(options, None)
+    chosen, folder = chosen_rows(config, rows), options["run_dir"]
+    folder = folder or Path("runs") / f"{config.name}-ablations"
+    preflight(config)
+    if options["dry_run"]:
+        for row in chosen:
+            click.echo(f"{row.name:<16} {row.table}: {row.title}")
+        return
+    screen = _screen(options["quiet"], options["verbose"])
+    from spice_keras.report.ablation_table import ABLATION_HEADER, ablation_rows
+    from spice_keras.report.terminal import show_table
+    from spice_keras.stages import ablate as stage
+
+    ablation = stage.Ablation(config, folder, pretrain_once, screen)
+    results = stage.ablate(ablation, chosen, trials=trials, resume=options["resume"])
+    show_table(ABLATION_HEADER, ablation_rows(results["rows"]))
+    click.echo(f"Tables  {folder / 'ablations.md'}")
+
+
+@main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="CSV file; default: the screen.")
@@ -262,7 +284,7 @@ def configs(name: str | None) -> None:
         return
     for shipped, path in shipped_configs().items():
         first = path.read_text("utf-8").splitlines()[0].lstrip("# ")
-        click.echo(f"{shipped:<16} {first}")
+        click.echo(f"{shipped:<22} {first}")
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from spice_keras.training.screen import Loudness, Screen
 from spice_keras.training.self_labeling import (
     Heads,
     SelfLabeling,
-    Start,
     neighbor_labeling,
     prototype_labeling,
 )
+from spice_keras.training.starts import Start
 
 Objective = Literal["neighbors", "prototypes"]
 
@@ -106,7 +106,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         start: Start = "spectral",
         n_heads: int = 10,
         n_neighbors: int = 10,
-        entropy_weight: float = 1.0,
+        entropy_weight: float = 0.7,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,

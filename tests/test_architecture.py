@@ -118,10 +118,17 @@ def test_only_evaluation_imports_the_labels() -> None:
     assert readers == ["stages/evaluate.py"]
 
 
-def test_only_the_pipeline_and_the_command_import_evaluation() -> None:
-    """And the pipeline alone calls it: to refuse labels that cannot be had, before training."""
+def test_few_import_evaluation() -> None:
+    """The command; ablations, which judge; and the one place that trains on labels if asked to."""
     readers = [_name(path) for path in _FILES if "spice_keras.stages.evaluate" in _imports(path)]
-    assert readers == ["cli.py", "stages/pipeline.py"]
+    readers.remove("stages/pipeline.py")  # which reads the metrics of a finished run
+    assert readers == ["cli.py", "stages/ablate.py", "stages/true_labels.py"]
+
+
+def test_few_import_the_labels_on_request() -> None:
+    """SPICE-Semi, inside the branch that was asked; the pipeline, to refuse before training."""
+    readers = [_name(path) for path in _FILES if "spice_keras.stages.true_labels" in _imports(path)]
+    assert readers == ["stages/pipeline.py", "stages/semi.py"]
 
 
 @pytest.mark.parametrize("room", ["algorithm", "metrics"])

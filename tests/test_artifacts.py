@@ -198,6 +198,37 @@ def test_discard_removes_what_is_there_and_minds_nothing_else(run: RunDirectory)
     assert not run.has("thing")
 
 
+def test_an_artifact_is_adopted_without_a_copy_and_outlives_its_source(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    theirs = _fill(run)
+    other = RunDirectory.create(tmp_path / "other", {"seed": 2})
+    other.adopt("thing", run)
+    ours = other.read("thing", written_by="stage")
+    assert (ours / "below" / "a.txt").samefile(theirs / "below" / "a.txt")
+    _fill(run, "new")
+    assert (ours / "below" / "a.txt").read_text() == "old", "replaced whole, never changed"
+    other.adopt("thing", run)
+    assert (ours / "below" / "a.txt").read_text() == "old", "what is there is kept"
+    other.adopt("nothing", run)
+    assert _names(other.path / "artifacts") == {"thing"}
+
+
+def test_an_artifact_is_copied_where_it_cannot_be_linked(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*arguments: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(artifacts.os, "link", link)
+    theirs = _fill(run)
+    other = RunDirectory.create(tmp_path / "other", {"seed": 2})
+    other.adopt("thing", run)
+    ours = other.read("thing", written_by="stage") / "b.bin"
+    assert not ours.samefile(theirs / "b.bin")
+    assert ours.read_bytes() == (theirs / "b.bin").read_bytes()
+
+
 def test_what_is_missing_says_which_command_writes_it(run: RunDirectory) -> None:
     with pytest.raises(UserError, match=r"holds no thing yet: run `spice self --run-dir .*` first"):
         run.read("thing", written_by="self")

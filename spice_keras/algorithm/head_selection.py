@@ -6,30 +6,40 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
+from spice_keras.algorithm.claims import Assignment
 from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
-from spice_keras.algorithm.pseudo_labels import pseudo_labels
+from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
+from spice_keras.algorithm.self_losses import SelfLoss, entropy_term, pair_losses
 
 
 def head_losses(
-    embeddings: np.ndarray, logits: np.ndarray, confident_ratio: float
+    embeddings: np.ndarray,
+    logits: np.ndarray,
+    confident_ratio: float,
+    *,
+    loss: SelfLoss = "double-softmax",
+    assignment: Assignment = "overlap",
+    entropy_weight: float = 0.0,
 ) -> npt.NDArray[np.float64]:
     """Loss of each head on the whole data set; the head to keep is the smallest one's.
 
     Steps 1-3 of SPICE-Self with M = N on un-augmented images: the head's own predictions give
     prototypes, these give pseudo-labels, and the same predictions are scored against them.
     One head is held at a time, and the mean is taken in float64 because heads differ in the
-    third decimal.
+    third decimal. Heads are judged by the loss they were trained with.
 
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
         logits: Of every head for un-augmented images.
             Shape: (num_heads, num_samples, num_clusters).
         confident_ratio: r in (0, 1], the share of an even cluster that makes its prototype.
+        loss: Of a pair of a sample and its label.
+        assignment: Whether a sample may get several labels.
+        entropy_weight: Weight of the entropy of the mean prediction, which is subtracted.
 
     Returns:
-        Mean double-softmax cross-entropy of each head, in nats. Shape: (num_heads,).
+        Mean loss of each head, in nats. Shape: (num_heads,).
 
     Raises:
         ValueError: If shapes disagree, or there are fewer samples than clusters.
@@ -44,21 +54,28 @@ def head_losses(
             f"embeddings.shape={embeddings.shape}"
         )
     points = tf.convert_to_tensor(embeddings)
-    return np.array([_head_loss(points, head, confident_ratio) for head in logits], np.float64)
+    losses = []
+    for head in logits:
+        scores = tf.convert_to_tensor(head, tf.float32)
+        pairs = _own_labels(points, scores, confident_ratio, assignment)
+        values = pair_losses(pairs.labels, tf.gather(scores, pairs.indices[0]), loss).numpy()
+        entropy = float(entropy_term(scores, entropy_weight)) if entropy_weight else 0.0
+        losses.append(float(np.mean(values, dtype=np.float64)) + entropy)
+    return np.array(losses, np.float64)
 
 
-def _head_loss(embeddings: tf.Tensor, logits: np.ndarray, confident_ratio: float) -> float:
-    """Mean double-softmax cross-entropy of one head. Shape of `logits`: (samples, clusters)."""
-    num_samples, num_clusters = logits.shape
-    scores = tf.convert_to_tensor(logits.astype(np.float32))
+def _own_labels(
+    embeddings: tf.Tensor, scores: tf.Tensor, confident_ratio: float, assignment: Assignment
+) -> PseudoLabels:
+    """Pairs that one head's own predictions lead to. Shape of `scores`: (samples, clusters)."""
+    num_samples, num_clusters = scores.shape
     centers = prototypes(
         embeddings,
         log_probabilities(scores)[tf.newaxis],
         num_confident(num_samples, num_clusters, confident_ratio),
+        assignment,
     )
-    pairs = pseudo_labels(embeddings, centers, num_samples // num_clusters)
-    losses = double_softmax_cross_entropy(pairs.labels, tf.gather(scores, pairs.indices[0]))
-    return float(np.mean(losses.numpy(), dtype=np.float64))
+    return pseudo_labels(embeddings, centers, num_samples // num_clusters, assignment)
 
 
 def neighbor_head_losses(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from spice_keras.algorithm.claims import Assignment, claimed_samples
+
 
 def log_probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Log-softmax that keeps ordering very confident samples.
@@ -54,7 +56,9 @@ def num_confident(num_samples: int, num_clusters: int, confident_ratio: float) -
     return max(1, int(confident_ratio * (num_samples // num_clusters)))
 
 
-def confident_samples(log_probabilities: tf.Tensor, num_confident: int) -> tf.Tensor:
+def confident_samples(
+    log_probabilities: tf.Tensor, num_confident: int, assignment: Assignment = "overlap"
+) -> tf.Tensor:
     """The samples that each head most confidently puts into each cluster.
 
     The ranking is by log-probability, because a float32 softmax saturates at 1. Equal values
@@ -64,6 +68,7 @@ def confident_samples(log_probabilities: tf.Tensor, num_confident: int) -> tf.Te
         log_probabilities: Of every head, for the weak views.
             Shape: (num_heads, num_samples, num_clusters).
         num_confident: n_t, samples per cluster, between 1 and num_samples.
+        assignment: Whether a sample may stand for several clusters.
 
     Returns:
         int32 sample indices, best first. Shape: (num_heads, num_clusters, num_confident).
@@ -75,11 +80,14 @@ def confident_samples(log_probabilities: tf.Tensor, num_confident: int) -> tf.Te
     """
     _check_top(num_confident, log_probabilities.shape[1], "num_confident")
     by_cluster = tf.transpose(tf.cast(log_probabilities, tf.float32), [0, 2, 1])
-    return tf.math.top_k(by_cluster, k=num_confident, sorted=True).indices
+    return claimed_samples(by_cluster, num_confident, assignment)
 
 
 def prototypes(
-    embeddings: tf.Tensor, log_probabilities: tf.Tensor, num_confident: int
+    embeddings: tf.Tensor,
+    log_probabilities: tf.Tensor,
+    num_confident: int,
+    assignment: Assignment = "overlap",
 ) -> tf.Tensor:
     """Prototype of each cluster: the plain mean embedding of its most confident samples.
 
@@ -90,6 +98,7 @@ def prototypes(
         log_probabilities: Of every head, for the weak views.
             Shape: (num_heads, num_samples, num_clusters).
         num_confident: n_t, samples per cluster, between 1 and num_samples.
+        assignment: Whether a sample may stand for several clusters.
 
     Returns:
         float32 prototypes. Shape: (num_heads, num_clusters, dim).
@@ -99,7 +108,7 @@ def prototypes(
 
     SPICE (arXiv 2103.09382) Eq. 1-2, Sec. 3.2.
     """
-    chosen = confident_samples(log_probabilities, num_confident)
+    chosen = confident_samples(log_probabilities, num_confident, assignment)
     return tf.reduce_mean(tf.gather(tf.cast(embeddings, tf.float32), chosen), axis=2)
 
 

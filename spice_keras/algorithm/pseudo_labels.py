@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from spice_keras.algorithm.claims import Assignment, claimed_samples
+
 
 class PseudoLabels(NamedTuple):
     """Training pairs of every head: sample `indices[h, i]` has the label `labels[i]`.
@@ -22,18 +24,22 @@ class PseudoLabels(NamedTuple):
 
 
 def pseudo_labels(
-    embeddings: tf.Tensor, prototypes: tf.Tensor, num_per_cluster: int
+    embeddings: tf.Tensor,
+    prototypes: tf.Tensor,
+    num_per_cluster: int,
+    assignment: Assignment = "overlap",
 ) -> PseudoLabels:
     """Label the samples nearest each prototype, equally many for every cluster.
 
-    A sample may be claimed by several clusters or by none: the overlap tells the heads where
-    clusters are ambiguous (the paper found assigning without overlap to be worse).
+    With overlap a sample may be claimed by several clusters or by none: that tells the heads
+    where clusters are ambiguous (the paper found assigning without overlap to be worse).
 
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
         prototypes: Of every head. Shape: (num_heads, num_clusters, dim).
         num_per_cluster: Samples each cluster claims, M // K in the paper; between 1 and
             num_samples.
+        assignment: Whether a sample may get several labels.
 
     Returns:
         The pairs of each head, exactly `num_per_cluster` for every cluster.
@@ -52,7 +58,7 @@ def pseudo_labels(
     embeddings = tf.cast(embeddings, tf.float32)
     prototypes = tf.cast(prototypes, tf.float32)
     similarity = tf.einsum("hkd,md->hkm", prototypes, embeddings)
-    nearest = tf.math.top_k(similarity, k=num_per_cluster, sorted=True).indices
+    nearest = claimed_samples(similarity, num_per_cluster, assignment)
     num_heads, num_clusters = tf.unstack(tf.shape(prototypes)[:2])
     indices = tf.reshape(nearest, [num_heads, num_clusters * num_per_cluster])
     labels = tf.repeat(tf.range(num_clusters, dtype=tf.int32), num_per_cluster)

@@ -20,6 +20,7 @@ def kmeans_clusters(
     seed: int,
     num_init: int = 10,
     max_samples: int | None = None,
+    classified: np.ndarray | None = None,
 ) -> npt.NDArray[np.int32]:
     """Clusters of k-means on features or on pixels, the baseline of the paper's Table 4.
 
@@ -32,6 +33,7 @@ def kmeans_clusters(
         seed: Of the starts and of the draw of `max_samples`.
         num_init: Starts, of which the one with the smallest inertia is kept.
         max_samples: Fit the centres on at most as many items, drawn at random; None for all.
+        classified: Other items, that go to their nearest centre in place of the fitted ones.
 
     Returns:
         Cluster of each item, in 0..num_clusters-1. Shape: (num_samples,).
@@ -57,7 +59,9 @@ def kmeans_clusters(
     estimator = MiniBatchKMeans if len(fitted) > LARGEST_FULL_KMEANS else KMeans
     model = estimator(n_clusters=num_clusters, n_init=num_init, random_state=seed)
     with threadpool_limits(_THREADS):
-        return model.fit(fitted).predict(features).astype(np.int32)
+        model.fit(fitted)
+        asked = features if classified is None else classified.astype(np.float32, copy=False)
+        return model.predict(asked).astype(np.int32)
 
 
 def pixel_kmeans_clusters(
@@ -67,6 +71,7 @@ def pixel_kmeans_clusters(
     seed: int,
     num_init: int = 10,
     memory_bytes: int = 2**26,
+    classified: np.ndarray | None = None,
 ) -> npt.NDArray[np.int32]:
     """Clusters of k-means on raw pixels, without ever holding all pixels as floats.
 
@@ -79,6 +84,7 @@ def pixel_kmeans_clusters(
         seed: Of the starts and of the draw of the fitted images.
         num_init: Starts, of which the one with the smallest inertia is kept.
         memory_bytes: Of the fitted images' pixels.
+        classified: Other images, that go to their nearest centre in place of the fitted ones.
 
     Returns:
         Cluster of each image, in 0..num_clusters-1. Shape: (num_images,).
@@ -93,11 +99,12 @@ def pixel_kmeans_clusters(
     pixels = np.asarray(images[rows], np.float32).reshape(len(rows), values)
     with threadpool_limits(_THREADS):
         model = KMeans(n_clusters=num_clusters, n_init=num_init, random_state=seed).fit(pixels)
-    if count == len(rows):
+    if count == len(rows) and classified is None:
         return model.labels_.astype(np.int32)
     del pixels
+    asked = images if classified is None else classified
     parts = [
-        model.predict(np.asarray(images[start : start + block], np.float32).reshape(-1, values))
-        for start in range(0, count, block)
+        model.predict(np.asarray(asked[start : start + block], np.float32).reshape(-1, values))
+        for start in range(0, len(asked), block)
     ]
     return np.concatenate(parts).astype(np.int32)

@@ -6,7 +6,9 @@ import keras
 import tensorflow as tf
 
 
-def frozen_features(encoder: keras.Model, images: tf.Tensor, chunk: int) -> tf.Tensor:
+def frozen_features(
+    encoder: keras.Model, images: tf.Tensor, chunk: int, *, adapt: bool = False
+) -> tf.Tensor:
     """Features of a large batch through a frozen encoder, a chunk at a time.
 
     Runs in inference mode and lets no gradient through, so that neither weights nor batch
@@ -16,6 +18,9 @@ def frozen_features(encoder: keras.Model, images: tf.Tensor, chunk: int) -> tf.T
         encoder: uint8 images to pooled features ``[B, D]``.
         images: uint8 ``[M, S, S, 3]``.
         chunk: Images per forward pass, >= 1.
+        adapt: Normalise each chunk by its own statistics and let the moving ones follow; the
+            weights stay. Chunks are then made equally large, lest a last one of a few images
+            have statistics of its own.
 
     Returns:
         float32 features ``[M, D]``.
@@ -24,9 +29,11 @@ def frozen_features(encoder: keras.Model, images: tf.Tensor, chunk: int) -> tf.T
     """
     num_images = tf.shape(images)[0]
     dim = encoder.output_shape[-1]
+    if adapt:
+        chunk = -(-num_images // -(-num_images // chunk))
 
     def encode(start: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        features = encoder(images[start : start + chunk], training=False)
+        features = encoder(images[start : start + chunk], training=adapt)
         return start + chunk, done.write(start // chunk, tf.cast(features, tf.float32))
 
     empty = tf.TensorArray(

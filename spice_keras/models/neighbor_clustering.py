@@ -51,7 +51,7 @@ class NeighborClustering(PartlyTrainedModel):
         num_heads: int = 10,
         hidden_dim: int | None = None,
         input_scale: InputScale = "unit",
-        entropy_weight: float = 1.0,
+        entropy_weight: float = 0.7,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:

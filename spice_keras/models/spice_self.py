@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
+from spice_keras.algorithm.self_losses import entropy_term, pair_losses, tempered
 from spice_keras.models.frozen_features import frozen_features
 from spice_keras.models.heads import InputScale, MultiHeadClassifier
-from spice_keras.models.partly_trained import PartlyTrainedModel
+from spice_keras.models.partly_trained import PartlyTrainedModel, refuse_frozen
+from spice_keras.models.self_variant import SelfVariant
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -26,13 +29,15 @@ class SpiceSelf(PartlyTrainedModel):
     ``compile`` takes an optimizer only (the released code: Adam 0.005, epsilon 1e-8).
 
     The frozen encoder sees every view once a batch; all heads then train on the cached features,
-    as one batched product.
+    as one batched product. An encoder that is trained instead (a variant) sees the strong views of
+    every optimizer step anew; similarity stays that of the embeddings in the batch.
 
     Args:
         num_clusters: Number of clusters K, >= 2.
         feature_dim: Width of the features D.
         encoder: uint8 images to pooled features ``[B, D]``, frozen: neither its weights nor its
-            batch statistics change. None if the batch already holds features.
+            batch statistics change, unless the variant says so. None if the batch already holds
+            features.
         num_heads: Number of independent heads H.
         hidden_dim: Width of the heads' hidden layer; D where None.
         input_scale: ``"none"`` as in the paper; ``"unit"`` for encoders whose features have
@@ -41,6 +46,7 @@ class SpiceSelf(PartlyTrainedModel):
         batch_size: Pairs of a head in one optimizer step; fewer where there are fewer pairs.
         num_repeats: Passes over the same pseudo-labels.
         feature_batch: Images of one forward pass through the encoder.
+        variant: What to do differently from the paper.
         seed: Seed of the heads' initial weights and of the shuffles.
         **kwargs: Passed to ``keras.Model``.
 
@@ -67,6 +73,7 @@ class SpiceSelf(PartlyTrainedModel):
         batch_size: int = 128,
         num_repeats: int = 8,
         feature_batch: int = 256,
+        variant: SelfVariant | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +88,9 @@ class SpiceSelf(PartlyTrainedModel):
                 "`feature_dim` must be the width of the encoder's features. Received: "
                 f"feature_dim={feature_dim}, encoder.output_shape={encoder.output_shape}"
             )
+        self.variant = SelfVariant() if variant is None else variant
+        if self.variant.moves_encoder:
+            _refuse_fixed(encoder)
         self.num_clusters = num_clusters
         self.feature_dim = feature_dim
         self.encoder = encoder
@@ -107,12 +117,15 @@ class SpiceSelf(PartlyTrainedModel):
         self.built = True
 
     def trained_variables(self) -> list[keras.Variable]:
-        """Variables of the clustering heads."""
-        return self.classifier.trainable_variables
+        """Variables of the clustering heads, and of an encoder that is trained with them."""
+        trained = self.classifier.trainable_variables
+        if self.variant.train_encoder and self.encoder is not None:
+            trained = trained + self.encoder.trainable_variables
+        return trained
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Logits of every head for features ``[B, D]``, float32 ``[H, B, K]``."""
-        return self.classifier(features)
+        return tempered(self.classifier(features), self.variant.loss, self.variant.temperature)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Prototypes and pseudo-labels from the weak views, then training on the strong ones."""
@@ -123,20 +136,32 @@ class SpiceSelf(PartlyTrainedModel):
                 "SpiceSelf needs batches of known size: batch the dataset with "
                 f"drop_remainder=True. Received: embedding.shape={batch['embedding'].shape}"
             )
-        weak, strong = self._features(batch["weak"]), self._features(batch["strong"])
-        scores = log_probabilities(self(weak))
+        scores = log_probabilities(self(self._features(batch["weak"])))
         chosen = num_confident(num_samples, self.num_clusters, self.confident_ratio)
-        centers = prototypes(batch["embedding"], scores, chosen)
-        pairs = pseudo_labels(batch["embedding"], centers, num_samples // self.num_clusters)
+        assignment = self.variant.assignment
+        centers = prototypes(batch["embedding"], scores, chosen, assignment)
+        per_cluster = num_samples // self.num_clusters
+        pairs = pseudo_labels(batch["embedding"], centers, per_cluster, assignment)
+        strong = batch["strong"]
+        if not self.variant.train_encoder:
+            strong = self._features(strong, adapt=self.variant.batch_norm == "adapt")
         self.head_losses.assign(self._train_heads(strong, pairs))
         return self._report(
             loss=tf.reduce_mean(self.head_losses.value), cluster_entropy=_cluster_entropy(scores)
         )
 
-    def _features(self, views: tf.Tensor) -> tf.Tensor:
+    def _features(self, views: tf.Tensor, adapt: bool = False) -> tf.Tensor:
         if self.encoder is None:
             return views
-        return frozen_features(self.encoder, views, self.feature_batch)
+        return frozen_features(self.encoder, views, self.feature_batch, adapt=adapt)
+
+    def _seen(self, views: tf.Tensor) -> tf.Tensor:
+        """Features ``[H, B, D]`` of cached ones, or of images ``[H, B, ...]`` in one pass."""
+        if self.encoder is None or not self.variant.train_encoder:
+            return views
+        images = tf.reshape(views, [-1, *views.shape[2:]])
+        features = self.encoder(images, training=self.variant.batch_norm == "adapt")
+        return tf.reshape(features, [*views.shape[:2], self.feature_dim])
 
     def _train_heads(self, strong: tf.Tensor, pairs: PseudoLabels) -> tf.Tensor:
         """Optimizer steps of all repeats; returns the mean loss of each head, ``[H]``."""
@@ -160,13 +185,15 @@ class SpiceSelf(PartlyTrainedModel):
         )
         return total / num_steps
 
-    def _step(self, features: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """One optimizer step on ``[H, B, D]`` and shared labels ``[B]``; losses ``[H]``."""
+    def _step(self, views: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """One optimizer step on ``[H, B, ...]`` and shared labels ``[B]``; losses ``[H]``."""
         labels = tf.broadcast_to(labels, [self.num_heads, labels.shape[0]])
+        variant = self.variant
         with tf.GradientTape() as tape:
-            losses = tf.reduce_mean(
-                double_softmax_cross_entropy(labels, self.classifier(features)), axis=1
-            )
+            logits = self(self._seen(views))
+            losses = tf.reduce_mean(pair_losses(labels, logits, variant.loss), axis=1)
+            if variant.entropy_weight:
+                losses += entropy_term(logits, variant.entropy_weight)
             # Summed, not averaged: each head takes the step it would take alone.
             scaled_loss = self.optimizer.scale_loss(tf.reduce_sum(losses))
         self._descend(tape, scaled_loss)
@@ -185,6 +212,20 @@ class SpiceSelf(PartlyTrainedModel):
         ]
         return tf.reshape(tf.concat(orders, axis=0), [-1, batch_size])
 
+    def plain_weights(self, weights: list[np.ndarray]) -> list[np.ndarray]:
+        """Weights of heads that say without a temperature what these say with it.
+
+        Args:
+            weights: Of the classifier, from a model like this one.
+
+        Returns:
+            The same with the division moved into the output layer, which is linear.
+        """
+        *hidden, kernel, bias = weights
+        variant = self.variant
+        output = (tempered(w, variant.loss, variant.temperature).numpy() for w in (kernel, bias))
+        return [*hidden, *output]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the encoder serialised."""
         encoder = self.encoder and keras.saving.serialize_keras_object(self.encoder)
@@ -199,6 +240,7 @@ class SpiceSelf(PartlyTrainedModel):
             "batch_size": self.batch_size,
             "num_repeats": self.num_repeats,
             "feature_batch": self.feature_batch,
+            "variant": asdict(self.variant),
             "seed": self.seed,
         }
 
@@ -208,7 +250,17 @@ class SpiceSelf(PartlyTrainedModel):
         encoder = config["encoder"]
         if encoder is not None:
             encoder = keras.saving.deserialize_keras_object(encoder, custom_objects)
-        return cls(**config | {"encoder": encoder})
+        return cls(**config | {"encoder": encoder, "variant": SelfVariant(**config["variant"])})
+
+
+def _refuse_fixed(encoder: keras.Model | None) -> None:
+    """Refuses an encoder that a variant wants to change and that cannot be."""
+    if encoder is None:
+        raise ValueError(
+            "Features that are given cannot follow an encoder that changes: give the encoder, and "
+            "batches of images. Received: encoder=None"
+        )
+    refuse_frozen(encoder)
 
 
 def _cluster_entropy(scores: tf.Tensor) -> tf.Tensor:

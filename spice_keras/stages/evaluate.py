@@ -5,6 +5,7 @@ Nothing here trains, selects or thresholds; nothing a training stage does comes 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import shlex
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
-from spice_keras.algorithm.prototypes import num_confident
 from spice_keras.artifacts import write_json
+from spice_keras.config.data_section import DataConfig
+from spice_keras.config.protocol import part_config, part_prefix
 from spice_keras.data.labels import (
     Labels,
     array_labels,
@@ -26,14 +26,23 @@ from spice_keras.data.labels import (
     embedding_labels,
     folder_labels,
     has_array_labels,
+    joined_labels,
     tfds_labels,
 )
 from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.content import ReportData
+from spice_keras.report.figure_data import HeadCurves
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
 from spice_keras.report.table import METHOD_NAMES
 from spice_keras.stages.context import Context
+from spice_keras.stages.figures import (
+    embedding_map,
+    head_curves,
+    least_certain_images,
+    prototype_images,
+    prototype_maps,
+)
 from spice_keras.stages.results import FinalResult, read_final, write_assignments
 from spice_keras.stages.scores import score
 
@@ -47,58 +56,28 @@ def read_labels(context: Context) -> Labels | None:
         UserError: Where labels were asked for and cannot be had.
     """
     data = context.config.data
-    path = data.path or ""
     if data.labels == "none" or (data.source == "folder" and data.labels != "from-folders"):
         return None
+    found = []
+    for role, rows in context.parts.items():
+        prefix = part_prefix(data, role)
+        ids = [name.removeprefix(prefix) for name in context.ids[rows]]
+        found.append(_part_labels(part_config(data, role), ids))
+    known = [labels for labels in found if labels is not None]
+    return joined_labels(known) if len(known) == len(found) else None
+
+
+def _part_labels(data: DataConfig, ids: list[str]) -> Labels | None:
+    path = data.path or ""
     if data.source == "folder":
-        return folder_labels(context.ids)
+        return folder_labels(ids, path)
     if data.source == "embeddings":
-        return embedding_labels(path, context.ids) if has_array_labels(path) else None
+        return embedding_labels(path, ids) if has_array_labels(path) else None
     if data.source == "arrays":
-        return array_labels(path, context.ids) if has_array_labels(path) else None
+        return array_labels(path, ids) if has_array_labels(path) else None
     if data.source == "tfds":
-        return tfds_labels(path, data.split, data.tfds_dir, context.ids)
-    return digits_labels(context.ids)
-
-
-def prototype_images(context: Context, result: FinalResult) -> dict[int, np.ndarray]:
-    """Rank each cluster's members by similarity to its prototype (Eq. 1-2 on all images)."""
-    clusters = result.clusters
-    size = num_confident(len(clusters), context.config.num_clusters, 0.5)
-    ranked = {}
-    for cluster in range(context.config.num_clusters):
-        members = np.flatnonzero(clusters == cluster)
-        sure = members[np.argsort(-result.confidence[members], kind="stable")[:size]]
-        if len(members):
-            similarity = result.embeddings[members] @ result.embeddings[sure].mean(axis=0)
-            ranked[cluster] = members[np.argsort(-similarity, kind="stable")]
-    return ranked
-
-
-def least_certain_images(result: FinalResult, count: int) -> dict[int, np.ndarray]:
-    """Return each cluster's members of lowest confidence, least first."""
-    found = {}
-    for cluster in np.unique(result.clusters):
-        members = np.flatnonzero(result.clusters == cluster)
-        order = np.argsort(result.confidence[members], kind="stable")
-        found[int(cluster)] = members[order[:count]]
-    return found
-
-
-def embedding_map(context: Context, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place a sample of the embeddings in the plane: rows int64 [n], points float32 [n, 2]."""
-    section, seed = context.config.evaluate, context.seed("map")
-    count = min(section.map_samples, len(embeddings))
-    generator = np.random.default_rng(seed)
-    rows = np.sort(generator.choice(len(embeddings), count, replace=False))
-    points = PCA(min(50, *embeddings[rows].shape), random_state=seed).fit_transform(
-        embeddings[rows]
-    )
-    if section.map_method == "tsne" and count > 10:
-        perplexity = min(30.0, (count - 1) / 3)
-        tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-        return rows, tsne.fit_transform(points)
-    return rows, points[:, :2]
+        return tfds_labels(path, data.split, data.tfds_dir, ids, feature=data.label_key)
+    return digits_labels(ids)
 
 
 def _json(path: Path) -> Any:
@@ -119,14 +98,48 @@ def _against(
 
 def _notices(context: Context) -> tuple[str, ...]:
     """Say what a reader must know to judge the result."""
-    name = context.config.backbone.name
-    if not context.has_images or not context.config.backbone.pretrained:
+    name, semi, found = context.config.backbone.name, context.config.semi, []
+    if semi.enabled and semi.labels_from == "source":
+        found.append(
+            f"True labels were used for training: SPICE-Semi was given {semi.labels_per_class} of "
+            "each class, as the configuration asks. Its groups are classes it was told of, and its "
+            "figures those of semi-supervised learning, not of clustering."
+        )
+    if context.has_images and context.config.backbone.pretrained:
+        found.append(
+            f"The encoder, {name}, came with weights that were trained on other images with labels "
+            "(ImageNet, unless the weights' source says otherwise). Groups that resemble its "
+            "classes are found more easily than others, and figures on such classes are not "
+            "label-free."
+        )
+    return tuple(found)
+
+
+def _protocol(context: Context, metrics: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Say which images trained, which are reported, and the figures of the others."""
+    if not context.has_parts:
         return ()
-    return (
-        f"The encoder, {name}, came with weights that were trained on other images with labels "
-        "(ImageNet, unless the weights' source says otherwise). Groups that resemble its classes "
-        "are found more easily than others, and figures on such classes are not label-free.",
-    )
+    counts, plan = context.counts, context.plan
+    split = context.config.data.protocol == "split"
+    reported = f"{counts.test} test images, which no stage saw" if split else "the same images"
+    lines = [
+        (
+            "Protocol",
+            f"{context.config.data.protocol}: {plan.pretrain_images} images pretrained on, "
+            f"{plan.num_images} clustered; this page reports on {reported}",
+        )
+    ]
+    if context.duplicates_removed is not None:
+        removed = f"{context.duplicates_removed} extra images equal to a test image left out"
+        lines.append(("Duplicates", removed))
+    for name, method in METHOD_NAMES.items():
+        figures = metrics.get("train", {}).get(name) or {}
+        if figures.get("acc") is not None:
+            against = ", ".join(
+                f"{key.upper()} {figures[key]:.3f}" for key in ("acc", "nmi", "ari")
+            )
+            lines.append((f"{method}, train images", against))
+    return tuple(lines)
 
 
 def _chosen(context: Context) -> tuple[tuple[str, str], ...]:
@@ -137,19 +150,40 @@ def _chosen(context: Context) -> tuple[tuple[str, str], ...]:
         "neighbors": "agreement with neighbours (SCAN's loss), for features of a good encoder",
     }
     if context.has_images:
-        own = "trained from scratch on these images with MoCo v2"
-        continued = "pretrained weights, trained further on these images with MoCo v2"
+        where = "these images" if context.trained is None else "the train images"
+        own = f"trained from scratch on {where} with MoCo v2"
+        continued = f"pretrained weights, trained further on {where} with MoCo v2"
         frozen = "pretrained weights, frozen"
         trained = continued if config.backbone.pretrained else own
         encoder = f"{config.backbone.name}: {trained if config.trains_encoder else frozen}"
     else:
         encoder = "none: the embeddings were given"
-    semi = "FixMatch from the reliable labels" if config.semi.enabled else "not run"
+    kind = {"reliable": "the reliable", "source": "true"}[config.semi.labels_from]
+    semi = f"FixMatch from {kind} labels" if config.semi.enabled else "not run"
     return (
         ("Encoder", encoder),
         ("Clustering heads", objective[config.self_labeling.objective]),
         ("SPICE-Semi", semi),
     )
+
+
+def _circumstances(folder: Path) -> dict[str, Any]:
+    """Say how, when and where the run was made, as far as it wrote that down."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "timings": _json(folder / "timings.json"),
+        "environment": _json(folder / "environment.json"),
+        "config_yaml": (folder / "config.yaml").read_text("utf-8"),
+    }
+
+
+def _head_curves(context: Context, labels: Labels | None) -> dict[str, HeadCurves]:
+    """Measure the heads on the images they were trained on, whatever the page reports on."""
+    trained = context.trained
+    if trained is not None:
+        context, labels = trained, read_labels(trained)
+    return head_curves(context, None if labels is None else labels.values)
 
 
 def _report_data(
@@ -166,8 +200,6 @@ def _report_data(
     confusion, matching = _against(labels, result.clusters, config.num_clusters)
     return ReportData(
         name=config.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         image_size=config.data.image_size,
         num_clusters=config.num_clusters,
         images=context.images if context.has_images else None,
@@ -184,7 +216,7 @@ def _report_data(
         metrics={method: metrics[method] for method in METHOD_NAMES},
         objective=config.self_labeling.objective,
         notices=_notices(context),
-        chosen=_chosen(context),
+        chosen=_chosen(context) + _protocol(context, metrics),
         confusion=confusion,
         class_names=None if labels is None else labels.class_names,
         history={stage: run.metrics(stage) for stage in _HISTORIES},
@@ -192,11 +224,21 @@ def _report_data(
         reliable_counts=thresholds["counts"],
         skipped=context.skipped,
         notes=context.plan.notes,
-        timings=_json(run.path / "timings.json"),
-        environment=_json(run.path / "environment.json"),
-        config_yaml=(run.path / "config.yaml").read_text("utf-8"),
+        **_circumstances(run.path),
         matching=matching,
+        heads=_head_curves(context, labels),
+        prototype_maps=prototype_maps(context, result, ranked),
+        map_labels=None if labels is None else labels.values[rows],
     )
+
+
+def _data_facts(context: Context) -> dict[str, Any]:
+    """State the protocol and the images of each part."""
+    return {
+        "protocol": context.config.data.protocol,
+        **dataclasses.asdict(context.counts),
+        "duplicates_removed": context.duplicates_removed,
+    }
 
 
 def evaluate(context: Context) -> None:
@@ -205,12 +247,22 @@ def evaluate(context: Context) -> None:
     Args:
         context: The run; its training stages are finished.
     """
-    labels = read_labels(context)
-    result = read_final(context)
-    metrics = score(context, None if labels is None else labels.values)
+    shown, *beside = context.judged
+    labels = read_labels(shown)
+    result = read_final(shown)
+    metrics = score(shown, None if labels is None else labels.values)
+    if context.has_parts:
+        metrics["data"] = _data_facts(context)
+    for part in beside:
+        own = read_labels(part)
+        metrics["train"] = score(part, None if own is None else own.values)
+        context.screen.say(
+            f"eval: figures of the {len(shown.ids)} test images; metrics.json has those of the "
+            f"{len(part.ids)} train images, under `train`."
+        )
     path = context.run.path
-    write_assignments(context, result)
-    data = _report_data(context, result, metrics, labels)
+    write_assignments([(shown, result), *((part, read_final(part)) for part in beside)])
+    data = _report_data(shown, result, metrics, labels)
     shutil.rmtree(path / "figures", ignore_errors=True)
     write_report(data, path / "report.html", save_figures(data, path / "figures"))
     write_json(path / "metrics.json", metrics)

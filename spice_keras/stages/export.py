@@ -23,7 +23,7 @@ from spice_keras.models.clusterer import (
 )
 from spice_keras.models.export import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.context import Context
-from spice_keras.stages.encoder import load_encoder
+from spice_keras.stages.moving_encoder import read_head_encoder
 from spice_keras.stages.results import read_final
 from spice_keras.stages.self_label import read_chosen_head
 from spice_keras.stages.semi import read_semi_model
@@ -39,9 +39,7 @@ def build_final_clusterer(context: Context) -> keras.Model:
         return embedding_clusterer(read_chosen_head(context))
     if config.semi.enabled:
         return clusterer_from_network(read_semi_model(context).ema_network)
-    folder = context.run.read("encoder", written_by="pretrain")
-    encoder = load_encoder(folder, config.backbone, image_size=config.data.image_size)
-    return build_clusterer(encoder, read_chosen_head(context))
+    return build_clusterer(read_head_encoder(context), read_chosen_head(context))
 
 
 def next_version(folder: Path) -> int:

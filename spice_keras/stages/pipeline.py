@@ -29,7 +29,8 @@ from spice_keras.hardware import (
 from spice_keras.training.screen import Screen, silent_screen
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
-_JUDGING = ("evaluate.", "export.", "data.labels", "data.memory_limit_mb")
+_JUDGING = ("evaluate.", "export.", "data.label", "data.memory_limit_mb")
+_UNTRAINED = {"images", "test", "eval", "export"}
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -67,6 +68,7 @@ STAGES = (
     Stage("self", "heads", "self_label", "self_label", "self", ("refine",)),
     Stage("reliable", "reliable", "reliable", "select_reliable", "self"),
     Stage("semi", "classifier", "semi", "semi", "semi"),
+    Stage("test", "test", "held_out", "classify_test", "eval"),
     Stage("eval", "evaluation", "evaluate", "evaluate", "eval"),
     Stage("export", "export", "export", "export", "export"),
 )
@@ -165,6 +167,8 @@ def _version(name: str) -> str:
 def _applies(stage: Stage, config: RunConfig) -> bool:
     if config.data.source == "embeddings" and stage.name == "pretrain":
         return False
+    if stage.name == "test":
+        return config.data.protocol == "split"
     return stage.name != "semi" or config.semi.enabled
 
 
@@ -182,7 +186,7 @@ def _refuse_finished(run: RunDirectory, stages: Sequence[Stage], redo: bool) -> 
         for stage in stages
         if run.has(stage.artifact) or (run.checkpoints / stage.name).is_dir()
     ]
-    there = [name for name in there if name not in {"images", "eval", "export"}]
+    there = [name for name in there if name not in _UNTRAINED]
     if there and not redo:
         raise UserError(
             f"{run.path} already holds {', '.join(there)} (finished or begun). Continue with "
@@ -241,9 +245,9 @@ def run_stages(
         _refuse_finished(run, stages, redo)
     start_tensorflow(precision=config.precision)
     from spice_keras.stages.context import Context
-    from spice_keras.stages.evaluate import read_labels
+    from spice_keras.stages.true_labels import refuse_missing_labels
 
-    trained = [stage for stage in stages if stage.name not in {"images", "eval", "export"}]
+    trained = [stage for stage in stages if stage.name not in _UNTRAINED]
     if redo and trained:
         _forget_from(run, trained[0])
     context = Context(config, run, screen)
@@ -256,8 +260,8 @@ def run_stages(
             stage.load()(context)
             _add_time(run, stage.name, time.monotonic() - began)
             release_memory()
-        if stage.name == "images" and "eval" in commands:
-            read_labels(context)  # and forget them: labels that cannot be had fail now, not late
+        if stage.name == "images":
+            refuse_missing_labels(context, commands)
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
     return run
 

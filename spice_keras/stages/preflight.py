@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from spice_keras.config import Plan, RunConfig, make_plan
+from spice_keras.config.data_section import DataConfig
+from spice_keras.config.protocol import PartCounts, part_config, roles_of
 
 _DIGITS = 1797
 
 
-def count_items(config: RunConfig) -> int | None:
+def count_items(config: RunConfig) -> PartCounts | None:
     """Count the source's items without decoding one.
 
     Args:
         config: The configuration.
 
     Returns:
-        Their number; None for TensorFlow Datasets, which must be asked.
+        Their number, part by part, duplicates included; None for TensorFlow Datasets, which must
+        be asked.
 
     Raises:
         UserError: Where the source is missing or empty.
@@ -22,6 +25,10 @@ def count_items(config: RunConfig) -> int | None:
     data = config.data
     if data.source == "tfds":
         return None
+    return PartCounts(**{role: _count(part_config(data, role)) for role in roles_of(data)})
+
+
+def _count(data: DataConfig) -> int:
     if data.source == "digits":
         return _DIGITS
     if data.source == "embeddings":
@@ -31,7 +38,8 @@ def count_items(config: RunConfig) -> int | None:
     if data.source == "folder":
         from spice_keras.data.folder_source import FolderSource
 
-        return len(FolderSource(data.path or "", data.image_size, data.fit, data.max_pixels))
+        path, size, fit = data.path or "", data.image_size, data.fit
+        return len(FolderSource(path, size, fit, data.max_pixels, classes=data.classes))
     from spice_keras.data.array_source import ArraySource
 
     return len(ArraySource(data.path or "", data.image_size, data.fit))
@@ -56,6 +64,12 @@ def describe_plan(plan: Plan, objective: str) -> list[str]:
     mib = plan.image_bytes / 2**20
     count = f"{plan.num_images} ({mib:,.1f} MiB decoded)"
     lines = [f"items       {count}, {plan.num_clusters} clusters"]
+    others = (plan.pretrain_images, plan.unlabeled_images, plan.reported_images)
+    if any(number != plan.num_images for number in others):
+        lines.append(
+            "protocol    {} images pretrain, {} are clustered, {} unlabelled in SPICE-Semi, "
+            "{} reported".format(others[0], plan.num_images, *others[1:])
+        )
     if plan.pretrain_epochs:
         lines.append(
             f"pretrain    {plan.pretrain_epochs} epochs x {plan.pretrain_steps_per_epoch} batches "

@@ -90,6 +90,6 @@ def select_reliable(context: Context) -> None:
 
 def read_reliable(context: Context) -> tuple[np.ndarray, np.ndarray]:
     """Read the reliable images' rows, int64 [R], and their clusters, int32 [R]."""
-    folder = context.run.read("reliable", written_by="self")
+    folder = context.read("reliable", written_by="self")
     with np.load(folder / "reliable.npz", allow_pickle=False) as archive:
         return archive["indices"], archive["labels"]

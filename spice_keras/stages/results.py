@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ class FinalResult(Assignment):
 
     Attributes:
         embeddings: float32 [N, D] on the unit sphere, of the network that says it.
-        reliable: bool [N], among the reliable labels of SPICE-Self.
+        reliable: bool [N], among the reliable labels of SPICE-Self; of test images, whether they
+            pass the thresholds of these.
         agrees: bool [N], whether most of its neighbours are in the same cluster.
     """
 
@@ -46,15 +48,29 @@ def read_final(context: Context) -> FinalResult:
     return FinalResult(probabilities, embeddings, reliable, agrees)
 
 
-def write_assignments(context: Context, result: FinalResult) -> None:
-    """Write assignments.csv: one row an image, in the order of the source."""
-    rows = zip(
+def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
+    """Write assignments.csv: one row an image, in the order of the source, part by part.
+
+    Args:
+        results: What is judged, and its clustering. Where the data has parts, the last column
+            names each image's.
+    """
+    context = results[0][0]
+    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors"]
+    if context.has_parts:
+        header.append("part")
+    rows = (row for judged, result in results for row in _rows(judged, result))
+    write_csv(context.run.path / "assignments.csv", header, rows)
+
+
+def _rows(context: Context, result: FinalResult) -> Iterator[tuple[str | int, ...]]:
+    columns: list[Sequence[str | int]] = [
         context.ids,
         result.clusters.tolist(),
-        (f"{value:.6f}" for value in result.confidence),
+        [f"{value:.6f}" for value in result.confidence],
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
-        strict=True,
-    )
-    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors"]
-    write_csv(context.run.path / "assignments.csv", header, rows)
+    ]
+    if context.has_parts:
+        columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])
+    return zip(*columns, strict=True)

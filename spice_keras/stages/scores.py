@@ -60,19 +60,47 @@ def without_labels(context: Context, clusters: np.ndarray, bank: FeatureBank) ->
     }
 
 
+def embedding_kmeans(context: Context) -> np.ndarray:
+    """Cluster the embeddings by k-means, int32 [N]; of a test part, as fitted on the train part."""
+    bank = read_embeddings(context)
+    fitted = bank if context.trained is None else read_embeddings(context.trained)
+    return kmeans_clusters(
+        fitted.normalized,
+        context.config.num_clusters,
+        seed=context.seed("kmeans"),
+        num_init=context.config.evaluate.kmeans_restarts,
+        classified=bank.normalized,
+    )
+
+
+def semi_labels(context: Context) -> dict[str, Any]:
+    """State what SPICE-Semi was trained on: reliable labels, or true ones and how many of each."""
+    section = context.config.semi
+    true = section.labels_from == "source"
+    return {
+        "labels_from": section.labels_from,
+        "labels_per_class": section.labels_per_class if true else None,
+    }
+
+
 def clusterings(context: Context) -> dict[str, np.ndarray]:
-    """Return every clustering of the run, and k-means beside it, by name."""
-    config, bank = context.config, read_embeddings(context)
+    """Return every clustering of the run, and k-means beside it, by name.
+
+    Of a test part, k-means too is fitted on the train images.
+    """
+    config = context.config
     found = {"self": read_self(context).clusters}
     if config.semi.enabled:
         found["semi"] = read_semi(context).clusters
+    found["kmeans_embeddings"] = embedding_kmeans(context)
     restarts, seed = config.evaluate.kmeans_restarts, context.seed("kmeans")
-    found["kmeans_embeddings"] = kmeans_clusters(
-        bank.normalized, config.num_clusters, seed=seed, num_init=restarts
-    )
     if context.has_images:
         found["kmeans_pixels"] = pixel_kmeans_clusters(
-            context.images, config.num_clusters, seed=seed, num_init=restarts
+            (context.trained or context).images,
+            config.num_clusters,
+            seed=seed,
+            num_init=restarts,
+            classified=context.images if context.trained else None,
         )
     return found
 
@@ -95,6 +123,8 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         for name, clusters in clusterings(context).items()
     }
     metrics = {"semi": None, "kmeans_pixels": None} | metrics
+    if metrics["semi"] is not None:
+        metrics["semi"] |= semi_labels(context)
     result = read_self(context)
     metrics["self"] |= {
         "objective": context.config.self_labeling.objective,
@@ -109,11 +139,13 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
     rows, clusters = read_reliable(context)
     metrics["reliable"] = {
         "count": len(rows),
-        "share": len(rows) / context.plan.num_images,
+        "share": len(rows) / len(context.ids),
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
-        "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
+        "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"]
+        if len(rows)
+        else None,
     }
-    metrics["num_images"] = context.plan.num_images
+    metrics["num_images"] = len(context.ids)
     metrics["num_clusters"] = context.config.num_clusters
     metrics["skipped_files"] = len(context.skipped)
     return metrics

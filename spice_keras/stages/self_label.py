@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,13 +13,21 @@ import tensorflow as tf
 from spice_keras.artifacts import write_json
 from spice_keras.data.batches import training_batches
 from spice_keras.models.heads import MultiHeadClassifier
+from spice_keras.models.self_variant import SelfVariant
+from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.stages.assignment import Assignment
 from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.embed import read_embeddings
-from spice_keras.stages.encoder import load_encoder
+from spice_keras.stages.moving_encoder import (
+    chosen_features,
+    encoder_for_heads,
+    head_selection,
+    save_head_encoder,
+)
 from spice_keras.training.checkpoints import Checkpoints
 from spice_keras.training.feature_bank import FeatureBank
 from spice_keras.training.head_choice import HeadSelection, head_logits
+from spice_keras.training.head_history import HeadHistory
 from spice_keras.training.loop import Schedule, Watch, fit_resumable
 from spice_keras.training.self_labeling import (
     Batches,
@@ -81,7 +90,10 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
         batch_size=section.batch_size,
         num_repeats=section.num_repeats,
         feature_batch=section.feature_batch,
-        encoder=_encoder(context) if from_images else None,
+        variant=SelfVariant(
+            **{field.name: getattr(section, field.name) for field in fields(SelfVariant)}
+        ),
+        encoder=encoder_for_heads(context) if from_images else None,
         image_batches=_image_batches(context, bank) if from_images else None,
     )
 
@@ -109,12 +121,6 @@ def build_refinement(
     )
 
 
-def _encoder(context: Context) -> keras.Model:
-    config = context.config
-    folder = context.run.read("encoder", written_by="pretrain")
-    return load_encoder(folder, config.backbone, image_size=config.data.image_size)
-
-
 def _image_batches(context: Context, bank: FeatureBank) -> Batches:
     section, plan = context.config.self_labeling, context.plan
 
@@ -135,12 +141,13 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
 def _save(
     context: Context,
     classifier: MultiHeadClassifier,
-    bank: FeatureBank,
-    choice: HeadSelection,
+    features: np.ndarray,
+    choices: dict[str, HeadSelection],
     unrefined: np.ndarray | None,
 ) -> None:
+    choice = choices["refine" if "refine" in choices else "self"]
     classifier.set_weights(choice.weights)
-    logits = head_logits(classifier, bank.features)
+    logits = head_logits(classifier, features)
     with context.run.write("heads", stage="self") as folder:
         probabilities = tf.nn.softmax(logits[choice.head]).numpy()
         np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
@@ -152,11 +159,22 @@ def _save(
         np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
         facts = {"head": choice.head, "epoch": choice.epoch, "loss": choice.loss}
         write_json(folder / "selection.json", facts)
+        save_head_encoder(context, choice, folder)
+        for phase, judged in choices.items():
+            _save_history(folder / f"history-{phase}.npz", judged)
     used = len(np.unique(assignments[choice.head]))
     context.screen.say(
         f"self: head {choice.head} of epoch {choice.epoch + 1} has the smallest loss, "
         f"{choice.loss:.4f}; it uses {used} of {context.config.num_clusters} clusters."
     )
+
+
+def _save_history(path: Path, choice: HeadSelection) -> None:
+    """Write what every head said after each epoch, and which of them was chosen."""
+    past = {} if choice.history is None else choice.history.arrays()
+    chosen = np.array([choice.epoch, choice.head], np.int32)
+    first = np.array(choice.first_epoch, np.int32)
+    np.savez_compressed(path, chosen=chosen, first_judged=first, **past)  # type: ignore[arg-type]
 
 
 def self_label(context: Context) -> None:
@@ -169,17 +187,23 @@ def self_label(context: Context) -> None:
     bank = read_embeddings(context)
     labeling = build_self_labeling(context, bank)
     first_judged = min(int(section.select_from * plan.self_epochs), plan.self_epochs - 1)
-    choice = HeadSelection(bank.features, labeling.losses, first_judged)
+    history = HeadHistory(plan.self_epochs)
+    choice = head_selection(context, labeling, bank, first_judged, history)
+    choices = {"self": choice}
     _fit(context, "self", labeling, choice, plan.self_epochs)
+    if isinstance(labeling.model, SpiceSelf):
+        choice.weights = labeling.model.plain_weights(choice.weights)
+    features = chosen_features(context, choice, bank)
     unrefined = None
     if section.refine_epochs:
         classifier = labeling.model.classifier
         classifier.set_weights(choice.weights)
         unrefined = head_logits(classifier, bank.features)[choice.head].argmax(axis=1)
         labeling = build_refinement(context, bank, choice.weights)
-        choice = HeadSelection(bank.features, labeling.losses, section.refine_epochs - 1)
-        _fit(context, "refine", labeling, choice, section.refine_epochs)
-    _save(context, labeling.model.classifier, bank, choice, unrefined)
+        last, history = section.refine_epochs - 1, HeadHistory(section.refine_epochs)
+        choices["refine"] = HeadSelection(bank.features, labeling.losses, last, history)
+        _fit(context, "refine", labeling, choices["refine"], section.refine_epochs)
+    _save(context, labeling.model.classifier, features, choices, unrefined)
     for phase in ("self", "refine"):
         Checkpoints(context.run.checkpoints / phase).clear()
 
@@ -208,8 +232,9 @@ def _fit(
 
 def read_self(context: Context) -> SelfResult:
     """Read the artifact `heads`."""
-    folder = context.run.read("heads", written_by="self")
-    facts = json.loads((folder / "selection.json").read_text("utf-8"))
+    chosen = context.run.read("heads", written_by="self")
+    facts = json.loads((chosen / "selection.json").read_text("utf-8"))
+    folder = context.read("heads", written_by="self")
     return SelfResult(
         np.load(folder / "probabilities.npy", allow_pickle=False),
         np.load(folder / "assignments.npy", allow_pickle=False),
@@ -222,8 +247,25 @@ def read_self(context: Context) -> SelfResult:
     )
 
 
-def read_chosen_head(context: Context) -> keras.Model:
-    """Rebuild the chosen head: features [B, D] to logits [B, K]."""
+def read_histories(context: Context) -> dict[str, dict[str, np.ndarray]]:
+    """Read what every head said after each epoch.
+
+    Returns:
+        "self", and "refine" where that ran, to the arrays of `HeadHistory` and `chosen` (epoch
+        and head) and `first_judged`; neither in a run of an older version.
+    """
+    folder = context.run.read("heads", written_by="self")
+    found = {}
+    for phase in ("self", "refine"):
+        path = folder / f"history-{phase}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as archive:
+                found[phase] = dict(archive)
+    return found
+
+
+def read_classifier(context: Context) -> MultiHeadClassifier:
+    """Rebuild all heads, as they were when one of them was chosen."""
     folder = context.run.read("heads", written_by="self")
     with np.load(folder / "weights.npz", allow_pickle=False) as archive:
         weights = [archive[f"weight_{i}"] for i in range(len(archive.files))]
@@ -238,4 +280,9 @@ def read_chosen_head(context: Context) -> keras.Model:
     )
     classifier.build((None, weights[0].shape[1]))
     classifier.set_weights(weights)
-    return classifier.head_model(read_self(context).head)
+    return classifier
+
+
+def read_chosen_head(context: Context) -> keras.Model:
+    """Rebuild the chosen head: features [B, D] to logits [B, K]."""
+    return read_classifier(context).head_model(read_self(context).head)

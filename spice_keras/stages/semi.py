@@ -70,13 +70,13 @@ def semi(context: Context) -> None:
         context: The run; its reliable labels are there.
     """
     section, plan = context.config.semi, context.plan
-    indices, labels = read_reliable(context)
+    indices, labels = labeled_rows(context)
     model = build_spice_semi(context)
     checkpoints = Checkpoints(context.run.checkpoints / "semi")
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         return semi_batches(
-            context.images,
+            context.semi_images,
             labeled_indices=indices,
             labels=labels,
             views={"weak": policy_of(section.weak), "strong": policy_of(section.strong)},
@@ -106,10 +106,31 @@ def semi(context: Context) -> None:
     checkpoints.clear()
 
 
-def _save(context: Context, model: SpiceSemi) -> None:
+def labeled_rows(context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labelled images' rows, int64 [R], and labels, int32 [R]: the reliable ones."""
+    if context.config.semi.labels_from == "reliable":
+        return read_reliable(context)
+    # Here, so that no other run as much as imports what reads labels.
+    from spice_keras.stages.true_labels import labels_on_request
+
+    indices, labels = labels_on_request(context)
+    context.screen.warn(
+        f"SPICE-Semi trains on {len(labels)} true labels, as semi.labels_from asks: its result is "
+        "semi-supervised and no clustering."
+    )
+    return indices, labels
+
+
+def classify(model: SpiceSemi, images: np.ndarray) -> dict[str, Any]:
+    """Ask the averaged network: `probabilities` [N, K], `embedding` [N, D] of unit length."""
     clusterer = clusterer_from_network(model.ema_network)
-    batches = inference_batches(context.images, 256).map(lambda batch: batch["image"])
+    batches = inference_batches(images, 256).map(lambda batch: batch["image"])
     outputs: dict[str, Any] = clusterer.predict(batches, verbose=0)
+    return outputs
+
+
+def _save(context: Context, model: SpiceSemi) -> None:
+    outputs = classify(model, context.images)
     with context.run.write("classifier", stage="semi") as folder:
         size = context.config.data.image_size
         save_network(folder, model.ema_network, semi_backbone(context), image_size=size)
@@ -119,7 +140,7 @@ def _save(context: Context, model: SpiceSemi) -> None:
 
 def read_semi(context: Context) -> SemiResult:
     """Read the artifact `classifier`."""
-    folder = context.run.read("classifier", written_by="semi")
+    folder = context.read("classifier", written_by="semi")
     return SemiResult(
         np.load(folder / "probabilities.npy", allow_pickle=False),
         np.load(folder / "embedding.npy", allow_pickle=False),

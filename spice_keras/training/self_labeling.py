@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
-from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
-from spice_keras.algorithm.neighbors import nearest_neighbors
-from spice_keras.algorithm.spectral_starts import spectral_clusters
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
-from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.models.head_start import fit_heads, soften, start_at_centroids
 from spice_keras.models.heads import InputScale
 from spice_keras.models.neighbor_clustering import NeighborClustering
+from spice_keras.models.self_variant import SelfVariant
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.training.feature_bank import FeatureBank
 from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
+from spice_keras.training.starts import Start, start_centroids, start_clusters
 
-Start = Literal["random", "kmeans", "balanced-kmeans", "spectral"]
-_SPECTRAL_NEIGHBORS = 20
 Batches = Callable[[int], tf.data.Dataset]
 """First epoch to the batches from there on."""
 
@@ -78,7 +72,7 @@ def neighbor_labeling(
     bank: FeatureBank,
     heads: Heads,
     *,
-    entropy_weight: float = 1.0,
+    entropy_weight: float = 0.7,
     hidden_dim: int | None = None,
     batch_size: int = 256,
 ) -> SelfLabeling:
@@ -108,11 +102,15 @@ def neighbor_labeling(
         entropy_weight=entropy_weight,
         seed=heads.seed,
     )
-    starts = _starts(bank, heads)
+    starts = start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
     if starts is not None and hidden_dim is not None:
         fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
     elif starts is not None:
-        start_at_centroids(model.classifier, bank.normalized, _centroids(bank, heads, starts))
+        start_at_centroids(
+            model.classifier, bank.normalized, start_centroids(bank, heads.num_clusters, starts)
+        )
     _compile(model, keras.optimizers.Adam(heads.learning_rate))
     views = bank.views("weak", "strong")
 
@@ -138,7 +136,7 @@ def refinement(
     weights: list[np.ndarray],
     *,
     hidden_dim: int | None,
-    entropy_weight: float = 1.0,
+    entropy_weight: float = 0.7,
     batch_size: int = 256,
 ) -> SelfLabeling:
     """Bind neighbour consistency to heads that SPICE-Self has trained, and to as many others.
@@ -184,6 +182,7 @@ def prototype_labeling(
     batch_size: int = 128,
     num_repeats: int = 8,
     feature_batch: int = 256,
+    variant: SelfVariant | None = None,
     encoder: keras.Model | None = None,
     image_batches: Batches | None = None,
 ) -> SelfLabeling:
@@ -198,7 +197,8 @@ def prototype_labeling(
         batch_size: Pairs of a head in one optimizer step.
         num_repeats: Passes over the same pseudo-labels.
         feature_batch: Images of one pass through the encoder.
-        encoder: Frozen; None to train on cached views.
+        variant: What to do differently from the paper; None for nothing.
+        encoder: Frozen unless the variant changes it; None to train on cached views.
         image_batches: Batches `{"embedding", "weak", "strong"}` of images, for the encoder.
 
     Returns:
@@ -207,7 +207,7 @@ def prototype_labeling(
     SPICE (arXiv 2103.09382) Sec. 3.2.
     """
     num_items, dim = bank.features.shape
-    large_batch = min(large_batch, num_items)
+    large_batch, variant = min(large_batch, num_items), variant or SelfVariant()
     model = SpiceSelf(
         heads.num_clusters,
         dim,
@@ -219,15 +219,33 @@ def prototype_labeling(
         batch_size=batch_size,
         num_repeats=num_repeats,
         feature_batch=feature_batch,
+        variant=variant,
         seed=heads.seed,
     )
-    starts = _starts(bank, heads)
+    starts = start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
     if starts is not None:
         fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
     # PyTorch's epsilon: the gradients of the double softmax are small.
     _compile(model, keras.optimizers.Adam(heads.learning_rate, epsilon=1e-8))
 
-    def cached_batches(first_epoch: int) -> tf.data.Dataset:
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return head_losses(
+            bank.normalized,
+            logits,
+            confident_ratio,
+            loss=variant.loss,
+            assignment=variant.assignment,
+            entropy_weight=variant.entropy_weight,
+        )
+
+    batches = image_batches or _cached_batches(bank, heads, large_batch)
+    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
+
+
+def _cached_batches(bank: FeatureBank, heads: Heads, large_batch: int) -> Batches:
+    def batches(first_epoch: int) -> tf.data.Dataset:
         return prototype_batches(
             bank.normalized,
             weak=bank.views("weak"),
@@ -238,51 +256,13 @@ def prototype_labeling(
             epochs=heads.epochs - first_epoch,
         )
 
-    def losses(logits: np.ndarray) -> np.ndarray:
-        return head_losses(bank.normalized, logits, confident_ratio)
-
-    batches = cached_batches if image_batches is None else image_batches
-    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
+    return batches
 
 
 def _compile(model: SpiceSelf | NeighborClustering, optimizer: keras.optimizers.Optimizer) -> None:
-    compile_for_device(model, optimizer)
+    if isinstance(model, SpiceSelf):
+        # The shuffle of its pairs has no XLA kernel, so on a GPU too it runs without XLA.
+        model.compile(optimizer=optimizer, jit_compile=False)
+    else:
+        compile_for_device(model, optimizer)
     model.optimizer.build(model.trainable_variables)
-
-
-def _starts(bank: FeatureBank, heads: Heads) -> np.ndarray | None:
-    """Clusters int32 [H, N] of a restart of k-means for each head; None to start at random."""
-    if heads.start == "random":
-        return None
-    if heads.start == "spectral":
-        found = spectral_clusters(
-            _centered_neighbors(bank.normalized, heads.num_clusters),
-            heads.num_clusters,
-            seed=heads.seed,
-            num_init=heads.num_heads,
-        )
-        if found is not None:
-            return found
-    if heads.start in ("balanced-kmeans", "spectral"):
-        return balanced_kmeans(
-            bank.normalized, heads.num_clusters, seed=heads.seed, num_init=heads.num_heads
-        ).clusters
-    return np.stack(
-        [
-            kmeans_clusters(bank.normalized, heads.num_clusters, seed=seed, num_init=1)
-            for seed in np.random.default_rng(heads.seed).integers(2**31, size=heads.num_heads)
-        ]
-    )
-
-
-def _centered_neighbors(normalized: np.ndarray, num_clusters: int) -> np.ndarray:
-    """Neighbours by what sets embeddings apart: most encoders' share a large mean."""
-    centered = l2_normalized(normalized - normalized.mean(axis=0))
-    count = min(_SPECTRAL_NEIGHBORS, max(1, len(normalized) // (2 * num_clusters)))
-    return nearest_neighbors(centered, min(len(normalized), 1 + count))[:, 1:]
-
-
-def _centroids(bank: FeatureBank, heads: Heads, clusters: np.ndarray) -> np.ndarray:
-    """Mean direction of each head's clusters, [H, K, D]; 0 for an empty one."""
-    members = np.eye(heads.num_clusters, dtype=np.float32)
-    return np.stack([l2_normalized(members[head].T @ bank.normalized) for head in clusters])

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spice_keras.algorithm.claims import Assignment
 from spice_keras.algorithm.double_softmax import double_softmax_floor
 from spice_keras.algorithm.head_selection import head_losses, neighbor_head_losses
 from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.algorithm.self_losses import SelfLoss
 from tests.algorithm.arrays import normal, unit_rows
 from tests.reference import head_selection as reference
 from tests.reference import neighbor_consistency as neighbor_reference
@@ -28,6 +30,28 @@ def test_equals_steps_1_to_3(num_samples: int, num_clusters: int, ratio: float, 
     losses = head_losses(embeddings, logits, ratio)
     expected = [reference.head_loss(embeddings, head, ratio) for head in logits]
     assert losses.dtype == np.float64
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["double-softmax", "softmax"])
+@pytest.mark.parametrize("assignment", ["overlap", "exclusive"])
+@pytest.mark.parametrize("entropy_weight", [0.0, 2.0])
+def test_heads_are_judged_by_the_loss_they_are_trained_with(
+    loss: SelfLoss, assignment: Assignment, entropy_weight: float
+) -> None:
+    generator = np.random.default_rng(5)
+    embeddings = normal(generator, 14, 6)
+    logits = normal(generator, 3, 14, 3, scale=3.0)
+    losses = head_losses(
+        embeddings, logits, 0.5, loss=loss, assignment=assignment, entropy_weight=entropy_weight
+    )
+    exclusive = assignment == "exclusive"
+    expected = [
+        reference.head_loss(
+            embeddings, head, 0.5, loss=loss, exclusive=exclusive, entropy_weight=entropy_weight
+        )
+        for head in logits
+    ]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 

@@ -450,7 +450,9 @@ def test_the_shipped_configurations_are_listed_and_shown() -> None:
 def test_help_lists_the_commands_in_the_order_of_a_run() -> None:
     result = invoke("--help")
     commands = re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE)
-    assert commands == ["run", "pretrain", "self", "semi", "eval", "export", "predict", "configs"]
+    assert commands == [
+        "run", "pretrain", "self", "semi", "eval", "export", "ablate", "predict", "configs"
+    ]  # fmt: skip
     assert invoke("-h").stdout == result.stdout
     assert re.search(r"^ +spice run --images photos/ --clusters 12 ", result.stdout, re.MULTILINE)
 

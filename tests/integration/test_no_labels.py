@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from spice_keras.data import labels as labels_module
+from spice_keras.stages import evaluate
 from tests.integration.conftest import Finished, Stagewise
-from tests.integration.tiny import artifact_files, figures, metrics
+from tests.integration.tiny import artifact_files, figures, invoke, metrics
 
 _AGAINST = ("acc", "nmi", "nmi_arithmetic", "ari", "purity")
 _METHODS = ("self", "semi", "kmeans_embeddings", "kmeans_pixels")
@@ -81,5 +85,42 @@ def test_labels_have_no_other_door() -> None:
     public = {name for name in vars(labels_module) if name.endswith("_labels") and name[0] != "_"}
     assert public == {
         "array_labels", "digits_labels", "embedding_labels", "folder_labels", "has_array_labels",
-        "tfds_labels",
+        "joined_labels", "tfds_labels",
     }  # fmt: skip
+
+
+def test_true_labels_train_only_where_they_are_asked_for(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then SPICE-Semi alone: all before it is as it was, and every page says so."""
+    monkeypatch.chdir(finished.run.parent)
+    run = tmp_path / "run"
+    shutil.copytree(finished.run, run)
+    config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    config["semi"] |= {"labels_from": "source", "labels_per_class": 5, "steps": 5}
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    for name in ("classifier", "evaluation", "export"):
+        shutil.rmtree(run / "artifacts" / name)
+    with monkeypatch.context() as poison:
+        poison.setattr(evaluate, "array_labels", _refuse)
+        refused = invoke("semi", "--run-dir", run, "--resume")
+    assert str(refused.exception) == "labels were read"
+    asked = invoke("semi", "--run-dir", run, "--resume")
+    assert asked.exit_code == 0, asked.output
+    assert "Note: SPICE-Semi trains on 15 true labels, as semi.labels_from asks" in asked.stderr
+    judged = invoke("eval", "--run-dir", run)
+    assert judged.exit_code == 0, judged.output
+    assert "\nFixMatch, true labels " in "\n" + judged.stdout
+    ours, theirs = (artifact_files(path, without=_OWN) for path in (run, finished.run))
+    changed = {name.split("/")[0] for name in theirs if ours[name] != theirs[name]}
+    assert changed == {"classifier"}
+    assert metrics(run)["semi"]["labels_from"] == "source"
+    assert metrics(run)["semi"]["labels_per_class"] == 5
+    assert metrics(finished.run)["semi"]["labels_from"] == "reliable"
+    page = (run / "report.html").read_text("utf-8")
+    assert "True labels were used for training" in page
+    assert "True labels were used" not in (finished.run / "report.html").read_text("utf-8")
+
+
+def _refuse(*arguments: object, **options: object) -> None:
+    raise AssertionError("labels were read")

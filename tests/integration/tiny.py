@@ -41,6 +41,7 @@ self:
   num_repeats: 2
   epochs: 2
   refine_epochs: 2
+  neighbors: {entropy_weight: 1.0}
   checkpoint_every: 1
   weak: {policy: upright, rotate: 3.0}
   strong: {policy: upright}

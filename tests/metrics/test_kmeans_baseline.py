@@ -5,7 +5,7 @@ import pytest
 
 from spice_keras.metrics import kmeans_baseline
 from spice_keras.metrics.clustering import clustering_accuracy
-from spice_keras.metrics.kmeans_baseline import kmeans_clusters
+from spice_keras.metrics.kmeans_baseline import kmeans_clusters, pixel_kmeans_clusters
 
 
 def blobs(num_each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,21 @@ def test_refuses_more_clusters_than_items(num_clusters: int) -> None:
 def test_refuses_images() -> None:
     with pytest.raises(ValueError, match=r"features.shape=\(4, 2, 2\)"):
         kmeans_clusters(np.zeros((4, 2, 2)), 2, seed=0)
+
+
+@pytest.mark.parametrize("memory_bytes", [2**26, 40 * 12 * 4])
+def test_other_items_go_to_the_centres_fitted(memory_bytes: int) -> None:
+    """As for test images: what a half is told does not depend on who else is asked."""
+    rng = np.random.default_rng(0)
+    fitted = rng.integers(0, 60, (90, 2, 2, 3), np.uint8)
+    fitted += (np.arange(90) % 3 * 90).astype(np.uint8)[:, None, None, None]
+    other = fitted[::-1][:50]
+    options = {"seed": 0, "num_init": 2}
+    of_pixels = pixel_kmeans_clusters(
+        fitted, 3, classified=other, memory_bytes=memory_bytes, **options
+    )
+    own = pixel_kmeans_clusters(fitted, 3, memory_bytes=memory_bytes, **options)
+    np.testing.assert_array_equal(of_pixels, own[::-1][:50])
+    features = fitted.reshape(90, -1)
+    of_features = kmeans_clusters(features, 3, classified=features[::-1][:50], **options)
+    np.testing.assert_array_equal(of_features, kmeans_clusters(features, 3, **options)[::-1][:50])

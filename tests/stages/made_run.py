@@ -14,6 +14,8 @@ from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.artifacts import RunDirectory, write_json
 from spice_keras.config import load_config
 from spice_keras.stages.context import Context
+from spice_keras.stages.encoder import save_network
+from spice_keras.stages.semi import build_spice_semi, classify, semi_backbone
 from spice_keras.training.screen import Loudness, Screen
 
 CLUSTERS, PER_CLUSTER, SIDE = 3, 12, 8
@@ -94,3 +96,14 @@ def write_classifier(
         np.save(folder / "probabilities.npy", probabilities(clusters, confidence))
         embedding = np.eye(CLUSTERS, 4)[clusters] + 0.1 * rng.normal(size=(COUNT, 4))
         np.save(folder / "embedding.npy", l2_normalized(embedding.astype(np.float32)))
+
+
+def write_network(context: Context, clusters: np.ndarray) -> None:
+    """Write what SPICE-Semi leaves with a network as it was drawn, and its own embeddings."""
+    model = build_spice_semi(context)
+    embedding = classify(model, context.images)["embedding"]
+    size = context.config.data.image_size
+    with context.run.write("classifier", stage="semi") as folder:
+        np.save(folder / "probabilities.npy", probabilities(clusters, 0.97))
+        np.save(folder / "embedding.npy", embedding)
+        save_network(folder, model.ema_network, semi_backbone(context), image_size=size)

@@ -12,31 +12,24 @@ import pytest
 
 from spice_keras.errors import UserError
 from spice_keras.stages.context import Context
-from spice_keras.stages.evaluate import (
-    embedding_map,
-    evaluate,
-    least_certain_images,
-    prototype_images,
-    read_labels,
-    read_metrics,
-)
+from spice_keras.stages.evaluate import evaluate, read_labels, read_metrics
 from spice_keras.stages.reliable import select_reliable
-from spice_keras.stages.results import FinalResult
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
     make_context,
     truth,
-    write_classifier,
     write_heads,
+    write_network,
 )
 
 
 def _finished(path: Path, **options: Any) -> Context:
-    context = make_context(path, **{"evaluate__map_method": "pca", **options})
+    small = {"backbone__name": "small_resnet", "backbone__width": 2, "semi__init": "scratch"}
+    context = make_context(path, **{"evaluate__map_method": "pca", **small, **options})
     write_heads(context, truth())
     select_reliable(context)
-    write_classifier(context, truth())
+    write_network(context, truth())
     return context
 
 
@@ -71,41 +64,6 @@ def test_labels_that_do_not_match_the_images_are_refused(tmp_path: Path) -> None
         read_labels(make_context(tmp_path / "a", **options))
 
 
-def _result() -> FinalResult:
-    """Two clusters of three; the third member of each lies apart from the sure ones."""
-    embeddings = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0], [-0.6, -0.8], [0, -1]], np.float32)
-    first = np.array([0.99, 0.9, 0.8, 0.01, 0.2, 0.3], np.float32)
-    probabilities = np.stack([first, 1 - first, np.zeros(6, np.float32)], axis=1)
-    flags = np.ones(6, bool)
-    return FinalResult(probabilities, embeddings, flags, flags)
-
-
-def test_prototypes_are_the_members_nearest_to_the_sure_ones(tmp_path: Path) -> None:
-    """Three clusters of six images: one confident image makes each prototype."""
-    ranked = prototype_images(make_context(tmp_path), _result())
-    assert {cluster: rows.tolist() for cluster, rows in ranked.items()} == {
-        0: [0, 1, 2],
-        1: [3, 4, 5],
-    }
-
-
-def test_the_least_certain_come_first() -> None:
-    found = least_certain_images(_result(), 2)
-    assert {cluster: rows.tolist() for cluster, rows in found.items()} == {0: [2, 1], 1: [5, 4]}
-
-
-@pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_the_map_is_a_seeded_sample(tmp_path: Path, method: str) -> None:
-    options = {"evaluate__map_method": method, "evaluate__map_samples": 20}
-    context = make_context(tmp_path, **options)
-    embeddings = np.random.default_rng(0).normal(size=(COUNT, 5)).astype(np.float32)
-    rows, points = embedding_map(context, embeddings)
-    assert points.shape == (20, 2)
-    assert len(set(rows.tolist())) == 20
-    assert (np.diff(rows) > 0).all()
-    np.testing.assert_array_equal(embedding_map(context, embeddings)[1], points)
-
-
 def test_evaluation_leaves_figures_table_and_report(tmp_path: Path) -> None:
     context = _finished(tmp_path, **_arrays(tmp_path, labels=truth()))
     evaluate(context)
@@ -116,7 +74,9 @@ def test_evaluation_leaves_figures_table_and_report(tmp_path: Path) -> None:
     report = (context.run.path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", report)
     assert "photos/00.png" in report
-    assert list((context.run.path / "figures").glob("confusion*"))
+    names = {path.name for path in (context.run.path / "figures").iterdir()}
+    assert {"confusion.png", "confusion.svg", "prototypes.png", "reliable_map.png"} <= names
+    assert 'id="prototypes"' in report
 
 
 def test_without_labels_no_figure_pretends_to_have_them(tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ def test_a_damaged_configuration_is_a_users_error(tmp_path: Path, text: str) -> 
 
 def test_stages_are_in_the_order_of_what_they_read() -> None:
     assert [stage.name for stage in STAGES] == [
-        "images", "pretrain", "embed", "self", "reliable", "semi", "eval", "export"
+        "images", "pretrain", "embed", "self", "reliable", "semi", "test", "eval",
+        "export",
     ]  # fmt: skip
     assert len({stage.artifact for stage in STAGES}) == len(STAGES)
     for stage in STAGES:
@@ -192,12 +193,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(pipeline.Stage, "load", load)
     monkeypatch.setattr(pipeline, "start_tensorflow", lambda precision: None)
-    monkeypatch.setattr("spice_keras.stages.evaluate.read_labels", lambda context: None)
+    for module in ("evaluate", "true_labels"):
+        monkeypatch.setattr(f"spice_keras.stages.{module}.read_labels", lambda context: None)
     return called
 
 
 _ALL = ("pretrain", "self", "semi", "eval", "export")
-_NAMES = [stage.name for stage in STAGES]
+_NAMES = [stage.name for stage in STAGES if stage.name != "test"]  # of the protocol `whole`
 
 
 def test_everything_runs_once_in_order(tmp_path: Path, config: RunConfig, calls: list[str]) -> None:
@@ -284,6 +286,21 @@ def test_without_semi_it_is_passed_over(tmp_path: Path, calls: list[str]) -> Non
     config = load_config("digits", overrides={"semi.enabled": False})
     run_stages(config, tmp_path / "run", commands=_ALL)
     assert calls == [name for name in _NAMES if name != "semi"]
+
+
+def test_under_split_the_test_images_are_classified_before_evaluation(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    overrides = {"data.source": "arrays", "data.path": "a.npy", "data.test_path": "b.npy"}
+    config = load_config("digits", overrides={**overrides, "data.protocol": "split"})
+    run = run_stages(config, tmp_path / "run", commands=_ALL)
+    assert calls == [stage.name for stage in STAGES]
+    run_stages(config, run.path, commands=("semi",), redo=True)
+    assert not run.has("test")
+    calls.clear()
+    run_stages(config, run.path, commands=("eval",))
+    run_stages(config, run.path, commands=("eval",))
+    assert calls == ["test", "eval", "eval"]
 
 
 def test_times_of_interrupted_and_continued_stages_add_up(

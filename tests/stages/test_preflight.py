@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spice_keras.config import RunConfig, load_config
+from spice_keras.config.protocol import PartCounts
 from spice_keras.data.sources import DigitsSource
 from spice_keras.errors import UserError
 from spice_keras.stages.preflight import count_items, describe_plan, preflight
@@ -25,7 +26,7 @@ def _config(**options: Any) -> RunConfig:
 
 
 def test_the_digits_are_counted_without_being_loaded() -> None:
-    assert count_items(_config()) == len(DigitsSource(8))
+    assert count_items(_config()) == PartCounts(len(DigitsSource(8)))
 
 
 def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> None:
@@ -35,8 +36,8 @@ def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> No
     np.save(tmp_path / "x.npy", np.zeros((7, 4, 4), np.uint8))
     folder = _config(data__source="folder", data__path=str(tmp_path / "photos"))
     arrays = _config(data__source="arrays", data__path=str(tmp_path / "x.npy"))
-    assert count_items(folder) == 3
-    assert count_items(arrays) == 7
+    assert count_items(folder) == PartCounts(3)
+    assert count_items(arrays) == PartCounts(7)
     plan = preflight(arrays)
     assert plan is not None
     assert plan.num_images == 7

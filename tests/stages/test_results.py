@@ -42,7 +42,7 @@ def test_the_table_has_one_row_an_image_in_their_order(tmp_path: Path) -> None:
     clusters = truth()
     clusters[7] = (clusters[7] + 1) % 3
     write_classifier(context, clusters, 0.75)
-    write_assignments(context, read_final(context))
+    write_assignments([(context, read_final(context))])
     with (context.run.path / "assignments.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == context.ids

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from spice_keras.algorithm.head_selection import head_losses
 from spice_keras.training.head_choice import HeadLosses, HeadSelection, head_logits
+from spice_keras.training.head_history import HeadHistory
 
 _COUNT, _HEADS, _CLUSTERS = 30, 3, 3
 _GROUPS = np.arange(_COUNT) % _CLUSTERS
@@ -103,6 +104,25 @@ def test_the_choice_survives_a_checkpoint(model: _Model) -> None:
     assert restored.epoch == 0
     _epoch(model, restored, 2, [9.0, 3.0, 0.5])
     assert (restored.epoch, restored.head) == (2, 0)
+
+
+def test_the_history_holds_every_epoch_and_survives_a_checkpoint(model: _Model) -> None:
+    def selection() -> HeadSelection:
+        callback = HeadSelection(_FEATURES, _losses, first_epoch=1, history=HeadHistory(2))
+        callback.set_model(model)
+        return callback
+
+    first, second = selection(), selection()
+    before = _epoch(model, first, 0, [1.0, 4.0, 0.5])
+    second.restore(first.state())
+    assert (second.epoch, second.weights) == (-1, [])
+    after = _epoch(model, second, 1, [1.0, 3.0, 0.5])
+    assert second.history is not None
+    arrays = second.history.arrays()
+    losses = [before["head_losses"], after["head_losses"]]
+    np.testing.assert_array_equal(arrays["losses"], losses)
+    assert arrays["assignments"].shape == (2, _HEADS, _COUNT)
+    assert len(second.weights) == len(model.classifier.weights)
 
 
 def test_logits_come_by_blocks(model: _Model) -> None:

@@ -21,11 +21,11 @@ from spice_keras.training.head_choice import head_logits
 from spice_keras.training.self_labeling import (
     Heads,
     SelfLabeling,
-    Start,
     neighbor_labeling,
     prototype_labeling,
     refinement,
 )
+from spice_keras.training.starts import Start
 from tests.models.synthetic import CLUSTERS, blobs, encoder
 
 _COUNT = 90
