@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Self, get_args
 
 import keras
 import numpy as np
@@ -22,6 +22,7 @@ from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.training.callbacks import ShowProgress
 from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.training.head_choice import HeadSelection, head_logits
+from spice_keras.training.recipes import Objective, Recipe, recipe
 from spice_keras.training.screen import Loudness, Screen
 from spice_keras.training.self_labeling import (
     Heads,
@@ -31,24 +32,10 @@ from spice_keras.training.self_labeling import (
 )
 from spice_keras.training.starts import Start
 
-Objective = Literal["neighbors", "prototypes"]
-
-
-class _Recipe(NamedTuple):
-    """What an objective trains with where the caller leaves it None."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
-_RECIPES = {
-    "neighbors": _Recipe(epochs=60, batch_size=256, learning_rate=1e-3),
-    "prototypes": _Recipe(epochs=6, batch_size=128, learning_rate=5e-4),
-}
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
+_JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
 _OPTIONAL = ("epochs", "batch_size")
 
 
@@ -77,7 +64,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
         entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
-        epochs: Passes over the rows; None for the objective's own number (60; 6).
+        epochs: Passes over the rows; None for the objective's own number (60; 6), from which
+            "neighbors" comes down to 10 as the rows grow beyond 15,000.
         batch_size: Rows of a step, None for the objective's own number (256; 128).
         learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
@@ -196,17 +184,18 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return head_probabilities(validate_data(self, X, reset=False), self.weights_)
 
-    def _recipe(self) -> _Recipe:
+    def _recipe(self, num_rows: int) -> Recipe:
         """The objective's own numbers, but where the caller gave others."""
-        asked = {name: getattr(self, name) for name in _Recipe._fields}
+        asked = {name: getattr(self, name) for name in Recipe._fields}
         given = {name: value for name, value in asked.items() if value is not None}
-        return _RECIPES[self.objective]._replace(**given)
+        return recipe(self.objective, num_rows)._replace(**given)
 
     def _train(self, bank: FeatureBank, seed: int) -> None:
         """Train the heads on the bank and keep the best one."""
-        epochs = int(self._recipe().epochs)
+        epochs = int(self._recipe(len(bank.features)).epochs)
         labeling = self._labeling(bank, seed)
-        choice = HeadSelection(bank.features, labeling.losses)
+        # On many rows each judgement of all heads costs as much as an epoch of training.
+        choice = HeadSelection(bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS))
         screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
@@ -221,7 +210,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         if not choice.weights:
             raise ValueError(
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
-                f"Received: learning_rate={self._recipe().learning_rate}"
+                f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
             )
         labeling.model.classifier.set_weights(choice.weights)
         losses = labeling.losses(head_logits(labeling.model, bank.features))
@@ -229,15 +218,15 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
 
     def _labeling(self, bank: FeatureBank, seed: int) -> SelfLabeling:
         """Bind the objective to the bank."""
-        recipe, clusters = self._recipe(), int(self.n_clusters)
-        batch_size = int(recipe.batch_size)
+        settings, clusters = self._recipe(len(bank.features)), int(self.n_clusters)
+        batch_size = int(settings.batch_size)
         heads = Heads(
             num_clusters=clusters,
             num_heads=int(self.n_heads),
             start=self.start,
             input_scale="unit",
-            epochs=int(recipe.epochs),
-            learning_rate=float(recipe.learning_rate),
+            epochs=int(settings.epochs),
+            learning_rate=float(settings.learning_rate),
             seed=seed,
         )
         if self.objective == "neighbors":

@@ -26,7 +26,8 @@ class HeadSelection(CarriesState):
         losses: What each head is judged by.
         first_epoch: Epoch from which heads are judged, from 0. In the first ones a head can have
             a small loss on labels it has only just made.
-        history: Is told of every epoch; None to remember none.
+        history: Is told of every judged epoch; None to remember none.
+        every: Epochs from one judgement to the next; the last epoch is always judged.
 
     SPICE (arXiv 2103.09382) Sec. 3.2: the loss chooses, labels do not.
     """
@@ -37,15 +38,18 @@ class HeadSelection(CarriesState):
         losses: HeadLosses,
         first_epoch: int = 0,
         history: HeadHistory | None = None,
+        every: int = 1,
     ) -> None:
         super().__init__()
         self._features, self._losses = features, losses
-        self.first_epoch, self.history = first_epoch, history
+        self.first_epoch, self.history, self.every = first_epoch, history, every
         self.loss, self.epoch, self.head = np.inf, -1, -1
         self.weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score every head and keep the best seen."""
+        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+            return
         logits = head_logits(self.model, self._features)
         losses = self._losses(logits)
         # A head that diverged must not hide the others: argmin takes NaN for the smallest.

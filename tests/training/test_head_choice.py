@@ -158,3 +158,15 @@ def test_nothing_is_chosen_where_no_loss_is_finite(model: _Model) -> None:
     logs = _epoch(model, callback, 0, [1.0, 1.0, 1.0])
     assert (callback.head, callback.weights) == (-1, [])
     assert "selected_loss" not in logs
+
+
+def test_judges_every_few_epochs_and_the_last(model: _Model) -> None:
+    callback = HeadSelection(_FEATURES, _losses, every=2)
+    callback.set_model(model)  # type: ignore[arg-type]
+    callback.set_params({"epochs": 5})
+    judged = []
+    for epoch in range(5):
+        if "head_losses" in _epoch(model, callback, epoch, [1.0 + epoch] * _HEADS):
+            judged.append(epoch)
+    assert judged == [1, 3, 4]
+    assert callback.epoch == 4
