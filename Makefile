@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-all golden smoke check
+.PHONY: install format lint type test test-all golden smoke bench check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -34,5 +34,10 @@ smoke:
 		--set pretrain.epochs=2 --set self.epochs=2 --set semi.steps=20 \
 		--set semi.steps_per_epoch=10 --set evaluate.map_method=pca \
 		--set export.directory="$$folder/saved_models"
+
+# All comparisons, then docs/performance.md; about half an hour. Wants `pip install -e '.[bench]'` and
+# an idle machine; on another, `make bench BENCH="--threads 1"`: see benchmarks/README.md.
+bench:
+	$(PYTHON) -m benchmarks.run $(BENCH)
 
 check: lint type test

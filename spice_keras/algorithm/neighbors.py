@@ -6,9 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+_SIMILARITIES = 2**24  # cosines held at a time where the caller does not say: 64 MiB
+_LARGEST_BLOCK = 1024
+
 
 def nearest_neighbors(
-    embeddings: np.ndarray, num_neighbors: int, block_size: int = 1024
+    embeddings: np.ndarray, num_neighbors: int, block_size: int | None = None
 ) -> npt.NDArray[np.int32]:
     """The nearest neighbours of every sample by cosine, itself first.
 
@@ -19,7 +22,8 @@ def nearest_neighbors(
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
         num_neighbors: n_s, the sample itself included; between 1 and num_samples.
-        block_size: Samples compared with all others at a time, at least 1.
+        block_size: Samples compared with all others at a time, at least 1; where None, at most
+            1024 and so many that a block stays below 64 MiB.
 
     Returns:
         Sample indices, most similar first. Shape: (num_samples, num_neighbors).
@@ -30,25 +34,34 @@ def nearest_neighbors(
     SPICE (arXiv 2103.09382) Sec. 3.3, the neighbours that Eq. 5 counts.
     """
     _check(embeddings, num_neighbors, block_size)
-    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
-    neighbors = np.empty((len(rows), num_neighbors), np.int32)
-    similarity = np.empty((min(block_size, len(rows)), len(rows)), np.float32)
-    for start in range(0, len(rows), block_size):
-        block = rows[start : start + block_size]
-        scores = similarity[: len(block)]
-        np.matmul(block, rows.T, out=scores)
-        own = np.arange(len(block))
-        # Rounding may place a duplicate before the sample itself.
-        scores[own, start + own] = np.inf
-        # On the CPU device: a block is as large as a GPU's free memory may be, and its copy
-        # would cost more than the selection.
-        with tf.device("CPU:0"):
-            top = tf.math.top_k(scores, k=num_neighbors, sorted=True)
-        neighbors[start : start + len(block)] = top.indices.numpy()
+    num_samples = len(embeddings)
+    if block_size is None:
+        block_size = max(1, min(_LARGEST_BLOCK, _SIMILARITIES // num_samples))
+    neighbors = np.empty((num_samples, num_neighbors), np.int32)
+    # On the CPU device: a block is as large as a GPU's free memory may be, and its copy would
+    # cost more than the selection.
+    with tf.device("CPU:0"):
+        # TensorFlow's product: on some processors nearly twice as fast as NumPy's.
+        rows = tf.convert_to_tensor(embeddings, tf.float32)
+        for start in range(0, num_samples, block_size):
+            block = slice(start, min(start + block_size, num_samples))
+            similarity = tf.matmul(rows[block], rows, transpose_b=True)
+            top = tf.math.top_k(similarity, k=num_neighbors, sorted=True).indices.numpy()
+            del similarity  # or it lived on beside the next one
+            neighbors[block] = _led_by_themselves(top, block)
     return neighbors
 
 
-def _check(embeddings: np.ndarray, num_neighbors: int, block_size: int) -> None:
+def _led_by_themselves(top: np.ndarray, block: slice) -> np.ndarray:
+    """Moves each sample of a block to the front of its row, where rounding or a duplicate led."""
+    own = np.arange(block.start, block.stop)[:, np.newaxis]
+    others = top != own
+    # Behind more duplicates than there are places: the last of them makes room.
+    others[others.all(axis=1), -1] = False
+    return np.concatenate([own, top[others].reshape(len(top), -1)], axis=1)
+
+
+def _check(embeddings: np.ndarray, num_neighbors: int, block_size: int | None) -> None:
     if embeddings.ndim != 2:
         raise ValueError(
             f"`embeddings` must be (num_samples, dim). Received: shape={embeddings.shape}"
@@ -58,7 +71,7 @@ def _check(embeddings: np.ndarray, num_neighbors: int, block_size: int) -> None:
             "`num_neighbors` counts the sample itself and must lie between 1 and the number of "
             f"samples. Received: {num_neighbors=}, num_samples={len(embeddings)}"
         )
-    if block_size < 1:
+    if block_size is not None and block_size < 1:
         raise ValueError(f"`block_size` must be at least 1. Received: {block_size=}")
     if not np.isfinite(embeddings).all():
         raise ValueError("`embeddings` must be finite. Received: an array with NaN or infinity")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spice_keras.algorithm import neighbors as module
 from spice_keras.algorithm.neighbors import nearest_neighbors
 from tests.algorithm.arrays import unit_rows
 from tests.reference import neighbors as reference
@@ -70,6 +71,20 @@ def test_never_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     tracemalloc.stop()
     assert compared == [(64, 1000)] * 15 + [(40, 1000)]
     assert peak < 4 * 1000**2 / 4
+
+
+def test_blocks_of_its_own_choice_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings = unit_rows(np.random.default_rng(0), 50, 8)
+    expected = nearest_neighbors(embeddings, 7, block_size=1)
+    np.testing.assert_array_equal(nearest_neighbors(embeddings, 7), expected)
+    monkeypatch.setattr(module, "_SIMILARITIES", 150)  # three rows at a time
+    np.testing.assert_array_equal(nearest_neighbors(embeddings, 7), expected)
+
+
+def test_self_is_kept_where_its_duplicates_fill_every_place() -> None:
+    neighbors = nearest_neighbors(np.tile(np.eye(4)[:1], (9, 1)), 3)
+    np.testing.assert_array_equal(neighbors[:, 0], np.arange(9))
+    assert all(len(set(row)) == 3 for row in neighbors.tolist())
 
 
 @pytest.mark.parametrize("count", [0, 5])
