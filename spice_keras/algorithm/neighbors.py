@@ -7,7 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 _SIMILARITIES = 2**24  # cosines held at a time where the caller does not say: 64 MiB
-_LARGEST_BLOCK = 1024
+_LARGEST_BLOCK = 256
 
 
 def nearest_neighbors(
@@ -23,7 +23,7 @@ def nearest_neighbors(
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
         num_neighbors: n_s, the sample itself included; between 1 and num_samples.
         block_size: Samples compared with all others at a time, at least 1; where None, at most
-            1024 and so many that a block stays below 64 MiB.
+            256 and so many that a block stays below 64 MiB.
 
     Returns:
         Sample indices, most similar first. Shape: (num_samples, num_neighbors).

@@ -44,10 +44,11 @@ def read_array(path: Path, key: str) -> np.ndarray | None:
                 if key == "images" and len(names) == 1:
                     return archive[names[0]]
                 return archive[key] if key in names else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # zipfile raises a RuntimeError (NotImplementedError is one) for encrypted or unknown members.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"{path} cannot be read as an .npy or .npz file: it is damaged, of another kind, or "
-            f"holds Python objects (pickle), which are never loaded ({error}). "
+            f"{path} cannot be read as an .npy or .npz file: it is damaged, encrypted, of another "
+            f"kind, or holds Python objects (pickle), which are never loaded ({error}). "
             "Names are saved as text by array.astype(str)."
         ) from error
 

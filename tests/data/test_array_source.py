@@ -140,6 +140,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         "half.npy": whole["x.npy"][:140],
         "half.npz": whole["x.npz"][:200],
         "flipped.npz": whole["x.npz"].replace(RAMP[3].tobytes(), RAMP[2].tobytes()),
+        "encrypted.npz": encrypted(whole["x.npz"]),
     }
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
@@ -148,6 +149,14 @@ def test_damaged_files(tmp_path: Path) -> None:
     for name in ("gone.npy", ""):
         with pytest.raises(UserError, match="There is no file"):
             ArraySource(tmp_path / name, 4, "crop")
+
+
+def encrypted(archive: bytes) -> bytes:
+    """An archive whose one member claims to be encrypted, in its two headers."""
+    data = bytearray(archive)
+    data[data.index(b"PK\3\4") + 6] |= 1
+    data[data.rindex(b"PK\1\2") + 8] |= 1
+    return bytes(data)
 
 
 def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:

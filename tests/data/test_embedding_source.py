@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from spice_keras.data.embedding_source import embeddings_shape, read_embeddings_file
 from spice_keras.errors import UserError
+from tests.data.test_array_source import encrypted
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
@@ -205,14 +206,6 @@ def test_damaged_files(tmp_path: Path) -> None:
     for name in ("gone.npy", ""):
         with pytest.raises(UserError, match="There is no file"):
             read_embeddings_file(tmp_path / name)
-
-
-def encrypted(archive: bytes) -> bytes:
-    """An archive whose one member claims to be encrypted, in its two headers."""
-    data = bytearray(archive)
-    data[data.index(b"PK\3\4") + 6] |= 1
-    data[data.rindex(b"PK\1\2") + 8] |= 1
-    return bytes(data)
 
 
 def test_more_than_the_memory_holds_is_a_user_error(
