@@ -10,8 +10,6 @@ from spice_keras.algorithm.head_inference import unit_blocks
 from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
 
-_SIMILARITIES = 2**25  # cosines held at a time in the search for neighbours
-
 
 @dataclass(frozen=True)
 class FeatureBank:
@@ -55,8 +53,7 @@ def unit_feature_bank(features: np.ndarray, *, for_heads: int, for_reliability: 
     for rows, block in unit_blocks(features):
         unit[rows] = block
     columns = min(len(unit), max(1 + for_heads, for_reliability))
-    block_size = max(1, min(1024, _SIMILARITIES // len(unit)))
-    neighbors = nearest_neighbors(unit, columns, block_size)
+    neighbors = nearest_neighbors(unit, columns)
     no_views = np.empty((0, *unit.shape), np.float16)
     return FeatureBank(
         features=unit,

@@ -1,0 +1,138 @@
+"""A step of FixMatch on WRN-28-2: labelled, weak and strong images in one forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import images
+from benchmarks.harness import Comparison, Target
+from benchmarks.steps import fit_step
+from benchmarks.workers import Contender, Work, ask
+
+LABELED, UNLABELED, SIDE, CLUSTERS = 16, 112, 32, 10
+_FLOAT32, _BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
+_TORCH, _TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
+
+
+def _labels() -> np.ndarray:
+    return np.arange(LABELED) % CLUSTERS
+
+
+def _semi(precision: str) -> Any:
+    from spice_keras.hardware import start_tensorflow
+
+    start_tensorflow(precision=precision)
+    import keras
+
+    from spice_keras.algorithm.schedules import FixMatchCosine
+    from spice_keras.backbones.wide_resnet import wrn_28_2
+    from spice_keras.models.spice_semi import SpiceSemi
+    from spice_keras.training.loop import compile_for_device
+
+    model = SpiceSemi(wrn_28_2(SIDE), CLUSTERS)
+    schedule = FixMatchCosine(0.03, 2**20)
+    compile_for_device(model, keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def ours(precision: str) -> Work:
+    """The step that `fit` runs."""
+    batch = {
+        "labeled": images(LABELED, SIDE, 1),
+        "label": _labels().astype(np.int32),
+        "weak": images(UNLABELED, SIDE, 2),
+        "strong": images(UNLABELED, SIDE, 3),
+    }
+    return fit_step(_semi(precision), batch)
+
+
+def torch_side(best: bool) -> Work:
+    """TorchSSL's FixMatch, which the reference runs."""
+    import copy
+
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.torch_networks import WideResNet, normalized
+
+    memory_format = torch.channels_last if best else torch.contiguous_format
+    model = WideResNet(CLUSTERS).to(memory_format=memory_format).train()
+    average = copy.deepcopy(model)
+    kernels = [p for name, p in model.named_parameters() if not ("bn" in name or "bias" in name)]
+    others = [p for name, p in model.named_parameters() if "bn" in name or "bias" in name]
+    optimizer = torch.optim.SGD(
+        [{"params": kernels}, {"params": others, "weight_decay": 0.0}],
+        lr=0.03, momentum=0.9, weight_decay=5e-4, nesterov=True,
+    )  # fmt: skip
+    labels = torch.from_numpy(_labels())
+    counts = (LABELED, UNLABELED, UNLABELED)
+    views = [
+        normalized(images(count, SIDE, seed)).to(memory_format=memory_format)
+        for seed, count in enumerate(counts, start=1)
+    ]
+
+    def step() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=best):
+            logits = model(torch.cat(views))
+        labeled, weak, strong = logits.float().split(counts)
+        supervised = functional.cross_entropy(labeled, labels)
+        probability = torch.softmax(weak.detach(), dim=-1)
+        confidence, target = probability.max(dim=-1)
+        mask = confidence.ge(0.95).float()
+        each = functional.cross_entropy(strong, target, reduction="none")
+        loss = supervised + (each * mask).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for kept, value in zip(average.parameters(), model.parameters(), strict=True):
+                kept.mul_(0.999).add_(value, alpha=0.001)
+            for kept, value in zip(average.buffers(), model.buffers(), strict=True):
+                kept.copy_(value)
+        return loss.item()
+
+    return step
+
+
+def count_ours() -> int:
+    return sum(int(np.prod(variable.shape)) for variable in _semi("float32").trainable_variables)
+
+
+def count_torch() -> int:
+    from benchmarks.torch_networks import WideResNet
+
+    return sum(parameter.numel() for parameter in WideResNet(CLUSTERS).parameters())
+
+
+def check() -> str:
+    """Both train the same network."""
+    mine, other = ask(count_ours), ask(count_torch)
+    if mine != other:
+        raise AssertionError(f"The networks differ: {mine} and {other} trained numbers.")
+    return f"both sides train {mine:,} numbers"
+
+
+def comparison() -> Comparison:
+    return Comparison(
+        name="fixmatch_step",
+        title="FixMatch step, WRN-28-2, 32 px",
+        turn=f"one step on {LABELED} labelled, {UNLABELED} weak and {UNLABELED} strong images",
+        contenders=[
+            Contender(_BFLOAT16, ours, {"precision": "bfloat16"}),
+            Contender(_FLOAT32, ours, {"precision": "float32"}),
+            Contender(_TORCH, torch_side, {"best": False}),
+            Contender(_TORCH_BEST, torch_side, {"best": True}),
+        ],
+        targets=[
+            Target(_BFLOAT16, _TORCH, 2.5),
+            Target(_FLOAT32, _TORCH),
+            Target(_BFLOAT16, _TORCH_BEST),
+        ],
+        items=LABELED + 2 * UNLABELED,
+        rounds=7,
+        check=check,
+        notes=["Both sides are given views that are already made; PyTorch's are normalised too."],
+    )

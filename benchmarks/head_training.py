@@ -1,0 +1,98 @@
+"""Ten heads trained on cached features: 50,000 x 512, M = 5,000."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from benchmarks import self_losses
+from benchmarks.data import embeddings
+from benchmarks.harness import Comparison, Target
+from benchmarks.workers import Contender, Work
+
+ITEMS, DIM, SAMPLES, CLUSTERS, HEADS, REPEATS, BATCH = 50_000, 512, 5000, 10, 10, 2, 128
+_OURS, _OURS_FLOAT32 = "spice_keras, bfloat16", "spice_keras, float32"
+_FUSED = "proposal: spice_keras, bfloat16, Adam on the fused kernel"
+_TORCH = "PyTorch float32, a loop over heads"
+
+
+def ours(precision: str, fused: bool = False) -> Work:
+    """A step of the stage `self` on cached views, with the batch gathered for it.
+
+    `fused` puts another optimizer in the place of Keras's Adam, which a run does not do.
+    """
+    from spice_keras.hardware import start_tensorflow
+
+    start_tensorflow(precision=precision)
+    from spice_keras.training.feature_bank import FeatureBank
+    from spice_keras.training.self_labeling import Heads, prototype_labeling
+
+    features = embeddings(ITEMS, DIM)
+    neighbors = np.zeros((ITEMS, 1), np.int32)  # not read by this objective
+    views = features.astype(np.float16)[np.newaxis]
+    bank = FeatureBank(features, features, neighbors, neighbors, views, views)
+    labeling = prototype_labeling(
+        bank,
+        Heads(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
+        large_batch=SAMPLES,
+        batch_size=BATCH,
+        num_repeats=REPEATS,
+    )
+    model, batches = labeling.model, iter(labeling.batches(0))
+    if fused:
+        from benchmarks.fused_adam import FusedAdam
+
+        model.compile(optimizer=FusedAdam(0.005, epsilon=1e-8), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    step = model.train_function
+    return lambda: float(step(batches)["loss"])
+
+
+def torch_side() -> Work:
+    """The same in a loop over heads, one Adam for all."""
+    import torch
+
+    from benchmarks import torch_self
+
+    features = torch.from_numpy(embeddings(ITEMS, DIM))
+    heads = torch_self.make_heads(HEADS, DIM, CLUSTERS)
+    optimizer = torch_self.adam(heads)
+
+    def turn() -> torch.Tensor:
+        rows = torch.randperm(ITEMS)[:SAMPLES]
+        batch = features[rows]
+        with torch.no_grad():
+            pairs = [torch_self.pseudo_labels(batch, head(batch)) for head in heads]
+        labels = pairs[0][1]
+        batches = [
+            positions
+            for _ in range(REPEATS)
+            for positions in torch.randperm(len(labels)).split(BATCH)
+            if len(positions) == BATCH
+        ]
+        samples = [chosen for chosen, _ in pairs]
+        return torch_self.train(heads, optimizer, batch.__getitem__, samples, labels, batches)
+
+    return turn
+
+
+def comparison() -> Comparison:
+    return Comparison(
+        name="head_training",
+        title="Head training on cached features, 50,000 x 512, M = 5,000",
+        turn=f"labels of {SAMPLES} items, then {REPEATS * (SAMPLES // BATCH)} steps of ten heads",
+        contenders=[
+            Contender(_OURS, ours, {"precision": "bfloat16"}),
+            Contender(_OURS_FLOAT32, ours, {"precision": "float32"}),
+            Contender(_FUSED, ours, {"precision": "bfloat16", "fused": True}),
+            Contender(_TORCH, torch_side),
+        ],
+        targets=[Target(_OURS, _TORCH, 2.5), Target(_OURS_FLOAT32, _TORCH), Target(_FUSED, _TORCH)],
+        items=REPEATS * (SAMPLES // BATCH),
+        unit="steps",
+        rounds=9,
+        check=partial(self_losses.check, False, 500),
+        notes=[f"{REPEATS} repeats in place of eight, to keep a turn short."],
+    )

@@ -1,0 +1,139 @@
+"""A step of MoCo v2: query forward and backward, key forward, momentum update, queue."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from benchmarks.data import images
+from benchmarks.harness import Comparison, Target
+from benchmarks.steps import fit_step
+from benchmarks.workers import Contender, Work, ask
+
+BATCH, SIDE, QUEUE, DIM = 64, 32, 4096, 128
+_FLOAT32, _BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
+_TORCH, _TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
+
+
+def _moco(precision: str) -> Any:
+    from spice_keras.hardware import start_tensorflow
+
+    start_tensorflow(precision=precision)
+    import keras
+
+    from spice_keras.algorithm.schedules import MoCoCosine
+    from spice_keras.backbones.resnet import resnet18_cifar
+    from spice_keras.models.moco import MoCo
+    from spice_keras.training.loop import compile_for_device
+
+    model = MoCo(resnet18_cifar(SIDE), projection_dim=DIM, queue_size=QUEUE)
+    compile_for_device(model, keras.optimizers.SGD(MoCoCosine(0.015, 1000, 780), momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def ours(precision: str) -> Work:
+    """The step that `fit` runs."""
+    views = {"query": images(BATCH, SIDE, 1), "key": images(BATCH, SIDE, 2)}
+    return fit_step(_moco(precision), views)
+
+
+def _torch_networks() -> tuple[Any, Any]:
+    import copy
+
+    from torch import nn
+
+    from benchmarks.torch_networks import ResNet
+
+    encoder = ResNet()
+    head = nn.Sequential(
+        nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, DIM)
+    )
+    query = nn.Sequential(encoder, head)
+    key = copy.deepcopy(query)
+    for parameter in key.parameters():
+        parameter.requires_grad = False
+    return query, key
+
+
+def torch_side(best: bool) -> Work:
+    """MoCo's published training loop; `best`: autocast to bfloat16, channels last, fused update."""
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.torch_networks import normalized
+
+    memory_format = torch.channels_last if best else torch.contiguous_format
+    query, key = (network.to(memory_format=memory_format).train() for network in _torch_networks())
+    optimizer = torch.optim.SGD(query.parameters(), lr=0.015, momentum=0.9, weight_decay=1e-4)
+    queue = functional.normalize(torch.randn(DIM, QUEUE), dim=0)
+    place = 0
+    labels = torch.zeros(BATCH, dtype=torch.long)
+    views = [
+        normalized(images(BATCH, SIDE, seed)).to(memory_format=memory_format) for seed in (1, 2)
+    ]
+
+    def step() -> float:
+        nonlocal place
+        with torch.no_grad():
+            pairs = (list(key.parameters()), list(query.parameters()))
+            if best:
+                torch._foreach_lerp_(*pairs, 1 - 0.999)
+            else:
+                for average, value in zip(*pairs, strict=True):
+                    average.data = average.data * 0.999 + value.data * (1 - 0.999)
+        with torch.autocast("cpu", torch.bfloat16, enabled=best):
+            q = functional.normalize(query(views[0]).float(), dim=1)
+            with torch.no_grad():
+                k = functional.normalize(key(views[1]).float(), dim=1)
+            positive = torch.einsum("nc,nc->n", q, k).unsqueeze(-1)
+            negative = torch.einsum("nc,ck->nk", q, queue.clone().detach())
+        loss = functional.cross_entropy(torch.cat([positive, negative], 1).float() / 0.2, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            queue[:, place : place + BATCH] = k.T
+        place = (place + BATCH) % QUEUE
+        return loss.item()
+
+    return step
+
+
+def count_ours() -> int:
+    return sum(math.prod(variable.shape) for variable in _moco("float32").trainable_variables)
+
+
+def count_torch() -> int:
+    return sum(parameter.numel() for parameter in _torch_networks()[0].parameters())
+
+
+def check() -> str:
+    """Both train the same network."""
+    mine, other = ask(count_ours), ask(count_torch)
+    if mine != other:
+        raise AssertionError(f"The networks differ: {mine} and {other} trained numbers.")
+    return f"both sides train {mine:,} numbers"
+
+
+def comparison() -> Comparison:
+    return Comparison(
+        name="moco_step",
+        title="MoCo step, ResNet-18, 32 px, batch 64",
+        turn=f"one step on two views of {BATCH} images, queue of {QUEUE}",
+        contenders=[
+            Contender(_BFLOAT16, ours, {"precision": "bfloat16"}),
+            Contender(_FLOAT32, ours, {"precision": "float32"}),
+            Contender(_TORCH, torch_side, {"best": False}),
+            Contender(_TORCH_BEST, torch_side, {"best": True}),
+        ],
+        targets=[
+            Target(_BFLOAT16, _TORCH, 3.0),
+            Target(_FLOAT32, _TORCH, 1.2),
+            Target(_BFLOAT16, _TORCH_BEST, 1.05),
+        ],
+        items=BATCH,
+        rounds=9,
+        check=check,
+        notes=["Both sides are given views that are already made; PyTorch's are normalised too."],
+    )

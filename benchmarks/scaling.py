@@ -1,0 +1,132 @@
+"""How time and memory grow: synthetic embeddings, heads, neighbours, local consistency."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import embeddings
+from benchmarks.workers import Unavailable, ask
+
+DIM, CLUSTERS, NEIGHBORS, HEADS, SAMPLES, STEPS = 128, 10, 100, 10, 5000, 10
+_RECALL_ROWS = 2000
+_EXACT_UP_TO = 200_000
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """The result of a call, its seconds and the megabytes it added at its highest."""
+    from benchmarks.memory import added_megabytes
+
+    kept: list[Any] = []
+    begin = time.perf_counter()
+    megabytes = added_megabytes(lambda: kept.append(call()))
+    return kept[0], {"seconds": time.perf_counter() - begin, "megabytes": megabytes}
+
+
+def our_steps(count: int) -> dict[str, dict[str, float]]:
+    """SPICE-Self's heads, exact neighbours (up to a size), local consistency."""
+    from spice_keras.hardware import start_tensorflow
+
+    start_tensorflow()
+    from spice_keras.algorithm.local_consistency import local_consistency
+    from spice_keras.algorithm.neighbors import nearest_neighbors
+
+    rows = embeddings(count, DIM)
+    clusters, costs = _timed(lambda: _train_and_assign(rows))
+    found = {"heads": costs}
+    if count <= _EXACT_UP_TO:
+        block = max(1, min(1024, 2**25 // count))
+        neighbors, found["neighbors"] = _timed(lambda: nearest_neighbors(rows, NEIGHBORS, block))
+    else:
+        neighbors = np.random.default_rng(0).integers(0, count, (count, NEIGHBORS), np.int32)
+    _, found["consistency"] = _timed(lambda: local_consistency(clusters, neighbors))
+    return found
+
+
+def _train_and_assign(rows: np.ndarray) -> np.ndarray:
+    """A fixed number of SPICE-Self's iterations, then the cluster of every item."""
+    from spice_keras.training.feature_bank import FeatureBank
+    from spice_keras.training.self_labeling import Heads, prototype_labeling
+
+    neighbors = np.zeros((len(rows), 1), np.int32)
+    views = rows[np.newaxis]
+    bank = FeatureBank(rows, rows, neighbors, neighbors, views, views)
+    labeling = prototype_labeling(
+        bank,
+        Heads(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
+        large_batch=SAMPLES,
+    )
+    labeling.model.fit(
+        labeling.batches(0), steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False
+    )
+    head = int(np.argmin(labeling.model.head_losses.numpy()))
+    best = labeling.model.classifier.head_model(head)
+    return np.argmax(best.predict(rows, batch_size=8192, verbose=0), axis=1)
+
+
+def faiss_search(count: int) -> dict[str, float]:
+    """FAISS's inverted lists: seconds, megabytes, and the share of true neighbours found."""
+    import faiss
+
+    rows = embeddings(count, DIM)
+    lists = int(4 * np.sqrt(count))
+
+    def search() -> np.ndarray:
+        quantizer = faiss.IndexFlatIP(DIM)
+        index = faiss.IndexIVFFlat(quantizer, DIM, lists, faiss.METRIC_INNER_PRODUCT)
+        index.train(rows[: 64 * lists])
+        index.add(rows)
+        index.nprobe = 32
+        return index.search(rows, NEIGHBORS)[1]
+
+    found, costs = _timed(search)
+    chosen = np.random.default_rng(0).choice(count, min(_RECALL_ROWS, count), replace=False)
+    exact = faiss.IndexFlatIP(DIM)
+    exact.add(rows)
+    true = exact.search(rows[chosen], NEIGHBORS)[1]
+    shared = sum(
+        len(set(a) & set(b)) for a, b in zip(found[chosen].tolist(), true.tolist(), strict=True)
+    )
+    return costs | {"recall": shared / true.size}
+
+
+def measured(count: int) -> dict[str, Any]:
+    """Seconds and added megabytes of each part at one N."""
+    costs = ask(our_steps, count)
+    names = {
+        "heads": f"SPICE-Self, {STEPS} iterations of M = {SAMPLES:,}, and assignment",
+        "neighbors": "neighbours, exact",
+        "consistency": "local consistency",
+    }
+    rows = [
+        (name, f"{costs[key]['seconds']:.1f}", f"{costs[key]['megabytes']:.0f}", "")
+        for key, name in names.items()
+        if key in costs
+    ]
+    try:
+        approximate = ask(faiss_search, count)
+        rows.append(
+            (
+                "neighbours, approximate (FAISS IndexIVFFlat, 32 lists probed)",
+                f"{approximate['seconds']:.1f}",
+                f"{approximate['megabytes']:.0f}",
+                f"{approximate['recall']:.4f}",
+            )
+        )
+    except Unavailable as error:
+        rows.append(("neighbours, approximate", f"not run, {error}", "", ""))
+    head = ["", "seconds", "added at most, MB", "recall"]
+    return {
+        "title": f"Growth: {count:,} embeddings of {DIM} dimensions",
+        "rounds": 1,
+        "figures": [],
+        "table": {"head": head, "rows": rows},
+        "notes": [
+            f"Measured once. The embeddings themselves, {4e-6 * count * DIM:.0f} MB, are not "
+            "counted. Iterations of SPICE-Self cost the same at any N; an epoch has N / M of them.",
+            "The rows lie evenly about their ten centres, a hard case for inverted lists.",
+        ],
+    }

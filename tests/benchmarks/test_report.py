@@ -1,0 +1,81 @@
+"""The page that is made of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, report
+
+
+def _result(median: float, processor: float, **more: Any) -> dict[str, Any]:
+    spread = {"lowest": 1.0, "highest": 20.0}
+    return {
+        "name": "row",
+        "title": "A row",
+        "turn": "a nap",
+        "rounds": 7,
+        "threads": 1,
+        "unit": "naps",
+        "command": "python -m benchmarks.run row --threads 1",
+        "date": "2026-01-01",
+        "machine": machine.describe(),
+        "contenders": [{"name": "ours", "seconds": [1.0, 2.0, 4.0], "rate": 1234.5}],
+        "targets": [
+            {
+                "ours": "spice_keras, fast",
+                "against": "other",
+                "at_least": 2.0,
+                "ratio": {"median": median} | spread,
+                "processor_ratio": {"median": processor} | spread,
+            }
+        ],
+    } | more
+
+
+def _row(page: str) -> list[str]:
+    line = next(line for line in page.splitlines() if line.startswith("| A row |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_names_target_ratio_spread_rounds_and_command() -> None:
+    cells = _row(report.render([_result(3.0, 2.5)]))
+    assert cells[1:5] == ["fast", "other", "2", "3.00 (1.00 to 20)"]
+    assert cells[5] == "2.50 (1.00 to 20)"
+    assert cells[6:9] == ["yes", "1", "7"]
+    assert cells[9] == "`run row --threads 1`"
+
+
+def test_a_target_is_met_by_the_clock_and_by_processor_time_or_not_at_all() -> None:
+    assert _row(report.render([_result(1.9, 5.0)]))[6] == "no"
+    assert _row(report.render([_result(5.0, 1.9)]))[6] == "no"
+
+
+def test_rows_that_were_not_run_are_named(tmp_path: Path) -> None:
+    (tmp_path / "row.json").write_text(json.dumps(_result(3.0, 3.0)), encoding="utf-8")
+    page = tmp_path / "page.md"
+    report.write(tmp_path, ["row", "another_1000000"], page)
+    text = page.read_text(encoding="utf-8")
+    assert "Not run: `another_1000000`." in text
+    assert "1,234" in text  # the rate
+    assert "| 2 | 1 | 4 |" in text  # median, lowest, highest
+
+
+def test_a_contender_without_its_library_is_reported() -> None:
+    target = {
+        "ours": "ours", "against": "other", "at_least": 2.0, "ratio": None, "processor_ratio": None
+    }  # fmt: skip
+    result = _result(1.0, 1.0, targets=[target], missing={"other": "torch is not installed"})
+    page = report.render([result])
+    assert _row(page)[4:7] == ["not run", "not run", ""]
+    assert "other: not run, torch is not installed." in page
+    assert "torch is not installed" in report.summary(result)
+
+
+def test_machine_says_what_it_is() -> None:
+    found = machine.describe()
+    assert found["cores"] >= 1
+    assert "numpy" in found["versions"]
+    page = report.render([_result(1.0, 1.0)])
+    assert found["processor"] in page

@@ -1,0 +1,71 @@
+"""Every row can be described, and its parts compute what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import (
+    arithmetic,
+    decoding,
+    feature_extraction,
+    fixmatch_step,
+    head_training,
+    moco_step,
+    moco_views,
+    neighbors,
+    self_iteration,
+    strong_policy,
+)
+from benchmarks.data import embeddings, images
+from benchmarks.harness import Comparison
+from benchmarks.run import LONG_ROWS, ROWS
+
+_COMPARISONS = [
+    moco_step.comparison(),
+    fixmatch_step.comparison(),
+    feature_extraction.comparison(),
+    self_iteration.comparison(),
+    head_training.comparison(),
+    strong_policy.comparison(32),
+    strong_policy.comparison(96),
+    moco_views.comparison(),
+    neighbors.comparison(16_000),
+    decoding.comparison(5000),
+]
+
+
+@pytest.mark.parametrize("comparison", _COMPARISONS, ids=lambda comparison: comparison.name)
+def test_rows_are_whole(comparison: Comparison) -> None:
+    names = [contender.name for contender in comparison.contenders]
+    assert comparison.name in ROWS + LONG_ROWS
+    assert comparison.rounds >= 7
+    assert len(set(names)) == len(names)
+    assert all({target.ours, target.against} <= set(names) for target in comparison.targets)
+
+
+def test_data_are_the_same_in_every_process() -> None:
+    np.testing.assert_array_equal(images(3, 10), images(3, 10))
+    assert images(3, 10).shape == (3, 10, 10, 3)
+    assert len(np.unique(images(3, 10))) > 50
+    rows = embeddings(20, 8)
+    np.testing.assert_array_equal(rows, embeddings(20, 8))
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-6)
+
+
+def test_operations_of_a_convolution() -> None:
+    # 3 x 3 x 2 weights for each of 4 filters, at 5 x 6 places: a product and a sum each.
+    assert arithmetic.operations([((3, 3, 2, 4), (None, 5, 6, 4))]) == 2 * 3 * 3 * 2 * 4 * 5 * 6
+
+
+def test_shared_neighbours_are_counted_without_order() -> None:
+    first, second = np.array([[0, 1, 2, 3]]), np.array([[3, 2, 9, 0]])
+    assert neighbors.shared(first, second) == 0.75
+
+
+def test_the_second_time_reads_what_the_first_stored(tmp_path: Path) -> None:
+    folder = decoding.Folder(tmp_path, 3)
+    folder.decode()
+    assert folder.open() == np.load(folder.stored).sum() > 0
