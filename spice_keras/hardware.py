@@ -93,6 +93,8 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
     keras.config.set_dtype_policy(dtype_policy(precision))
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        # KerasCV's layers ask for it when they are made, even where they then draw from another.
+        tf.random.set_global_generator(tf.random.Generator.from_seed(0))
         # It sums chains of additions in an order that differs from one trace of the same graph to
         # the next (seen with TensorFlow 2.21: the last bit of a logged loss in one fit in six).
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spice_keras import hardware
+from spice_keras.augment.policies import build_policy
 from spice_keras.hardware import (
     dtype_policy,
     has_bfloat16,
@@ -86,6 +87,9 @@ def test_tensorflow_is_started_repeatable_and_in_the_precision_asked_for(precisi
         assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
         with pytest.raises(RuntimeError, match="determinism"):  # it refuses unseeded draws
             tf.random.Generator.from_non_deterministic_state()
+        # And yet every policy a configuration can name can be made.
+        views = build_policy("kerascv")(tf.zeros([2, 8, 8, 3], tf.uint8), tf.constant([1, 2]))
+        assert views.shape == (2, 8, 8, 3)
     finally:
         keras.config.set_dtype_policy(before)
         keras.config.enable_traceback_filtering()
