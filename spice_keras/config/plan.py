@@ -12,6 +12,7 @@ from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
 
+_PAIRS_PER_CLUSTER = 10  # of a step of neighbour consistency, at the least
 # Pretraining of unknown data: enough epochs for small folders, no whole day for large ones.
 _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)
 
@@ -236,7 +237,7 @@ def _self_plan(config: RunConfig, num_images: int) -> dict[str, int]:
     head_batch = min(section.batch_size, pairs)
     neighbors = section.objective == "neighbors"
     if neighbors:
-        large = min(section.neighbors.batch_size, num_images)
+        large = min(max(section.neighbors.batch_size, _PAIRS_PER_CLUSTER * k), num_images)
     epochs = section.neighbors.epochs if neighbors else section.epochs
     if config.data.source == "embeddings":
         passes = 0
