@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spice_keras.algorithm.head_inference import head_probabilities
 from spice_keras.algorithm.local_consistency import local_consistency
+from spice_keras.recipes import Objective, Recipe, recipe
 from spice_keras.training.callbacks import ShowProgress
 from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.training.head_choice import HeadSelection, head_logits
-from spice_keras.training.recipes import Objective, Recipe, recipe
 from spice_keras.training.screen import Loudness, Screen
 from spice_keras.training.self_labeling import (
     Heads,
@@ -66,7 +66,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
-        batch_size: Rows of a step, None for the objective's own number (256; 128).
+        batch_size: Rows of a step, None for the objective's own number (256, or ten for each
+            cluster where that is more; 128).
         learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
         verbose: 0 for silence, 1 for a progress bar on standard error.
@@ -188,7 +189,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         """The objective's own numbers, but where the caller gave others."""
         asked = {name: getattr(self, name) for name in Recipe._fields}
         given = {name: value for name, value in asked.items() if value is not None}
-        return recipe(self.objective, num_rows)._replace(**given)
+        return recipe(self.objective, num_rows, int(self.n_clusters))._replace(**given)
 
     def _train(self, bank: FeatureBank, seed: int) -> None:
         """Train the heads on the bank and keep the best one."""

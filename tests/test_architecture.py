@@ -16,7 +16,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGE = _ROOT / "spice_keras"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
-# A room imports only rooms before it; "errors, hardware" stand side by side at the bottom.
+# A room imports only rooms before it; "errors, hardware, recipes" stand side by side at the bottom.
 _ORDER = (
     "algorithm",
     "metrics",
@@ -30,11 +30,12 @@ _ORDER = (
     "cli_options",
     "cli",
 )
-_BOTTOM = {"errors", "hardware"}
+_BOTTOM = {"errors", "hardware", "recipes"}
 _ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "hardware": set(),
-    "config": {"errors"},
+    "recipes": set(),
+    "config": {"errors", "recipes"},
     "artifacts": {"errors"},
     "serving": set(),
     **{room: _BOTTOM | set(_ORDER[:place]) for place, room in enumerate(_ORDER)},

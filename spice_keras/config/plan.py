@@ -11,8 +11,8 @@ from spice_keras.config.problems import Problem
 from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
+from spice_keras.recipes import pairs_per_step
 
-_PAIRS_PER_CLUSTER = 10  # of a step of neighbour consistency, at the least
 # Pretraining of unknown data: enough epochs for small folders, no whole day for large ones.
 _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)
 
@@ -44,6 +44,7 @@ class Plan:
     head_batch: int
     head_steps_per_iteration: int
     num_neighbors: int
+    neighbor_batch: int
     head_neighbors: int
     semi_epochs: int
     semi_steps_per_epoch: int
@@ -236,8 +237,9 @@ def _self_plan(config: RunConfig, num_images: int) -> dict[str, int]:
     pairs = k * per_cluster
     head_batch = min(section.batch_size, pairs)
     neighbors = section.objective == "neighbors"
+    neighbor_batch = min(section.neighbors.batch_size or pairs_per_step(k), num_images)
     if neighbors:
-        large = min(max(section.neighbors.batch_size, _PAIRS_PER_CLUSTER * k), num_images)
+        large = neighbor_batch
     epochs = section.neighbors.epochs if neighbors else section.epochs
     if config.data.source == "embeddings":
         passes = 0
@@ -259,5 +261,6 @@ def _self_plan(config: RunConfig, num_images: int) -> dict[str, int]:
         "pseudo_labels_per_iteration": pairs,
         "head_batch": head_batch,
         "head_steps_per_iteration": section.num_repeats * (pairs // head_batch),
+        "neighbor_batch": neighbor_batch,
         "head_neighbors": min(section.neighbors.num_neighbors, max(1, num_images // (2 * k))),
     }

@@ -25,7 +25,8 @@ class NeighborsConfig(Section):
     """Larger: more even clusters."""
     hidden_dim: Positive | None = None
     """Width of the heads' hidden layer; null: linear heads."""
-    batch_size: Positive = 256
+    batch_size: Positive | None = None
+    """Pairs of a step; null: 256, or ten for each cluster where that is more."""
     epochs: Positive = 60
     learning_rate: PositiveFloat = 0.001
 

@@ -78,7 +78,7 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
             replace(heads, learning_rate=neighbors.learning_rate),
             entropy_weight=neighbors.entropy_weight,
             hidden_dim=neighbors.hidden_dim,
-            batch_size=neighbors.batch_size,
+            batch_size=plan.neighbor_batch,
         )
     from_images = context.has_images and section.cached_views is None
     return prototype_labeling(
@@ -117,7 +117,7 @@ def build_refinement(
         weights,
         hidden_dim=section.hidden_dim,
         entropy_weight=section.neighbors.entropy_weight,
-        batch_size=section.neighbors.batch_size,
+        batch_size=context.plan.neighbor_batch,
     )
 
 

@@ -22,7 +22,6 @@ from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.starts import Start, start_centroids, start_clusters
 
-_PAIRS_PER_CLUSTER = 10
 Batches = Callable[[int], tf.data.Dataset]
 """First epoch to the batches from there on."""
 
@@ -84,8 +83,7 @@ def neighbor_labeling(
         heads: The heads.
         entropy_weight: Weight of the entropy of the mean prediction.
         hidden_dim: Width of the heads' hidden layer; None for linear heads.
-        batch_size: Pairs a step, at most N, and ten for each cluster at the least: the entropy of
-            a smaller batch's mean prediction says little of so many, and one swallows others.
+        batch_size: Pairs a step, at most N.
 
     Returns:
         The objective.
@@ -94,7 +92,7 @@ def neighbor_labeling(
     """
     num_items, dim = bank.features.shape
     neighbors = bank.head_neighbors
-    batch_size = min(max(batch_size, _PAIRS_PER_CLUSTER * heads.num_clusters), num_items)
+    batch_size = min(batch_size, num_items)
     model = NeighborClustering(
         heads.num_clusters,
         dim,

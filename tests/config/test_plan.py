@@ -111,6 +111,35 @@ def test_a_queue_as_large_as_the_data_is_accepted() -> None:
     assert _plan(12_800).queue_size == 12_800
 
 
+@pytest.mark.parametrize(
+    ("images", "clusters", "asked", "pairs"),
+    [
+        (10_000, 10, None, 256),
+        (10_000, 200, None, 2000),
+        (10_000, 200, 100, 100),  # what is stated is obeyed
+        (150, 10, None, 150),
+        (150, 10, 400, 150),
+    ],
+)
+def test_the_pairs_of_a_step_of_neighbour_consistency(
+    images: int, clusters: int, asked: int | None, pairs: int
+) -> None:
+    options: dict[str, Any] = {
+        "num_clusters": clusters,
+        "self__neighbors__batch_size": asked,
+        "self__large_batch": 2000,
+        "pretrain__batch_size": None,
+        "pretrain__queue_size": None,
+    }
+    refined = _plan(images, **options)
+    trained = _plan(
+        images, self__objective="neighbors", self__cached_views={"weak": 1, "strong": 1}, **options
+    )
+    assert (refined.neighbor_batch, refined.large_batch) == (pairs, min(2000, images))
+    assert (trained.neighbor_batch, trained.large_batch) == (pairs, pairs)
+    assert trained.iterations_per_epoch == images // pairs
+
+
 @given(
     images=st.integers(2, 200_000),
     clusters=st.integers(2, 300),
