@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
-from benchmarks.steps import fit_step
-from benchmarks.workers import Contender, Work, ask
+from benchmarks.steps import check_same_network, fit_step
+from benchmarks.workers import Contender, Work
 
 LABELED, UNLABELED, SIDE, CLUSTERS = 16, 112, 32, 10
 _FLOAT32, _BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
@@ -20,7 +21,7 @@ def _labels() -> np.ndarray:
     return np.arange(LABELED) % CLUSTERS
 
 
-def _semi(precision: str) -> Any:
+def semi(precision: str = "float32") -> Any:
     from spice_keras.hardware import start_tensorflow
 
     start_tensorflow(precision=precision)
@@ -46,7 +47,7 @@ def ours(precision: str) -> Work:
         "weak": images(UNLABELED, SIDE, 2),
         "strong": images(UNLABELED, SIDE, 3),
     }
-    return fit_step(_semi(precision), batch)
+    return fit_step(semi(precision), batch)
 
 
 def torch_side(best: bool) -> Work:
@@ -97,22 +98,10 @@ def torch_side(best: bool) -> Work:
     return step
 
 
-def count_ours() -> int:
-    return sum(int(np.prod(variable.shape)) for variable in _semi("float32").trainable_variables)
-
-
-def count_torch() -> int:
+def torch_network() -> Any:
     from benchmarks.torch_networks import WideResNet
 
-    return sum(parameter.numel() for parameter in WideResNet(CLUSTERS).parameters())
-
-
-def check() -> str:
-    """Both train the same network."""
-    mine, other = ask(count_ours), ask(count_torch)
-    if mine != other:
-        raise AssertionError(f"The networks differ: {mine} and {other} trained numbers.")
-    return f"both sides train {mine:,} numbers"
+    return WideResNet(CLUSTERS)
 
 
 def comparison() -> Comparison:
@@ -133,6 +122,6 @@ def comparison() -> Comparison:
         ],
         items=LABELED + 2 * UNLABELED,
         rounds=7,
-        check=check,
+        check=partial(check_same_network, semi, torch_network),
         notes=["Both sides are given views that are already made; PyTorch's are normalised too."],
     )

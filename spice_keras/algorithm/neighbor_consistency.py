@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
 
@@ -45,23 +43,3 @@ def mean_entropy(log_probabilities: tf.Tensor) -> tf.Tensor:
     batch = tf.cast(tf.shape(scores)[-2], tf.float32)
     log_means = tf.reduce_logsumexp(scores, axis=-2) - tf.math.log(batch)
     return -tf.reduce_sum(tf.exp(log_means) * log_means, axis=-1)
-
-
-def neighbor_consistency_floor(num_clusters: int, entropy_weight: float) -> float:
-    """Smallest possible loss: all pairs agree for sure, all clusters are equally large.
-
-    Args:
-        num_clusters: K, at least 1.
-        entropy_weight: Weight of `mean_entropy` in the loss.
-
-    Returns:
-        ``-entropy_weight * ln(K)``, in nats.
-
-    Raises:
-        ValueError: If there is no cluster.
-
-    SCAN (arXiv 2005.12320) Eq. 2 at its minimum.
-    """
-    if num_clusters < 1:
-        raise ValueError(f"`num_clusters` must be at least 1. Received: {num_clusters=}")
-    return -entropy_weight * math.log(num_clusters)

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from spice_keras.backbones.blocks import FEATURE_MAP
+from spice_keras.backbones.blocks import FEATURE_MAP, kaiming_normal
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 from spice_keras.backbones.torch_weights import read_torch_tensors
 from spice_keras.errors import UserError
@@ -41,9 +41,7 @@ class _Layers:
     seed: int
 
     def initializer(self, name: str) -> keras.initializers.Initializer:
-        return keras.initializers.VarianceScaling(
-            2.0, "fan_out", "untruncated_normal", seed=zlib.crc32(f"{self.seed}/{name}".encode())
-        )
+        return kaiming_normal(zlib.crc32(f"{self.seed}/{name}".encode()))
 
     def convolution(
         self, x: keras.KerasTensor, filters: int, kernel: int, strides: int, name: str

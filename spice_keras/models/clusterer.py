@@ -7,8 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from spice_keras.models.heads import MultiHeadClassifier
-
 
 @keras.saving.register_keras_serializable(package="spice_keras")
 class ClusterAssignment(keras.layers.Layer):
@@ -78,27 +76,6 @@ def embedding_clusterer(classifier: keras.Model) -> keras.Model:
     """
     inputs = keras.Input(classifier.input_shape[1:], name="embeddings")
     return _assigning(inputs, inputs, classifier(inputs))
-
-
-def clusterer_from_head(
-    encoder: keras.Model, classifier: MultiHeadClassifier, head: int
-) -> keras.Model:
-    """Clusterer from one of SPICE-Self's heads.
-
-    Args:
-        encoder: The encoder whose features the head was trained on; shared, not copied.
-        classifier: The heads of ``SpiceSelf``.
-        head: Index of the chosen head.
-
-    Returns:
-        A functional model, see ``build_clusterer``. The head's weights are copied.
-
-    Raises:
-        ValueError: If the head does not exist.
-
-    SPICE (arXiv 2103.09382) Sec. 3.2, the head of smallest loss.
-    """
-    return build_clusterer(encoder, classifier.head_model(head))
 
 
 def clusterer_from_network(network: keras.Model) -> keras.Model:

@@ -10,7 +10,7 @@ import keras
 from spice_keras.artifacts import write_json
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.folding import fold_batch_normalization
-from spice_keras.backbones.pretrained import backbone_architecture, pretrained_backbone
+from spice_keras.backbones.pretrained import pretrained_backbone
 from spice_keras.config.backbone_section import BackboneConfig
 from spice_keras.errors import UserError
 
@@ -21,8 +21,6 @@ def build_encoder(
     backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
     """Build the encoder a configuration names, with drawn weights."""
-    if backbone.pretrained:
-        return backbone_architecture(backbone.name, image_size=image_size)
     return build_backbone(
         backbone.name,
         image_size=image_size,

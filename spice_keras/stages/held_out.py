@@ -19,6 +19,7 @@ from spice_keras.stages.context import Context
 from spice_keras.stages.embed import encode_images
 from spice_keras.stages.encoder import load_encoder
 from spice_keras.stages.moving_encoder import head_features
+from spice_keras.stages.reliable import save_reliable
 from spice_keras.stages.self_label import read_classifier, read_self
 from spice_keras.stages.semi import classify, read_semi_model
 from spice_keras.training.head_choice import head_logits
@@ -90,9 +91,4 @@ def _judge_reliability(
         confidence_threshold=section.confidence_threshold,
         min_per_cluster=0,
     )
-    np.savez(
-        folder / "reliable.npz",
-        indices=found.indices,
-        labels=found.labels,
-        consistency=consistency,
-    )
+    save_reliable(folder, found, consistency)

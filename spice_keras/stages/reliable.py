@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import (
@@ -71,12 +73,7 @@ def select_reliable(context: Context) -> None:
     )
     _report(context, found)
     with context.run.write("reliable", stage="reliable") as folder:
-        np.savez(
-            folder / "reliable.npz",
-            indices=found.indices,
-            labels=found.labels,
-            consistency=consistency,
-        )
+        save_reliable(folder, found, consistency)
         facts = {
             **section.model_dump(),
             "num_neighbors": context.plan.num_neighbors,
@@ -86,6 +83,16 @@ def select_reliable(context: Context) -> None:
             "empty": found.empty,
         }
         write_json(folder / "thresholds.json", facts)
+
+
+def save_reliable(folder: Path, found: ReliableLabels, consistency: np.ndarray) -> None:
+    """Write which images are reliable, their clusters, and every image's local consistency."""
+    np.savez(
+        folder / "reliable.npz",
+        indices=found.indices,
+        labels=found.labels,
+        consistency=consistency,
+    )
 
 
 def read_reliable(context: Context) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from spice_keras.models.neighbor_clustering import NeighborClustering
 from spice_keras.models.self_variant import SelfVariant
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.training.feature_bank import FeatureBank
+from spice_keras.training.fused_adam import FusedAdam
 from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.starts import Start, start_centroids, start_clusters
@@ -111,7 +112,7 @@ def neighbor_labeling(
         start_at_centroids(
             model.classifier, bank.normalized, start_centroids(bank, heads.num_clusters, starts)
         )
-    _compile(model, keras.optimizers.Adam(heads.learning_rate))
+    _compile(model, FusedAdam(heads.learning_rate))
     views = bank.views("weak", "strong")
 
     def batches(first_epoch: int) -> tf.data.Dataset:
@@ -228,7 +229,7 @@ def prototype_labeling(
     if starts is not None:
         fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
     # PyTorch's epsilon: the gradients of the double softmax are small.
-    _compile(model, keras.optimizers.Adam(heads.learning_rate, epsilon=1e-8))
+    _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
 
     def losses(logits: np.ndarray) -> np.ndarray:
         return head_losses(

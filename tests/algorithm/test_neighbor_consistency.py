@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from spice_keras.algorithm.neighbor_consistency import (
     mean_entropy,
     neighbor_consistency,
-    neighbor_consistency_floor,
 )
 from tests.algorithm.arrays import normal
 from tests.reference import neighbor_consistency as reference
@@ -85,7 +84,7 @@ def test_known_values() -> None:
     assert float(mean_entropy(sure)) == pytest.approx(math.log(4))
     assert float(mean_entropy(sure[:1])) == pytest.approx(0.0, abs=1e-6)
     lowest = tf.reduce_mean(neighbor_consistency(sure, sure)) - 2.0 * mean_entropy(sure)
-    assert float(lowest) == pytest.approx(neighbor_consistency_floor(4, 2.0))
+    assert float(lowest) == pytest.approx(-2.0 * math.log(4))
 
 
 def test_half_precision_is_scored_in_float32() -> None:
@@ -96,8 +95,3 @@ def test_half_precision_is_scored_in_float32() -> None:
         neighbor_consistency(scores, scores), neighbor_consistency(wide, wide)
     )
     np.testing.assert_array_equal(mean_entropy(scores), mean_entropy(wide))
-
-
-def test_refuses_no_cluster() -> None:
-    with pytest.raises(ValueError, match="Received: num_clusters=0"):
-        neighbor_consistency_floor(0, 1.0)

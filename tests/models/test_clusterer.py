@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from spice_keras.models.clusterer import (
     ClusterAssignment,
-    clusterer_from_head,
+    build_clusterer,
     clusterer_from_network,
 )
 from spice_keras.models.heads import MultiHeadClassifier
@@ -39,7 +39,7 @@ def test_from_a_chosen_head() -> None:
     cnn, heads, batch = encoder(), _heads(), images(5)
     features = cnn(batch)
     for head in range(2):
-        outputs = clusterer_from_head(cnn, heads, head).predict(batch, verbose=0)
+        outputs = build_clusterer(cnn, heads.head_model(head)).predict(batch, verbose=0)
         _check_outputs(outputs, features, heads(features)[head])
 
 
@@ -54,14 +54,14 @@ def test_from_the_averaged_network() -> None:
 
 def test_later_training_of_the_heads_does_not_reach_it() -> None:
     heads, batch = _heads(), images(5)
-    clusterer = clusterer_from_head(encoder(), heads, 0)
+    clusterer = build_clusterer(encoder(), heads.head_model(0))
     before = clusterer(batch)["probabilities"]
     heads.set_weights([2.0 * weight for weight in heads.get_weights()])
     np.testing.assert_array_equal(clusterer(batch)["probabilities"], before)
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_model(lambda: clusterer_from_head(encoder(), _heads(), 1), images(3), tmp_path)
+    check_model(lambda: build_clusterer(encoder(), _heads().head_model(1)), images(3), tmp_path)
 
 
 def test_layer_contract(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""The proposed optimizer takes the steps of Keras's."""
+"""Adam on the fused kernel takes the steps of Keras's."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from benchmarks.fused_adam import FusedAdam
+from spice_keras.training.fused_adam import FusedAdam
 
 
 def _trained(optimizer: keras.optimizers.Optimizer, start: np.ndarray) -> list[np.ndarray]:
@@ -30,3 +31,10 @@ def test_equals_keras_over_many_steps() -> None:
     for value, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
     assert np.abs(ours[0] - start).max() > 0.1
+
+
+def test_survives_saving() -> None:
+    kept = keras.saving.serialize_keras_object(FusedAdam(0.01, epsilon=1e-8))
+    again = keras.saving.deserialize_keras_object(kept)
+    assert isinstance(again, FusedAdam)
+    assert (float(again.learning_rate), again.epsilon) == (pytest.approx(0.01), 1e-8)
