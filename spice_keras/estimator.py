@@ -17,8 +17,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spice_keras.algorithm.approximate_neighbors import Search, approximate_neighbors
 from spice_keras.algorithm.head_inference import head_probabilities
 from spice_keras.algorithm.local_consistency import local_consistency
+from spice_keras.algorithm.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.recipes import Objective, Recipe, recipe
 from spice_keras.training.callbacks import ShowProgress
 from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
@@ -36,6 +38,10 @@ _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where 
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
 _JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
+_SEARCHES: dict[Search, NeighborSearch] = {
+    "exact": nearest_neighbors,
+    "approximate": approximate_neighbors,
+}
 _OPTIONAL = ("epochs", "batch_size")
 
 
@@ -63,6 +69,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_heads: Independent heads, of which one is kept.
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
+        neighbor_search: "exact", or "approximate" by FAISS (the extra `faiss`), for hundreds of
+            thousands of rows.
         entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
@@ -95,6 +103,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         start: Start = "spectral",
         n_heads: int = 10,
         n_neighbors: int = 10,
+        neighbor_search: Search = "exact",
         entropy_weight: float = 0.7,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -107,6 +116,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.start = start
         self.n_heads = n_heads
         self.n_neighbors = n_neighbors
+        self.neighbor_search = neighbor_search
         self.entropy_weight = entropy_weight
         self.epochs = epochs
         self.batch_size = batch_size
@@ -142,6 +152,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             for_heads=min(int(self.n_neighbors), half_a_cluster),
             # A row is one of its own neighbours, and alone would call every label reliable.
             for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
+            search=_SEARCHES[self.neighbor_search],
         )
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
@@ -264,7 +275,8 @@ def _float32_layers() -> Iterator[None]:
 
 def _check_parameters(parameters: dict[str, Any]) -> None:
     """Refuse parameters that cannot work, by name."""
-    for name, choices in (("objective", get_args(Objective)), ("start", get_args(Start))):
+    choices_of = {"objective": Objective, "start": Start, "neighbor_search": Search}
+    for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
         if parameters[name] not in choices:
             raise ValueError(
                 f"`{name}` must be one of {choices}. Received: {name}={parameters[name]!r}"

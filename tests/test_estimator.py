@@ -311,6 +311,13 @@ def test_works_at_the_end_of_a_pipeline() -> None:
     np.testing.assert_array_equal(pipeline.predict(rows + 100.0), pipeline[-1].labels_)
 
 
+def test_neighbors_can_be_searched_approximately() -> None:
+    pytest.importorskip("faiss", reason="the extra faiss")
+    rows, blobs = _blobs()
+    found = _small(neighbor_search="approximate").fit(rows)
+    assert adjusted_rand_score(blobs, found.labels_) > 0.95
+
+
 def test_comes_from_the_package_itself() -> None:
     assert spice_keras.SpiceClusterer is SpiceClusterer
     assert "SpiceClusterer" in spice_keras.__all__
@@ -329,6 +336,7 @@ def test_comes_from_the_package_itself() -> None:
         *(("learning_rate", value) for value in (0.0, -1.0, np.nan, np.inf, "1")),
         ("objective", "scan"),
         ("start", None),
+        ("neighbor_search", "fast"),
     ],
 )  # fmt: skip
 def test_refuses_a_parameter_by_its_name(name: str, value: Any) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 _SIMILARITIES = 2**24  # cosines held at a time where the caller does not say: 64 MiB
 _LARGEST_BLOCK = 256
+
+NeighborSearch = Callable[[np.ndarray, int], npt.NDArray[np.int32]]
+"""L2-normalised embeddings [N, D] and n_s to neighbours [N, n_s], the item itself first."""
 
 
 def nearest_neighbors(
@@ -33,7 +38,9 @@ def nearest_neighbors(
 
     SPICE (arXiv 2103.09382) Sec. 3.3, the neighbours that Eq. 5 counts.
     """
-    _check(embeddings, num_neighbors, block_size)
+    check_embeddings(embeddings, num_neighbors)
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"`block_size` must be at least 1. Received: {block_size=}")
     num_samples = len(embeddings)
     if block_size is None:
         block_size = max(1, min(_LARGEST_BLOCK, _SIMILARITIES // num_samples))
@@ -48,12 +55,20 @@ def nearest_neighbors(
             similarity = tf.matmul(rows[block], rows, transpose_b=True)
             top = tf.math.top_k(similarity, k=num_neighbors, sorted=True).indices.numpy()
             del similarity  # or it lived on beside the next one
-            neighbors[block] = _led_by_themselves(top, block)
+            neighbors[block] = led_by_themselves(top, block)
     return neighbors
 
 
-def _led_by_themselves(top: np.ndarray, block: slice) -> np.ndarray:
-    """Moves each sample of a block to the front of its row, where rounding or a duplicate led."""
+def led_by_themselves(top: np.ndarray, block: slice) -> np.ndarray:
+    """Move each sample of a block to the front of its row, where rounding or a duplicate led.
+
+    Args:
+        top: Neighbours of the block's samples, most similar first. Shape: (block, num_neighbors).
+        block: Rows of the samples.
+
+    Returns:
+        The same, each sample first in its own row.
+    """
     own = np.arange(block.start, block.stop)[:, np.newaxis]
     others = top != own
     # Behind more duplicates than there are places: the last of them makes room.
@@ -61,7 +76,16 @@ def _led_by_themselves(top: np.ndarray, block: slice) -> np.ndarray:
     return np.concatenate([own, top[others].reshape(len(top), -1)], axis=1)
 
 
-def _check(embeddings: np.ndarray, num_neighbors: int, block_size: int | None) -> None:
+def check_embeddings(embeddings: np.ndarray, num_neighbors: int) -> None:
+    """Refuse what no search can answer.
+
+    Args:
+        embeddings: To search. Shape: (num_samples, dim).
+        num_neighbors: n_s.
+
+    Raises:
+        ValueError: If n_s is out of range or an embedding is not finite.
+    """
     if embeddings.ndim != 2:
         raise ValueError(
             f"`embeddings` must be (num_samples, dim). Received: shape={embeddings.shape}"
@@ -71,7 +95,5 @@ def _check(embeddings: np.ndarray, num_neighbors: int, block_size: int | None) -
             "`num_neighbors` counts the sample itself and must lie between 1 and the number of "
             f"samples. Received: {num_neighbors=}, num_samples={len(embeddings)}"
         )
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"`block_size` must be at least 1. Received: {block_size=}")
     if not np.isfinite(embeddings).all():
         raise ValueError("`embeddings` must be finite. Received: an array with NaN or infinity")

@@ -42,6 +42,15 @@ class PretrainConfig(Section):
     checkpoint_every: Positive = 5
 
 
+class EmbedConfig(Section):
+    """The embeddings' neighbours, by which heads train, start and are judged reliable."""
+
+    neighbor_search: Literal["exact", "approximate"] = "exact"
+    """`approximate`: FAISS's inverted lists (the extra `faiss`), for hundreds of thousands."""
+    num_probes: Positive = 32
+    """Lists that the approximate search looks into for each item: more find more."""
+
+
 class SemiConfig(Section):
     """SPICE-Semi (stage 3): FixMatch from the reliable labels."""
 
@@ -102,6 +111,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    embed: EmbedConfig = EmbedConfig()
     self_labeling: SelfConfig = Field(default=SelfConfig(), alias="self")
     reliable: ReliableConfig = ReliableConfig()
     semi: SemiConfig = SemiConfig()

@@ -6,11 +6,13 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from spice_keras.algorithm.approximate_neighbors import approximate_neighbors
+from spice_keras.algorithm.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.artifacts import RunDirectory
 from spice_keras.augment.policies import Policy, build_policy
 from spice_keras.config import Plan, RunConfig, make_plan
@@ -155,6 +157,15 @@ class Context:
     def plan(self) -> Plan:
         """Sizes and steps for this many items."""
         return make_plan(self.config, self.counts)
+
+    @property
+    def neighbor_search(self) -> NeighborSearch:
+        """How the neighbours of all items are found."""
+        section = self.config.embed
+        if section.neighbor_search == "exact":
+            return nearest_neighbors
+        seed = self.seed("neighbors")
+        return partial(approximate_neighbors, num_probes=section.num_probes, seed=seed)
 
     def seed(self, purpose: str) -> int:
         """Return the seed of one purpose, different from every other's."""

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from spice_keras.algorithm.embeddings import l2_normalized
-from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.augment.policies import Policy
 from spice_keras.data.batches import inference_batches
 from spice_keras.stages.context import Context, policy_of
@@ -67,7 +66,9 @@ def embed(context: Context) -> None:
     if context.has_images:
         _embed_images(context)
         return
-    neighbors = nearest_neighbors(l2_normalized(context.given_features), _num_columns(context))
+    neighbors = context.neighbor_search(
+        l2_normalized(context.given_features), _num_columns(context)
+    )
     with context.run.write("embeddings", stage="embed") as target:
         np.save(target / "neighbors.npy", neighbors, allow_pickle=False)
 
@@ -91,7 +92,7 @@ def _embed_images(context: Context) -> None:
         context.run.write("embeddings", stage="embed") as target,
     ):
         features = encode_images(encoder, images, task)
-        neighbors = nearest_neighbors(l2_normalized(features), _num_columns(context))
+        neighbors = context.neighbor_search(l2_normalized(features), _num_columns(context))
         np.save(target / "features.npy", features, allow_pickle=False)
         np.save(target / "neighbors.npy", neighbors, allow_pickle=False)
         for name, policy in (("weak", section.weak), ("strong", section.strong)):
@@ -114,12 +115,16 @@ def read_embeddings(context: Context) -> FeatureBank:
     else:
         features = context.given_features
     neighbors = np.load(folder / "neighbors.npy", allow_pickle=False)
-    views = [_read_views(folder / f"{name}.npy", features.shape) for name in ("weak", "strong")]
+    weak, strong = (
+        _read_views(folder / f"{name}.npy", features.shape) for name in ("weak", "strong")
+    )
     plan = context.plan
     return FeatureBank(
         features,
         l2_normalized(features),
         neighbors[:, : plan.num_neighbors],
         neighbors[:, 1 : 1 + plan.head_neighbors],
-        *views,
+        weak,
+        strong,
+        context.neighbor_search,
     )

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
-from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.stages.assignment import Assignment
 from spice_keras.stages.context import Context
 from spice_keras.stages.embed import encode_images
@@ -59,7 +58,7 @@ def _embed(test: Context, folder: Path) -> np.ndarray:
         features = encode_images(encoder, test.images, task)
     half_a_cluster = max(1, len(features) // (2 * config.num_clusters))
     count = min(test.plan.num_neighbors, half_a_cluster)
-    neighbors = nearest_neighbors(l2_normalized(features), count)
+    neighbors = test.neighbor_search(l2_normalized(features), count)
     np.save(folder / "features.npy", features, allow_pickle=False)
     np.save(folder / "neighbors.npy", neighbors, allow_pickle=False)
     return features

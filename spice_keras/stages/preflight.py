@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spice_keras.algorithm.faiss_extra import require_faiss
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.data_section import DataConfig
 from spice_keras.config.protocol import PartCounts, part_config, roles_of
@@ -47,6 +48,8 @@ def _count(data: DataConfig) -> int:
 
 def preflight(config: RunConfig) -> Plan | None:
     """Refuse what cannot work on this source, and return the plan where the count is known."""
+    if config.embed.neighbor_search == "approximate":
+        require_faiss()
     count = count_items(config)
     return None if count is None else make_plan(config, count)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spice_keras.algorithm.head_inference import unit_blocks
-from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.algorithm.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
 
 
@@ -24,6 +24,7 @@ class FeatureBank:
         weak: float16 [W, N, D], features of weakly augmented copies, memory-mapped; W = 0 where
             none are cached.
         strong: float16 [V, N, D], of strongly augmented copies, likewise.
+        search: How neighbours were found, for those of other embeddings of the same items.
     """
 
     features: np.ndarray
@@ -32,19 +33,27 @@ class FeatureBank:
     head_neighbors: np.ndarray
     weak: np.ndarray
     strong: np.ndarray
+    search: NeighborSearch = nearest_neighbors
 
     def views(self, *kinds: str) -> FeatureViews:
         """Return the features as they are and the cached views of these kinds, as one."""
         return FeatureViews([self.features[np.newaxis], *(getattr(self, kind) for kind in kinds)])
 
 
-def unit_feature_bank(features: np.ndarray, *, for_heads: int, for_reliability: int) -> FeatureBank:
+def unit_feature_bank(
+    features: np.ndarray,
+    *,
+    for_heads: int,
+    for_reliability: int,
+    search: NeighborSearch = nearest_neighbors,
+) -> FeatureBank:
     """Make the bank of heads that scale their input: unit rows serve as the features too.
 
     Args:
         features: Real numbers of any type and size, N >= 1. Shape: (num_samples, dim).
         for_heads: Neighbours to train with, the item itself not among them; N - 1 at most.
         for_reliability: n_s, the item itself among them; N at most.
+        search: How to find them.
 
     Returns:
         The bank, without cached views; one float32 array [N, D] is its features and the unit rows.
@@ -53,7 +62,7 @@ def unit_feature_bank(features: np.ndarray, *, for_heads: int, for_reliability: 
     for rows, block in unit_blocks(features):
         unit[rows] = block
     columns = min(len(unit), max(1 + for_heads, for_reliability))
-    neighbors = nearest_neighbors(unit, columns)
+    neighbors = search(unit, columns)
     no_views = np.empty((0, *unit.shape), np.float16)
     return FeatureBank(
         features=unit,
@@ -62,4 +71,5 @@ def unit_feature_bank(features: np.ndarray, *, for_heads: int, for_reliability: 
         head_neighbors=neighbors[:, 1 : 1 + for_heads],
         weak=no_views,
         strong=no_views,
+        search=search,
     )

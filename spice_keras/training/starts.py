@@ -8,7 +8,6 @@ import numpy as np
 
 from spice_keras.algorithm.balanced_kmeans import balanced_kmeans
 from spice_keras.algorithm.embeddings import l2_normalized
-from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.algorithm.spectral_starts import spectral_clusters
 from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.training.feature_bank import FeatureBank
@@ -35,7 +34,7 @@ def start_clusters(
     if start == "random":
         return None
     if start == "spectral":
-        neighbors = _centered_neighbors(bank.normalized, num_clusters)
+        neighbors = _centered_neighbors(bank, num_clusters)
         found = spectral_clusters(neighbors, num_clusters, seed=seed, num_init=num_heads)
         if found is not None:
             return found
@@ -49,11 +48,12 @@ def start_clusters(
     )
 
 
-def _centered_neighbors(normalized: np.ndarray, num_clusters: int) -> np.ndarray:
+def _centered_neighbors(bank: FeatureBank, num_clusters: int) -> np.ndarray:
     """Neighbours by what sets embeddings apart: most encoders' share a large mean."""
+    normalized = bank.normalized
     centered = l2_normalized(normalized - normalized.mean(axis=0))
     count = min(_SPECTRAL_NEIGHBORS, max(1, len(normalized) // (2 * num_clusters)))
-    return nearest_neighbors(centered, min(len(normalized), 1 + count))[:, 1:]
+    return bank.search(centered, min(len(normalized), 1 + count))[:, 1:]
 
 
 def start_centroids(bank: FeatureBank, num_clusters: int, clusters: np.ndarray) -> np.ndarray:

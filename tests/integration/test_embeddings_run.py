@@ -9,6 +9,8 @@ import click.testing
 import numpy as np
 import pytest
 
+from spice_keras.algorithm.approximate_neighbors import approximate_neighbors
+from spice_keras.stages import context
 from tests.integration.tiny import invoke, metrics
 
 _COUNT, _DIM, _CLUSTERS = 120, 12, 3
@@ -50,6 +52,30 @@ def test_one_command_does_it(folder: Path, result: click.testing.Result) -> None
     assert found["kmeans_pixels"] is None
     assert "item 7" in (run / "report.html").read_text("utf-8")
     assert not (run / "artifacts" / "encoder").exists()
+
+
+def test_neighbors_can_be_searched_approximately(
+    folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So few rows lie in so few lists that both searches find the same."""
+    pytest.importorskip("faiss", reason="the extra faiss")
+    monkeypatch.chdir(folder)
+    asked: list[int] = []
+
+    def spy(embeddings: np.ndarray, count: int, **options: int) -> np.ndarray:
+        asked.append(options["num_probes"])
+        return approximate_neighbors(embeddings, count, **options)
+
+    monkeypatch.setattr(context, "approximate_neighbors", spy)
+    options = ("--set", "embed.neighbor_search=approximate", "--set", "embed.num_probes=7")
+    said = invoke(
+        "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW, *options,
+        "--run-dir", "runs/faiss",
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    assert asked == [7, 7]  # of the embeddings, and of the start
+    tables = [(folder / "runs" / name / "assignments.csv") for name in ("blobs", "faiss")]
+    assert tables[0].read_text("utf-8") == tables[1].read_text("utf-8")
 
 
 def test_every_row_has_its_cluster(folder: Path, result: click.testing.Result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ def _config(**options: Any) -> RunConfig:
 
 def test_the_digits_are_counted_without_being_loaded() -> None:
     assert count_items(_config()) == PartCounts(len(DigitsSource(8)))
+
+
+def test_a_missing_faiss_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert preflight(_config()) is not None
+    with pytest.raises(UserError, match=r"pip install 'spice-keras\[faiss\]'"):
+        preflight(_config(embed__neighbor_search="approximate"))
 
 
 def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
+from spice_keras.training.starts import start_clusters
 from tests.reference import neighbors as reference
 
 
@@ -69,6 +71,19 @@ def test_neighbors_for_heads_and_for_reliability(
     assert (bank.neighbors.shape[1], bank.head_neighbors.shape[1]) == widths
     assert (bank.neighbors[:, 0] == np.arange(30)).all()
     assert not (bank.head_neighbors == np.arange(30)[:, None]).any()
+
+
+def test_another_search_finds_its_neighbors_and_those_of_the_start() -> None:
+    """Whatever a fit wants neighbours of, it asks the same search for."""
+    asked: list[tuple[int, int]] = []
+
+    def search(embeddings: np.ndarray, count: int) -> np.ndarray:
+        asked.append((len(embeddings), count))
+        return nearest_neighbors(embeddings, count)
+
+    bank = unit_feature_bank(_rows(60), for_heads=3, for_reliability=6, search=search)
+    start_clusters(bank, "spectral", 2, num_heads=2, seed=0)
+    assert asked == [(60, 6), (60, 1 + 15)]
 
 
 def test_one_row_is_its_own_only_neighbor() -> None:
