@@ -8,8 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.growth import draw_growth
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
+GROWTH = "growth.svg"
 FINDINGS = Path(__file__).parent / "findings.md"
 
 _METHOD = """\
@@ -78,15 +81,19 @@ def write(results: Path, rows: Sequence[str], page: Path = PAGE) -> None:
             found.append(json.loads(path.read_text(encoding="utf-8")))
         else:
             absent.append(name)
-    page.write_text(render(found, absent), encoding="utf-8")
+    drawn = draw_growth(found, page.with_name(GROWTH))
+    page.write_text(render(found, absent, growth=drawn), encoding="utf-8")
 
 
-def render(results: Sequence[Mapping[str, Any]], absent: Sequence[str] = ()) -> str:
+def render(
+    results: Sequence[Mapping[str, Any]], absent: Sequence[str] = (), *, growth: bool = False
+) -> str:
     """The page.
 
     Args:
         results: Of the rows that were run, in order.
         absent: Names of those that were not.
+        growth: Whether the figure of growth lies beside the page.
 
     Returns:
         Markdown.
@@ -97,6 +104,8 @@ def render(results: Sequence[Mapping[str, Any]], absent: Sequence[str] = ()) -> 
     if FINDINGS.exists():
         parts.append(FINDINGS.read_text(encoding="utf-8"))
     parts += [_section(result) for result in results]
+    if growth:
+        parts.append(f"## Growth, drawn\n\n![Seconds and memory over N]({GROWTH})\n")
     return "\n".join(parts)
 
 

@@ -79,3 +79,23 @@ def test_machine_says_what_it_is() -> None:
     assert "numpy" in found["versions"]
     page = report.render([_result(1.0, 1.0)])
     assert found["processor"] in page
+
+
+def _growth(count: int) -> dict[str, Any]:
+    parts = {"ours": {"seconds": count / 100, "megabytes": 5.0}}
+    if count < 50:
+        parts["exact"] = {"seconds": 1.0, "megabytes": 1.0}
+    return _result(1.0, 1.0, growth={"count": count, "costs": parts})
+
+
+def test_growth_is_drawn_from_two_sizes_on(tmp_path: Path) -> None:
+    page, figure = tmp_path / "page.md", tmp_path / report.GROWTH
+    for number, count in enumerate((100, 10)):
+        (tmp_path / f"n{number}.json").write_text(json.dumps(_growth(count)), encoding="utf-8")
+        report.write(tmp_path, ["n0", "n1"], page)
+        assert figure.exists() == (number == 1)
+        assert (f"]({report.GROWTH})" in page.read_text("utf-8")) == (number == 1)
+    first = figure.read_bytes()
+    assert b"<svg" in first
+    report.write(tmp_path, ["n0", "n1"], page)
+    assert figure.read_bytes() == first
