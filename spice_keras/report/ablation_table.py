@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from spice_keras.report.formatting import MISSING, decimal
 
 FIGURES = ("acc", "nmi", "ari")
@@ -80,12 +82,18 @@ def ablation_markdown(results: Mapping[str, Any]) -> str:
         rows = {n: row for n, row in results["rows"].items() if row["table"] == table}
         lines = [("Name", *ABLATION_HEADER, "Options"), ("---",) * (len(ABLATION_HEADER) + 2)]
         for (name, row), cells in zip(rows.items(), ablation_rows(rows), strict=True):
-            changed = ", ".join(f"{key}: {value}" for key, value in row["overrides"].items())
-            lines.append((f"`{name}`", *cells, f"`{changed}`" if changed else ""))
+            changed = [f"`{key}={_option(value)}`" for key, value in row["overrides"].items()]
+            lines.append((f"`{name}`", *cells, " ".join(changed)))
         parts += [f"## {table}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     if results["errors"]:
         parts += ["## Not finished", "\n".join(f"- {error}" for error in results["errors"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _option(value: Any) -> str:
+    """Writes a value as `--set` takes it, on one line."""
+    written: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return written.removesuffix("\n...\n").strip()
 
 
 def trial_rows(results: Mapping[str, Any]) -> list[list[Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from typing import Any
 
 import pytest
 
+from spice_keras.config.loading import parse_override
 from spice_keras.report.ablation_table import (
     ABLATION_HEADER,
     TRIAL_HEADER,
@@ -62,7 +64,7 @@ def test_markdown_has_a_table_for_each_of_the_papers() -> None:
     results = _results(ce=_row([0.5]), semi=_row([0.9], table="Table 3", overrides={}))
     text = ablation_markdown(results)
     assert text.index("## Table 4") < text.index("## Table 3")
-    assert f"| `ce` | CE | 0.500 | 0.250 | -0.500 | 1 | {MISSING} | `self.loss: softmax` |" in text
+    assert f"| `ce` | CE | 0.500 | 0.250 | -0.500 | 1 | {MISSING} | `self.loss=softmax` |" in text
     assert "Seeds 7, 8, an encoder for each." in text
     assert "Not finished" not in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -70,6 +72,17 @@ def test_markdown_has_a_table_for_each_of_the_papers() -> None:
     once = ablation_markdown({**results, "pretrain_once": True, "errors": ["ce: diverged"]})
     assert "one encoder for all" in once
     assert "- ce: diverged" in once
+
+
+def test_options_are_written_as_the_command_takes_them() -> None:
+    overrides = {
+        "self.weak": {"policy": "upright", "rotate": 3.0, "fill": None},
+        "self.cached_views": None,
+        "self.entropy_weight": 1.0,
+    }
+    text = ablation_markdown(_results(row=_row([0.5], overrides=overrides)))
+    settings = re.findall(r"`(self\.[^`]+)`", text)
+    assert {".".join(keys): value for keys, value in map(parse_override, settings)} == overrides
 
 
 def test_the_table_of_trials_has_a_line_for_each() -> None:
