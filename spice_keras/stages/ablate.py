@@ -18,6 +18,7 @@ import yaml
 
 from spice_keras.artifacts import RunDirectory, write_atomically, write_csv, write_json
 from spice_keras.config import RunConfig, load_config
+from spice_keras.config.loading import check
 from spice_keras.config.yaml_reader import read_yaml
 from spice_keras.errors import UserError
 from spice_keras.hardware import release_memory, start_tensorflow
@@ -72,8 +73,11 @@ class Ablation:
         elif not path.is_file():
             raise UserError(f"{self.folder} holds no ablations to go on with.")
         else:
-            there = read_yaml(path.read_text("utf-8"), origin=str(path))
-            found = differences(there, asked)
+            begun = dict(read_yaml(path.read_text("utf-8"), origin=str(path)))
+            once = {"pretrain_once": begun.pop("pretrain_once")}
+            # Read as a configuration: they may be older than an option.
+            there = check(begun, origin=str(path)).as_dict()
+            found = differences(there | once, asked)
             if found:
                 lines = "\n".join(f"  {line}" for line in found)
                 raise UserError(

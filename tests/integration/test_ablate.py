@@ -18,6 +18,7 @@ import yaml
 from spice_keras.config import load_config
 from spice_keras.errors import UserError
 from spice_keras.stages import pipeline, true_labels
+from spice_keras.stages.ablate import Ablation
 from spice_keras.stages.ablation_rows import ablation_rows
 from tests.integration.tiny import artifact_files, invoke, shapes, snapshot, write_tiny
 
@@ -169,6 +170,14 @@ def test_resuming_another_ablation_is_refused(
         assert result.exit_code == 2
         assert message in result.stderr
     assert snapshot(ablated.folder) == before
+
+
+def test_ablations_older_than_an_option_go_on(ablated: Ablated, tmp_path: Path) -> None:
+    begun = yaml.safe_load((ablated.folder / "ablation.yaml").read_text("utf-8"))
+    asked = load_config(base={key: value for key, value in begun.items() if key != "pretrain_once"})
+    del begun["embed"], begun["self"]["temperature"]
+    (tmp_path / "ablation.yaml").write_text(yaml.safe_dump(begun), encoding="utf-8")
+    Ablation(asked, tmp_path).begin(resume=True)
 
 
 @pytest.fixture
