@@ -59,7 +59,7 @@ def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
     from spice_keras.artifacts import RunDirectory
     from spice_keras.config import load_config
     from spice_keras.config.images_option import folder_config
-    from spice_keras.stages.pipeline import read_run_config
+    from spice_keras.stages.run_configuration import read_run_config
 
     overrides = _source(options)
     name, own = options["config"], bool(overrides)

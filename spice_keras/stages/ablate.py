@@ -30,7 +30,8 @@ from spice_keras.report.ablation_table import (
     trial_rows,
 )
 from spice_keras.stages.ablation_rows import Row, ablation_rows
-from spice_keras.stages.pipeline import differences, environment, open_run, run_stages
+from spice_keras.stages.pipeline import run_stages
+from spice_keras.stages.run_configuration import differences, environment, open_run
 from spice_keras.training.screen import Screen, silent_screen
 
 _BEGUN = "ablation.yaml"
@@ -79,7 +80,7 @@ class Ablation:
             there = check(begun, origin=str(path)).as_dict()
             found = differences(there | once, asked)
             if found:
-                lines = "\n".join(f"  {line}" for line in found)
+                lines = "\n".join(f"  {line}" for line in found.values())
                 raise UserError(
                     f"{self.folder} holds ablations of another configuration:\n{lines}\n"
                     "Name another folder with --run-dir, or ask for the same."
@@ -171,7 +172,7 @@ class Ablation:
         from spice_keras.stages.context import Context
         from spice_keras.stages.evaluate import read_labels
         from spice_keras.stages.held_out import classify_test
-        from spice_keras.stages.pipeline import read_run_config
+        from spice_keras.stages.run_configuration import read_run_config
         from spice_keras.stages.scores import against_labels, embedding_kmeans
         from spice_keras.stages.self_label import read_self
         from spice_keras.stages.semi import read_semi

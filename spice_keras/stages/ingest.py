@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -77,9 +78,16 @@ def ingest(context: Context) -> None:
         _ingest_images(context)
     else:
         _ingest_embeddings(context)
-    write_json(context.run.path / "plan.json", context.plan.as_dict())
+    keep_plan(context)
     for note in context.plan.notes:
         context.screen.warn(note)
+
+
+def keep_plan(context: Context) -> None:
+    """Write the arithmetic of the run where it is not what the file says."""
+    path, plan = context.run.path / "plan.json", context.plan.as_dict()
+    if not path.is_file() or json.loads(path.read_text("utf-8")) != plan:
+        write_json(path, plan)
 
 
 def _ingest_embeddings(context: Context) -> None:

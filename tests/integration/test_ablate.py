@@ -17,9 +17,10 @@ import yaml
 
 from spice_keras.config import load_config
 from spice_keras.errors import UserError
-from spice_keras.stages import pipeline, true_labels
+from spice_keras.stages import true_labels
 from spice_keras.stages.ablate import Ablation
 from spice_keras.stages.ablation_rows import ablation_rows
+from spice_keras.stages.run_configuration import differences
 from tests.integration.tiny import artifact_files, invoke, shapes, snapshot, write_tiny
 
 _SHORT = (
@@ -98,7 +99,7 @@ def test_the_rows_differ_in_what_they_say_and_in_nothing_else(ablated: Ablated) 
         if name == "kmeans":
             continue  # of the embeddings, whatever the heads
         config = yaml.safe_load((trial / name / "config.yaml").read_text("utf-8"))
-        changed = {line.split(":")[0] for line in pipeline.differences(base, config)}
+        changed = set(differences(base, config))
         options = set(row["overrides"]) | {"semi.enabled"}
         assert all(any(key.startswith(option) for option in options) for key in changed), name
         assert changed or name in ("self", "semi-pretrained"), name
