@@ -25,11 +25,12 @@ table shows the median of the rounds and, in brackets, the lowest and the highes
 than the other side. "Processor" is the same ratio of the seconds that all threads of a side kept a
 processor busy. A target counts as met when both medians reach it.
 
-Only ratios can be compared: rates and seconds vary with the other work of a machine, ratios of turns
-taken one after the other much less. Threads: "all" is what each library chooses. OpenMP, on which
-PyTorch, FAISS and scikit-learn run, waits in a loop for its slowest thread; where another program
-holds a core that multiplies its time (a MoCo step of PyTorch took ten times as long with two threads
-as with one on a busy machine). A row with one thread on either side was measured on such a machine.
+Only ratios can be compared: rates and seconds vary with the other work of a machine, ratios of
+turns taken one after the other much less. Threads: "all" is what each library chooses. OpenMP, on
+which PyTorch, FAISS and scikit-learn run, waits in a loop for its slowest thread; where another
+program holds a core that multiplies its time (a MoCo step of PyTorch took ten times as long with
+two threads as with one on a busy machine). A row with one thread on either side was measured on
+such a machine.
 """
 
 
