@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from spice_keras.data.decoding import decode_image, resize_image
-from spice_keras.models.clusterer import clusterer_from_head
+from spice_keras.models.clusterer import build_clusterer
 from spice_keras.models.export import decoded, export_clusterer, resized
 from spice_keras.models.heads import MultiHeadClassifier
 from tests.models.contract import precision
@@ -47,7 +47,7 @@ np.savez(folder + "/answers.npz", **answers)
 def _clusterer() -> keras.Model:
     heads = MultiHeadClassifier(2, CLUSTERS, seed=4)
     heads.build((None, FEATURES))
-    return clusterer_from_head(encoder(), heads, 1)
+    return build_clusterer(encoder(), heads.head_model(1))
 
 
 def _picture(height: int, width: int, seed: int = 0) -> np.ndarray:
