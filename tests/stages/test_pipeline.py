@@ -159,6 +159,18 @@ def test_one_pretraining_serves_for_heads_of_another_kind(
     assert not run.has("classifier")
 
 
+def test_what_was_judged_before_a_stage_was_trained_is_judged_again(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    heads_alone = load_config("digits", overrides={"semi.enabled": False})
+    run = run_stages(heads_alone, tmp_path / "run", commands=_ALL)
+    (run.path / "report.html").write_text("of the heads")
+    calls.clear()
+    run_stages(load_config("digits"), run.path, commands=_ALL, resume=True)
+    assert calls == ["semi", "eval", "export"]
+    assert not (run.path / "report.html").exists()
+
+
 def test_without_semi_it_is_passed_over(tmp_path: Path, calls: list[str]) -> None:
     config = load_config("digits", overrides={"semi.enabled": False})
     run_stages(config, tmp_path / "run", commands=_ALL)
