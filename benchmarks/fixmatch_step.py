@@ -9,12 +9,19 @@ import numpy as np
 
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
-from benchmarks.steps import check_same_network, fit_step
-from benchmarks.workers import Contender, Work
+from benchmarks.steps import (
+    BFLOAT16,
+    FLOAT32,
+    TORCH,
+    TORCH_BEST,
+    VIEWS_GIVEN,
+    check_same_network,
+    fit_step,
+    step_contenders,
+)
+from benchmarks.workers import Work
 
 LABELED, UNLABELED, SIDE, CLUSTERS = 16, 112, 32, 10
-_FLOAT32, _BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
-_TORCH, _TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
 
 
 def _labels() -> np.ndarray:
@@ -109,19 +116,14 @@ def comparison() -> Comparison:
         name="fixmatch_step",
         title="FixMatch step, WRN-28-2, 32 px",
         turn=f"one step on {LABELED} labelled, {UNLABELED} weak and {UNLABELED} strong images",
-        contenders=[
-            Contender(_BFLOAT16, ours, {"precision": "bfloat16"}),
-            Contender(_FLOAT32, ours, {"precision": "float32"}),
-            Contender(_TORCH, torch_side, {"best": False}),
-            Contender(_TORCH_BEST, torch_side, {"best": True}),
-        ],
+        contenders=step_contenders(ours, torch_side),
         targets=[
-            Target(_BFLOAT16, _TORCH, 2.5),
-            Target(_FLOAT32, _TORCH),
-            Target(_BFLOAT16, _TORCH_BEST),
+            Target(BFLOAT16, TORCH, 2.5),
+            Target(FLOAT32, TORCH),
+            Target(BFLOAT16, TORCH_BEST),
         ],
         items=LABELED + 2 * UNLABELED,
         rounds=7,
         check=partial(check_same_network, semi, torch_network),
-        notes=["Both sides are given views that are already made; PyTorch's are normalised too."],
+        notes=[VIEWS_GIVEN],
     )

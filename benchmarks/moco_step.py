@@ -7,12 +7,19 @@ from typing import Any
 
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
-from benchmarks.steps import check_same_network, fit_step
-from benchmarks.workers import Contender, Work
+from benchmarks.steps import (
+    BFLOAT16,
+    FLOAT32,
+    TORCH,
+    TORCH_BEST,
+    VIEWS_GIVEN,
+    check_same_network,
+    fit_step,
+    step_contenders,
+)
+from benchmarks.workers import Work
 
 BATCH, SIDE, QUEUE, DIM = 64, 32, 4096, 128
-_FLOAT32, _BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
-_TORCH, _TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
 
 
 def moco(precision: str = "float32") -> Any:
@@ -109,19 +116,14 @@ def comparison() -> Comparison:
         name="moco_step",
         title="MoCo step, ResNet-18, 32 px, batch 64",
         turn=f"one step on two views of {BATCH} images, queue of {QUEUE}",
-        contenders=[
-            Contender(_BFLOAT16, ours, {"precision": "bfloat16"}),
-            Contender(_FLOAT32, ours, {"precision": "float32"}),
-            Contender(_TORCH, torch_side, {"best": False}),
-            Contender(_TORCH_BEST, torch_side, {"best": True}),
-        ],
+        contenders=step_contenders(ours, torch_side),
         targets=[
-            Target(_BFLOAT16, _TORCH, 3.0),
-            Target(_FLOAT32, _TORCH, 1.2),
-            Target(_BFLOAT16, _TORCH_BEST, 1.05),
+            Target(BFLOAT16, TORCH, 3.0),
+            Target(FLOAT32, TORCH, 1.2),
+            Target(BFLOAT16, TORCH_BEST, 1.05),
         ],
         items=BATCH,
         rounds=9,
         check=partial(check_same_network, moco, torch_query),
-        notes=["Both sides are given views that are already made; PyTorch's are normalised too."],
+        notes=[VIEWS_GIVEN],
     )

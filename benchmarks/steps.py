@@ -8,7 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workers import Work, ask
+from benchmarks.workers import Contender, Work, ask
+
+FLOAT32, BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
+TORCH, TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
+VIEWS_GIVEN = "Both sides are given views that are already made; PyTorch's are normalised too."
+
+
+def step_contenders(ours: Callable[..., Work], theirs: Callable[..., Work]) -> list[Contender]:
+    """The four sides of a training step.
+
+    Args:
+        ours: Makes a step of a precision.
+        theirs: Makes PyTorch's, the reference's or the best it can.
+
+    Returns:
+        Either side in either precision.
+    """
+    return [
+        Contender(BFLOAT16, ours, {"precision": "bfloat16"}),
+        Contender(FLOAT32, ours, {"precision": "float32"}),
+        Contender(TORCH, theirs, {"best": False}),
+        Contender(TORCH_BEST, theirs, {"best": True}),
+    ]
 
 
 def fit_step(model: Any, batch: Mapping[str, np.ndarray]) -> Work:

@@ -24,9 +24,11 @@ _READERS = {
     "backbone": "pretrain",
     "pretrain": "pretrain",
     "num_clusters": "embed",  # of pretraining it decides a logged figure alone
+    "embed": "embed",
     "reliable": "reliable",
     "semi": "semi",
 }
+_ORDER = [stage.name for stage in STAGES]
 _VIEWS = ("weak", "strong", "cached_views")
 _NEIGHBOR_COUNTS = ("self.neighbors.num_neighbors", "reliable.num_neighbors")
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
@@ -66,7 +68,7 @@ def read_run_config(path: Path) -> RunConfig:
 def _reader(option: str) -> str:
     """Name the first stage that reads an option."""
     section, _, key = option.partition(".")
-    if option.startswith(_NEIGHBOR_COUNTS) or section == "embed":
+    if option.startswith(_NEIGHBOR_COUNTS):
         return "embed"
     if section == "self":
         return "embed" if key.startswith(_VIEWS) else "self"
@@ -75,9 +77,8 @@ def _reader(option: str) -> str:
 
 def _is_fixed(run: RunDirectory, option: str, redone_from: str | None) -> bool:
     """Tell whether a stage that reads the option is finished or begun, and stays so."""
-    names = [stage.name for stage in STAGES]
-    first = names.index(_reader(option))
-    last = len(names) if redone_from is None else names.index(redone_from)
+    first = _ORDER.index(_reader(option))
+    last = len(_ORDER) if redone_from is None else _ORDER.index(redone_from)
     return any(
         run.has(stage.artifact) or (run.checkpoints / stage.name).is_dir()
         for stage in STAGES[first:last]
@@ -114,9 +115,9 @@ def open_run(path: Path, config: RunConfig, *, redone_from: str | None = None) -
     }
     if found:
         lines = "\n".join(f"  {text}" for text in found.values())
-        first = min((_reader(option) for option in found), key=[s.name for s in STAGES].index)
-        command = next(stage.command for stage in STAGES if stage.name == first)
-        again = "" if first == "images" else f", or do it again from there: spice {command} --redo"
+        first = STAGES[min(_ORDER.index(_reader(option)) for option in found)]
+        again = f", or do it again from there: spice {first.command} --redo"
+        again = "" if first.name == "images" else again
         raise UserError(
             f"{path} was made with another configuration:\n{lines}\n"
             f"Name another folder with --run-dir, or ask for the same{again}."
