@@ -32,16 +32,16 @@ def semi(precision: str = "float32") -> Any:
     from spice_keras.hardware import start_tensorflow
 
     start_tensorflow(precision=precision)
-    import keras
 
     from spice_keras.algorithm.schedules import FixMatchCosine
     from spice_keras.backbones.wide_resnet import wrn_28_2
     from spice_keras.models.spice_semi import SpiceSemi
+    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
 
     model = SpiceSemi(wrn_28_2(SIDE), CLUSTERS)
     schedule = FixMatchCosine(0.03, 2**20)
-    compile_for_device(model, keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True))
+    compile_for_device(model, FusedSGD(schedule, momentum=0.9, nesterov=True))
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -18,17 +18,17 @@ def waiting() -> dict[str, float]:
     from spice_keras.hardware import start_tensorflow
 
     start_tensorflow()
-    import keras
     import tensorflow as tf
 
     from spice_keras.augment.policies import moco
     from spice_keras.backbones.resnet import small_resnet
     from spice_keras.data.batches import training_batches
     from spice_keras.models.moco import MoCo
+    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
 
     model = MoCo(small_resnet(SIDE))
-    compile_for_device(model, keras.optimizers.SGD(0.015, momentum=0.9))
+    compile_for_device(model, FusedSGD(0.015, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
     step = tf.function(model.train_step, jit_compile=False)
     views = {"query": moco(), "key": moco()}

@@ -17,30 +17,35 @@ from benchmarks.steps import (
     fit_step,
     step_contenders,
 )
-from benchmarks.workers import Work
+from benchmarks.workers import Contender, Work
 
 BATCH, SIDE, QUEUE, DIM = 64, 32, 4096, 128
+_PLAIN = "spice_keras, bfloat16, TensorFlow's kernel gradients"
 
 
 def moco(precision: str = "float32") -> Any:
     from spice_keras.hardware import start_tensorflow
 
     start_tensorflow(precision=precision)
-    import keras
 
     from spice_keras.algorithm.schedules import MoCoCosine
     from spice_keras.backbones.resnet import resnet18_cifar
     from spice_keras.models.moco import MoCo
+    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
 
     model = MoCo(resnet18_cifar(SIDE), projection_dim=DIM, queue_size=QUEUE)
-    compile_for_device(model, keras.optimizers.SGD(MoCoCosine(0.015, 1000, 780), momentum=0.9))
+    compile_for_device(model, FusedSGD(MoCoCosine(0.015, 1000, 780), momentum=0.9))
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def ours(precision: str) -> Work:
-    """The step that `fit` runs."""
+def ours(precision: str, products: bool = True) -> Work:
+    """The step that `fit` runs; without `products`, on TensorFlow's gradients of every kernel."""
+    from spice_keras.backbones import convolution
+
+    if not products:
+        convolution.by_products = lambda *_: False
     views = {"query": images(BATCH, SIDE, 1), "key": images(BATCH, SIDE, 2)}
     return fit_step(moco(precision), views)
 
@@ -116,11 +121,15 @@ def comparison() -> Comparison:
         name="moco_step",
         title="MoCo step, ResNet-18, 32 px, batch 64",
         turn=f"one step on two views of {BATCH} images, queue of {QUEUE}",
-        contenders=step_contenders(ours, torch_side),
+        contenders=[
+            *step_contenders(ours, torch_side),
+            Contender(_PLAIN, ours, {"precision": "bfloat16", "products": False}),
+        ],
         targets=[
             Target(BFLOAT16, TORCH, 3.0),
             Target(FLOAT32, TORCH, 1.2),
             Target(BFLOAT16, TORCH_BEST, 1.05),
+            Target(BFLOAT16, _PLAIN),
         ],
         items=BATCH,
         rounds=9,

@@ -16,16 +16,21 @@ _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 @cache
-def has_bfloat16() -> bool:
-    """Tell whether the processor multiplies bfloat16 in hardware (AMX or AVX-512 BF16)."""
+def processor_flags() -> frozenset[str]:
+    """Return the abilities of the processor in Linux's names; none where they are unknown."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
+        return frozenset()
     for line in text.splitlines():
         if line.startswith("flags"):
-            return not _BFLOAT16_FLAGS.isdisjoint(line.split())
-    return False
+            return frozenset(line.split())
+    return frozenset()
+
+
+def has_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 in hardware (AMX or AVX-512 BF16)."""
+    return not _BFLOAT16_FLAGS.isdisjoint(processor_flags())
 
 
 def dtype_policy(precision: str) -> str:

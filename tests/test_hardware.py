@@ -16,15 +16,16 @@ from spice_keras.hardware import (
     dtype_policy,
     has_bfloat16,
     peak_memory_bytes,
+    processor_flags,
     start_tensorflow,
 )
 
 
 @pytest.fixture(autouse=True)
 def _ask_again() -> Iterator[None]:
-    has_bfloat16.cache_clear()
+    processor_flags.cache_clear()
     yield
-    has_bfloat16.cache_clear()
+    processor_flags.cache_clear()
 
 
 def _processor(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:

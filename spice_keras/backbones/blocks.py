@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
+from spice_keras.backbones.convolution import Conv2D
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 
 FEATURE_MAP = "feature_map"
@@ -51,7 +52,7 @@ class Blocks:
         if kernel > 1 and strides > 1:
             # Keras pads "same" on one side only when the stride is 2.
             x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_padding")(x)
-        return keras.layers.Conv2D(
+        return Conv2D(
             filters,
             kernel,
             strides=strides,

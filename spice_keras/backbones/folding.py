@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.backbones.convolution import Conv2D
 from spice_keras.backbones.normalization import FusedBatchNormalization
 
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_CONVOLUTIONS = (Conv2D, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 _NORMALIZATIONS = (FusedBatchNormalization, keras.layers.BatchNormalization)
 
 

@@ -21,6 +21,7 @@ from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.encoder import build_initial_encoder, save_network
 from spice_keras.training.callbacks import EstimateRun
 from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.fused_optimizers import FusedSGD
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
 from spice_keras.training.screen import clock
 
@@ -99,7 +100,7 @@ def build_moco(context: Context) -> MoCo:
     schedule = MoCoCosine(
         section.learning_rate, plan.pretrain_epochs, plan.pretrain_steps_per_epoch
     )
-    compile_for_device(model, keras.optimizers.SGD(schedule, momentum=0.9))
+    compile_for_device(model, FusedSGD(schedule, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +18,7 @@ from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.encoder import build_encoder, load_network, save_network
 from spice_keras.stages.reliable import read_reliable
 from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.fused_optimizers import FusedSGD
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
 
 
@@ -55,7 +55,7 @@ def build_spice_semi(context: Context) -> SpiceSemi:
         seed=seed,
     )
     schedule = FixMatchCosine(section.learning_rate, context.plan.semi_steps)
-    optimizer = keras.optimizers.SGD(schedule, momentum=section.sgd_momentum, nesterov=True)
+    optimizer = FusedSGD(schedule, momentum=section.sgd_momentum, nesterov=True)
     compile_for_device(model, optimizer)
     model.optimizer.build(model.trainable_variables)
     return model

@@ -18,7 +18,7 @@ from spice_keras.models.neighbor_clustering import NeighborClustering
 from spice_keras.models.self_variant import SelfVariant
 from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.training.feature_bank import FeatureBank
-from spice_keras.training.fused_adam import FusedAdam
+from spice_keras.training.fused_optimizers import FusedAdam
 from spice_keras.training.head_choice import HeadLosses, head_logits
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.starts import Start, start_centroids, start_clusters

@@ -1,4 +1,4 @@
-"""Adam on TensorFlow's fused kernel."""
+"""SGD and Adam on TensorFlow's fused kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="spice_keras")
+class FusedSGD(keras.optimizers.SGD):
+    """Keras's SGD with momentum in one pass over each variable; the same update up to rounding."""
+
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
+        """Move one variable and its velocity.
+
+        Args:
+            gradient: Of the loss. Shape: that of the variable.
+            variable: A float32 variable of TensorFlow, as `apply` passes it on.
+            learning_rate: Of this step.
+        """
+        if self.momentum == 0.0:  # no velocity: Keras's update is one operation as it is
+            super().update_step(gradient, variable, learning_rate)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=tf.cast(learning_rate, tf.float32),
+            grad=tf.cast(gradient, tf.float32),
+            momentum=self.momentum,
+            use_nesterov=self.nesterov,
+        )
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
