@@ -80,6 +80,8 @@ def _stderr_held_back() -> Iterator[None]:
 def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> None:
     """Import TensorFlow and Keras quietly and set the run's precision and determinism.
 
+    Call it before scikit-learn is imported, whose threads it also sets to wait asleep.
+
     Args:
         precision: See `dtype_policy`.
         deterministic: Ask TensorFlow for repeatable kernels, so that the same seed gives the
@@ -87,6 +89,9 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # OpenMP, on which scikit-learn and FAISS run, waits for its slowest thread in a loop. Where
+    # another program holds a core, t-SNE took five times as long so. Read when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The Python protobuf and absl layers log before they read any setting: hold the file
     # descriptor itself while they load.
     with _stderr_held_back():

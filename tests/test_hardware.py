@@ -96,6 +96,25 @@ def test_tensorflow_is_started_repeatable_and_in_the_precision_asked_for(precisi
         keras.config.enable_traceback_filtering()
 
 
+@pytest.mark.parametrize("stated", [None, "ACTIVE"])
+def test_threads_of_a_run_wait_asleep_unless_told_otherwise(stated: str | None) -> None:
+    # OpenMP reads the policy when scikit-learn loads it, so nothing may load that before.
+    code = (
+        "import os, sys, spice_keras.cli, spice_keras.stages.pipeline as pipeline\n"
+        "assert 'sklearn' not in sys.modules, 'loaded before it could be told'\n"
+        "pipeline.start_tensorflow()\n"
+        "print(os.environ['OMP_WAIT_POLICY'])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if stated:
+        environment["OMP_WAIT_POLICY"] = stated
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == (stated or "PASSIVE")
+
+
 _HELD_BACK = """
 import os, sys
 from spice_keras.hardware import _stderr_held_back

@@ -12,6 +12,8 @@ from spice_keras.algorithm.prototypes import log_probabilities, num_confident, p
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.algorithm.self_losses import SelfLoss, entropy_term, pair_losses
 
+_PROBABILITIES = 2**21  # of neighbours held at a time where the caller does not say: 8 MiB
+
 
 def head_losses(
     embeddings: np.ndarray,
@@ -79,7 +81,10 @@ def _own_labels(
 
 
 def neighbor_head_losses(
-    logits: np.ndarray, neighbors: np.ndarray, entropy_weight: float, block_size: int = 8192
+    logits: np.ndarray,
+    neighbors: np.ndarray,
+    entropy_weight: float,
+    block_size: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Neighbour-consistency loss of each head on the whole data set, all neighbours at once.
 
@@ -92,7 +97,8 @@ def neighbor_head_losses(
             Shape: (num_heads, num_samples, num_clusters).
         neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
         entropy_weight: Weight of the entropy of the mean prediction.
-        block_size: Samples compared with their neighbours at a time, at least 1.
+        block_size: Samples compared with all their neighbours at a time, at least 1; where None,
+            so many that the neighbours' probabilities stay below 8 MiB.
 
     Returns:
         ``mean -ln <p, q> - entropy_weight * H(mean p)`` of each head, in nats.
@@ -110,14 +116,16 @@ def neighbor_head_losses(
             f"`neighbors`. Received: logits.shape={logits.shape}, "
             f"neighbors.shape={neighbors.shape}"
         )
+    if block_size is None:
+        block_size = max(1, _PROBABILITIES // (neighbors.shape[1] * logits.shape[2]))
     losses = []
     for head in logits:
         scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
         total = 0.0
         for start in range(0, len(neighbors), block_size):
             block = slice(start, start + block_size)
-            for column in neighbors[block].T:
-                pairs = neighbor_consistency(scores[block], tf.gather(scores, column))
-                total += float(np.sum(pairs.numpy(), dtype=np.float64))
+            theirs = tf.gather(scores, neighbors[block])
+            pairs = neighbor_consistency(scores[block, tf.newaxis], theirs)
+            total += float(np.sum(pairs.numpy(), dtype=np.float64))
         losses.append(total / neighbors.size - entropy_weight * float(mean_entropy(scores)))
     return np.array(losses, np.float64)

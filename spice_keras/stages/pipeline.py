@@ -64,6 +64,18 @@ def _refuse_finished(run: RunDirectory, stages: Sequence[Stage], redo: bool) -> 
         )
 
 
+def _refuse_before_semi(run: RunDirectory, config: RunConfig, commands: Sequence[str]) -> None:
+    """Name both ways on where heads are to be judged and SPICE-Semi has not run."""
+    judged = {"eval", "export"} & set(commands)
+    if not judged or "semi" in commands or not config.semi.enabled:
+        return
+    if run.has("heads") and not run.has("classifier"):
+        raise UserError(
+            f"{run.path} holds no classifier yet: run `spice semi --run-dir {run.path}` first, or "
+            "take the heads as they are with --set semi.enabled=false."
+        )
+
+
 def _forget_from(run: RunDirectory, first: Stage) -> None:
     """Remove a stage's artifact, all later ones and what was published: made of it."""
     for stage in STAGES[STAGES.index(first) :]:
@@ -115,6 +127,7 @@ def run_stages(
     run = open_run(Path(run_dir), config, redone_from=first.name if first else None)
     if not resume:
         _refuse_finished(run, stages, redo)
+    _refuse_before_semi(run, config, commands)
     if first is not None:
         _forget_from(run, first)
     keep_configuration(run, config)

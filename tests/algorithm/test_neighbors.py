@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.algorithm import neighbors as module
-from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.algorithm.neighbors import largest_of_rows, nearest_neighbors
 from tests.algorithm.arrays import unit_rows
 from tests.reference import neighbors as reference
 
@@ -57,27 +57,54 @@ def test_self_is_first_even_for_a_zero_vector() -> None:
 
 def test_never_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    top_k = tf.math.top_k
+    product = tf.matmul
 
-    def spy(scores: np.ndarray, **options: object) -> object:
-        compared.append(scores.shape)
-        return top_k(scores, **options)
+    def spy(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+        compared.append((len(rows), columns.shape[1]))
+        return product(rows, columns)
 
-    monkeypatch.setattr(tf.math, "top_k", spy)
-    embeddings = unit_rows(np.random.default_rng(0), 1000, 8)
+    monkeypatch.setattr(tf, "matmul", spy)
+    embeddings = unit_rows(np.random.default_rng(0), 3000, 8)
     tracemalloc.start()
     nearest_neighbors(embeddings, 10, block_size=64)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert compared == [(64, 1000)] * 15 + [(40, 1000)]
-    assert peak < 4 * 1000**2 / 4
+    assert sorted(compared) == [(56, 3000)] + [(64, 3000)] * 46
+    assert peak < 4 * 3000**2 / 4
+
+
+@given(
+    num_columns=st.integers(1, 200),
+    levels=st.sampled_from([1, 3, 50, 10**6]),
+    data=st.data(),
+    seed=st.integers(0, 999),
+)
+def test_selects_what_top_k_does_ties_included(
+    num_columns: int, levels: int, data: st.DataObject, seed: int
+) -> None:
+    count = data.draw(st.integers(1, num_columns))
+    drawn = np.random.default_rng(seed).integers(-levels, levels, (5, num_columns))
+    values = (drawn / levels).astype(np.float32)
+    found = largest_of_rows(values, count)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, tf.math.top_k(values, k=count).indices)
+
+
+@pytest.mark.parametrize("order", ["sorted", "reversed", "equal"])
+def test_selects_in_whatever_order_the_columns_come(order: str) -> None:
+    values = np.random.default_rng(0).standard_normal((4, 5000)).astype(np.float32)
+    values.sort(axis=1)
+    values = {"sorted": values, "reversed": values[:, ::-1], "equal": np.ones_like(values)}[order]
+    expected = tf.math.top_k(values, k=20).indices
+    np.testing.assert_array_equal(largest_of_rows(values, 20), expected)
 
 
 def test_blocks_of_its_own_choice_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings = unit_rows(np.random.default_rng(0), 50, 8)
     expected = nearest_neighbors(embeddings, 7, block_size=1)
     np.testing.assert_array_equal(nearest_neighbors(embeddings, 7), expected)
-    monkeypatch.setattr(module, "_SIMILARITIES", 150)  # three rows at a time
+    monkeypatch.setattr(module, "_SMALLEST_BLOCK", 3)
+    monkeypatch.setattr(module, "_SIMILARITIES", 150)
     np.testing.assert_array_equal(nearest_neighbors(embeddings, 7), expected)
 
 

@@ -386,6 +386,11 @@ def test_a_stage_without_the_one_before_it_is_refused(scene: Path, finished: Fin
     shutil.copytree(finished.run, scene / "run")
     shutil.rmtree(scene / "run" / "artifacts" / "classifier")
     _refused(invoke("eval", "--run-dir", "run"), "holds no classifier yet: run `spice semi")
+    shutil.rmtree(scene / "run" / "checkpoints" / "semi", ignore_errors=True)
+    heads = invoke("eval", "--run-dir", "run", "--set", "semi.enabled=false")
+    assert heads.exit_code == 0
+    assert "SPICE-Self" in heads.output
+    assert "SPICE-Semi" not in heads.output
 
 
 @pytest.mark.parametrize(
