@@ -7,18 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
-from benchmarks.steps import (
-    BFLOAT16,
-    FLOAT32,
-    TORCH,
-    TORCH_BEST,
-    VIEWS_GIVEN,
-    check_same_network,
-    fit_step,
-    step_contenders,
-)
 from benchmarks.workers import Work
 
 LABELED, UNLABELED, SIDE, CLUSTERS = 16, 112, 32, 10
@@ -54,7 +45,7 @@ def ours(precision: str) -> Work:
         "weak": images(UNLABELED, SIDE, 2),
         "strong": images(UNLABELED, SIDE, 3),
     }
-    return fit_step(semi(precision), batch)
+    return steps.fit_step(semi(precision), batch)
 
 
 def torch_side(best: bool) -> Work:
@@ -116,14 +107,14 @@ def comparison() -> Comparison:
         name="fixmatch_step",
         title="FixMatch step, WRN-28-2, 32 px",
         turn=f"one step on {LABELED} labelled, {UNLABELED} weak and {UNLABELED} strong images",
-        contenders=step_contenders(ours, torch_side),
+        contenders=steps.step_contenders(ours, torch_side),
         targets=[
-            Target(BFLOAT16, TORCH, 2.5),
-            Target(FLOAT32, TORCH),
-            Target(BFLOAT16, TORCH_BEST),
+            Target(steps.BFLOAT16, steps.TORCH, 2.5),
+            Target(steps.FLOAT32, steps.TORCH),
+            Target(steps.BFLOAT16, steps.TORCH_BEST),
         ],
         items=LABELED + 2 * UNLABELED,
         rounds=7,
-        check=partial(check_same_network, semi, torch_network),
-        notes=[VIEWS_GIVEN],
+        check=partial(steps.check_same_network, semi, torch_network),
+        notes=[steps.VIEWS_GIVEN],
     )

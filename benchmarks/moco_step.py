@@ -5,18 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from benchmarks import steps
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
-from benchmarks.steps import (
-    BFLOAT16,
-    FLOAT32,
-    TORCH,
-    TORCH_BEST,
-    VIEWS_GIVEN,
-    check_same_network,
-    fit_step,
-    step_contenders,
-)
 from benchmarks.workers import Contender, Work
 
 BATCH, SIDE, QUEUE, DIM = 64, 32, 4096, 128
@@ -47,7 +38,7 @@ def ours(precision: str, products: bool = True) -> Work:
     if not products:
         convolution.by_products = lambda *_: False
     views = {"query": images(BATCH, SIDE, 1), "key": images(BATCH, SIDE, 2)}
-    return fit_step(moco(precision), views)
+    return steps.fit_step(moco(precision), views)
 
 
 def _torch_networks() -> tuple[Any, Any]:
@@ -122,17 +113,17 @@ def comparison() -> Comparison:
         title="MoCo step, ResNet-18, 32 px, batch 64",
         turn=f"one step on two views of {BATCH} images, queue of {QUEUE}",
         contenders=[
-            *step_contenders(ours, torch_side),
+            *steps.step_contenders(ours, torch_side),
             Contender(_PLAIN, ours, {"precision": "bfloat16", "products": False}),
         ],
         targets=[
-            Target(BFLOAT16, TORCH, 3.0),
-            Target(FLOAT32, TORCH, 1.2),
-            Target(BFLOAT16, TORCH_BEST, 1.05),
-            Target(BFLOAT16, _PLAIN),
+            Target(steps.BFLOAT16, steps.TORCH, 3.0),
+            Target(steps.FLOAT32, steps.TORCH, 1.2),
+            Target(steps.BFLOAT16, steps.TORCH_BEST, 1.05),
+            Target(steps.BFLOAT16, _PLAIN),
         ],
         items=BATCH,
         rounds=9,
-        check=partial(check_same_network, moco, torch_query),
-        notes=[VIEWS_GIVEN],
+        check=partial(steps.check_same_network, moco, torch_query),
+        notes=[steps.VIEWS_GIVEN],
     )

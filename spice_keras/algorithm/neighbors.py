@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+_DEVICE = "CPU:0"
 _SIMILARITIES = 2**23  # cosines held at a time where the caller does not say: 32 MiB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 48, 128  # fewer rows: the product waits for memory
 _MOST_THREADS = 8
@@ -48,14 +49,14 @@ def nearest_neighbors(
     if block_size is not None and block_size < 1:
         raise ValueError(f"`block_size` must be at least 1. Received: {block_size=}")
     num_samples = len(embeddings)
-    # One more than there are processors: a product waits where the others select.
+    # One more than there are processors: while some select, another's product takes what is free.
     threads = min(_MOST_THREADS, (os.cpu_count() or 1) + 1)
     if block_size is None:
         fitting = _SIMILARITIES // (threads * num_samples)
         block_size = max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, fitting))
     # On the CPU device: a block is as large as a GPU's free memory may be, and its copy would
     # cost more than the selection.
-    with tf.device("CPU:0"):
+    with tf.device(_DEVICE):
         # Transposed once: TensorFlow's product would do it again for every block.
         columns = tf.transpose(tf.convert_to_tensor(embeddings, tf.float32))
 
@@ -63,12 +64,12 @@ def nearest_neighbors(
 
     def fill_block(start: int) -> None:
         block = slice(start, min(start + block_size, num_samples))
-        with tf.device("CPU:0"):  # a thread's own setting
+        with tf.device(_DEVICE):  # each thread has a device of its own
             rows = tf.convert_to_tensor(embeddings[block], tf.float32)
             # On some processors nearly twice as fast as NumPy's product.
             similarity = tf.matmul(rows, columns).numpy()
-        parts = np.split(similarity, range(_PART, len(similarity), _PART))
-        top = np.concatenate([largest_of_rows(part, num_neighbors) for part in parts])
+            parts = np.split(similarity, range(_PART, len(similarity), _PART))
+            top = np.concatenate([largest_of_rows(part, num_neighbors) for part in parts])
         neighbors[block] = led_by_themselves(top, block)
 
     with ThreadPoolExecutor(threads) as pool:
