@@ -14,7 +14,7 @@ _PRODUCT, _PRODUCT_FLOAT32 = "matrix product, bfloat16", "matrix product, float3
 
 def product(dtype: str) -> Work:
     """A product of two square matrices in TensorFlow."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     import tensorflow as tf
@@ -32,7 +32,7 @@ def product(dtype: str) -> Work:
 
 def convolution_operations(name: str) -> float:
     """Floating-point operations of the convolutions in one forward pass of an image of 32 px."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision="float32")
     import keras

@@ -17,7 +17,7 @@ _TORCH_FOLDED = "PyTorch, bfloat16 channels_last, folded and frozen"
 
 
 def _encoder(precision: str) -> Any:
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
     from spice_keras.backbones.resnet import resnet18_cifar

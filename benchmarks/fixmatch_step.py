@@ -20,15 +20,15 @@ def _labels() -> np.ndarray:
 
 
 def semi(precision: str = "float32") -> Any:
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
 
     from spice_keras.algorithm.schedules import FixMatchCosine
     from spice_keras.backbones.wide_resnet import wrn_28_2
     from spice_keras.models.spice_semi import SpiceSemi
-    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
+    from spice_keras.training.optimizers import FusedSGD
 
     model = SpiceSemi(wrn_28_2(SIDE), CLUSTERS)
     schedule = FixMatchCosine(0.03, 2**20)

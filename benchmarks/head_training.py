@@ -22,11 +22,11 @@ def ours(precision: str, keras_adam: bool = False) -> Work:
 
     `keras_adam` puts Keras's own optimizer in the place of the one a run takes.
     """
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
-    from spice_keras.training.feature_bank import FeatureBank
-    from spice_keras.training.self_labeling import Heads, prototype_labeling
+    from spice_keras.heads.feature_bank import FeatureBank
+    from spice_keras.heads.objectives import Heads, prototype_labeling
 
     features = embeddings(ITEMS, DIM)
     neighbors = np.zeros((ITEMS, 1), np.int32)  # not read by this objective

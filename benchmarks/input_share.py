@@ -15,7 +15,7 @@ _LIMIT = 5.0
 
 def waiting() -> dict[str, float]:
     """Seconds of steps and of the wait before each, with the pipeline of the stage."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     import tensorflow as tf
@@ -24,8 +24,8 @@ def waiting() -> dict[str, float]:
     from spice_keras.backbones.resnet import small_resnet
     from spice_keras.data.batches import training_batches
     from spice_keras.models.moco import MoCo
-    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
+    from spice_keras.training.optimizers import FusedSGD
 
     model = MoCo(small_resnet(SIDE))
     compile_for_device(model, FusedSGD(0.015, momentum=0.9))

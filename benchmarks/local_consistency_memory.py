@@ -16,12 +16,12 @@ _LIMIT = 300.0
 
 def added(count: int) -> float:
     """Megabytes that neighbours and consistency of `count` items need beside the embeddings."""
-    from spice_keras.hardware import release_memory, start_tensorflow
+    from spice_keras.runtime import release_memory, start_tensorflow
 
     start_tensorflow()
     from benchmarks.memory import added_megabytes
     from spice_keras.algorithm.local_consistency import local_consistency
-    from spice_keras.algorithm.neighbors import nearest_neighbors
+    from spice_keras.clustering.neighbors import nearest_neighbors
 
     rows = embeddings(count, DIM)
     clusters = np.random.default_rng(0).integers(0, 10, count)

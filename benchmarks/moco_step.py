@@ -15,15 +15,15 @@ _PLAIN = "spice_keras, bfloat16, TensorFlow's kernel gradients"
 
 
 def moco(precision: str = "float32") -> Any:
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
 
     from spice_keras.algorithm.schedules import MoCoCosine
     from spice_keras.backbones.resnet import resnet18_cifar
     from spice_keras.models.moco import MoCo
-    from spice_keras.training.fused_optimizers import FusedSGD
     from spice_keras.training.loop import compile_for_device
+    from spice_keras.training.optimizers import FusedSGD
 
     model = MoCo(resnet18_cifar(SIDE), projection_dim=DIM, queue_size=QUEUE)
     compile_for_device(model, FusedSGD(MoCoCosine(0.015, 1000, 780), momentum=0.9))

@@ -13,7 +13,7 @@ _OURS, _KERAS_CV = "spice_keras, policy `moco`", "KerasCV's layers, by batches"
 
 def ours() -> Work:
     """The data set that pretraining reads."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     from spice_keras.augment.policies import moco
@@ -29,7 +29,7 @@ def keras_cv_side() -> Work:
 
     The kernel of the blur is a tenth of the side, as SimCLR's.
     """
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision="float32", deterministic=False)
     import tensorflow as tf

@@ -15,10 +15,10 @@ _OURS, _SKLEARN, _FAISS = "spice_keras", "scikit-learn, brute force", "FAISS Ind
 
 
 def ours(count: int) -> Work:
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
-    from spice_keras.algorithm.neighbors import nearest_neighbors
+    from spice_keras.clustering.neighbors import nearest_neighbors
 
     rows = embeddings(count, DIM)
     return lambda: nearest_neighbors(rows, NEIGHBORS)

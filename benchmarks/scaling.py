@@ -31,11 +31,11 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 def our_steps(count: int) -> dict[str, dict[str, float]]:
     """SPICE-Self's heads, exact neighbours (up to a size), local consistency."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     from spice_keras.algorithm.local_consistency import local_consistency
-    from spice_keras.algorithm.neighbors import nearest_neighbors
+    from spice_keras.clustering.neighbors import nearest_neighbors
 
     rows = embeddings(count, DIM)
     clusters, costs = _timed(lambda: _train_and_assign(rows))
@@ -50,8 +50,8 @@ def our_steps(count: int) -> dict[str, dict[str, float]]:
 
 def _train_and_assign(rows: np.ndarray) -> np.ndarray:
     """A fixed number of SPICE-Self's iterations, then the cluster of every item."""
-    from spice_keras.training.feature_bank import FeatureBank
-    from spice_keras.training.self_labeling import Heads, prototype_labeling
+    from spice_keras.heads.feature_bank import FeatureBank
+    from spice_keras.heads.objectives import Heads, prototype_labeling
 
     neighbors = np.zeros((len(rows), 1), np.int32)
     views = rows[np.newaxis]
@@ -71,7 +71,7 @@ def _train_and_assign(rows: np.ndarray) -> np.ndarray:
 
 def approximate_search(count: int) -> dict[str, float]:
     """The approximate search: seconds, megabytes, and the share of true neighbours found."""
-    from spice_keras.algorithm.approximate_neighbors import approximate_neighbors
+    from spice_keras.clustering.approximate import approximate_neighbors
 
     rows = embeddings(count, DIM)
     found, costs = _timed(lambda: approximate_neighbors(rows, NEIGHBORS))
@@ -87,7 +87,7 @@ def _recall(rows: np.ndarray, found: np.ndarray, row: int) -> float:
 
 def whole_fit(count: int) -> dict[str, float]:
     """What a user calls: neighbours, spectral start, heads, choice, local consistency."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     from spice_keras import SpiceClusterer

@@ -18,7 +18,7 @@ _REFERENCE = "reference's procedure, PyTorch float32"
 
 def ours(precision: str) -> Work:
     """The step that `fit` runs, the encoder as the stage loads it."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
     import keras
@@ -26,7 +26,7 @@ def ours(precision: str) -> Work:
     from benchmarks.steps import fit_step
     from spice_keras.backbones.folding import fold_batch_normalization
     from spice_keras.backbones.resnet import resnet18_cifar
-    from spice_keras.models.spice_self import SpiceSelf
+    from spice_keras.heads.spice_self import SpiceSelf
 
     encoder = fold_batch_normalization(resnet18_cifar(SIDE))
     model = SpiceSelf(

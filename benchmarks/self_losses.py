@@ -18,14 +18,14 @@ _SHARED = 0.98
 
 def our_iteration(from_images: bool, num_samples: int) -> dict[str, Any]:
     """Our step in float32: what it was given and the losses it reports."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision="float32")
     import keras
 
     from benchmarks.steps import fit_step
     from spice_keras.backbones.resnet import resnet18_cifar
-    from spice_keras.models.spice_self import SpiceSelf
+    from spice_keras.heads.spice_self import SpiceSelf
 
     encoder = resnet18_cifar(SIDE) if from_images else None
     if encoder is not None:

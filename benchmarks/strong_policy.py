@@ -25,7 +25,7 @@ def whole_pass(batches: Any) -> Work:
 
 def ours(side: int) -> Work:
     """The data set that a stage trains on, with this view alone."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow()
     from spice_keras.augment.policies import spice
@@ -40,7 +40,7 @@ def ours(side: int) -> Work:
 
 def keras_cv_side(side: int) -> Work:
     """Image by image before batching, which is its fastest way."""
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision="float32", deterministic=False)
     import keras_cv

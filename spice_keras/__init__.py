@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig, load_config
     from spice_keras.estimator import SpiceClusterer
+    from spice_keras.heads.spice_self import SpiceSelf
     from spice_keras.models.moco import MoCo
-    from spice_keras.models.spice_self import SpiceSelf
     from spice_keras.models.spice_semi import SpiceSemi
-    from spice_keras.stages.pipeline import RunResult, run_all, run_stages
+    from spice_keras.pipeline import RunResult, run_all, run_stages
 
 __all__ = [
     "MoCo",
@@ -34,13 +34,13 @@ __all__ = [
 _HOMES = {
     "MoCo": "spice_keras.models.moco",
     "RunConfig": "spice_keras.config",
-    "RunResult": "spice_keras.stages.pipeline",
+    "RunResult": "spice_keras.pipeline",
     "SpiceClusterer": "spice_keras.estimator",
-    "SpiceSelf": "spice_keras.models.spice_self",
+    "SpiceSelf": "spice_keras.heads.spice_self",
     "SpiceSemi": "spice_keras.models.spice_semi",
     "load_config": "spice_keras.config",
-    "run_all": "spice_keras.stages.pipeline",
-    "run_stages": "spice_keras.stages.pipeline",
+    "run_all": "spice_keras.pipeline",
+    "run_stages": "spice_keras.pipeline",
 }
 
 

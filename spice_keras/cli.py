@@ -3,17 +3,67 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from spice_keras.cli_options import loudness_options, run_options
 from spice_keras.errors import UserError
 
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig
-    from spice_keras.training.screen import Screen
+    from spice_keras.progress import Screen
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def loudness_options(command: Command) -> Command:
+    """Add --quiet and --verbose."""
+    command = click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
+    return click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
+
+
+def run_options(command: Command) -> Command:
+    """Add what every command of a run takes: source, configuration, run directory."""
+    options = [
+        click.argument("config", required=False),
+        click.option(
+            "--images",
+            metavar="PATH",
+            help="A folder of images, an .npy/.npz file, or tfds:NAME.",
+        ),
+        click.option(
+            "--embeddings",
+            metavar="FILE",
+            help="An .npy/.npz file of embeddings instead of images.",
+        ),
+        click.option(
+            "--backbone",
+            metavar="NAME",
+            help="small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
+        ),
+        click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
+        click.option(
+            "--labels",
+            type=click.Choice(["none", "source", "from-folders"]),
+            help="What evaluation compares with; nothing else reads labels.",
+        ),
+        click.option("--seed", type=int, help="Same seed, same result."),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="a.b=VALUE",
+            help="Override one option; repeatable.",
+        ),
+        click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
+        click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
+        click.option("--dry-run", is_flag=True, help="Print configuration and arithmetic."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return loudness_options(command)
 
 
 class _Group(click.Group):
@@ -56,10 +106,10 @@ def main() -> None:
 
 def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
     """Build the configuration from what was typed, or read the run directory's."""
-    from spice_keras.artifacts import RunDirectory
     from spice_keras.config import load_config
-    from spice_keras.config.images_option import folder_config
-    from spice_keras.stages.run_configuration import read_run_config
+    from spice_keras.config.shortcuts import folder_config
+    from spice_keras.run.configuration import read_run_config
+    from spice_keras.run.directory import RunDirectory
 
     overrides = _source(options)
     name, own = options["config"], bool(overrides)
@@ -88,7 +138,7 @@ def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
 
 def _source(options: dict[str, Any]) -> dict[str, Any]:
     """Read --images or --embeddings; nothing where neither is given."""
-    from spice_keras.config.images_option import embeddings_overrides, source_overrides
+    from spice_keras.config.shortcuts import embeddings_overrides, source_overrides
 
     images, embeddings = options["images"], options["embeddings"]
     if images is not None and embeddings is not None:
@@ -99,7 +149,7 @@ def _source(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _screen(quiet: bool, verbose: bool) -> Screen:
-    from spice_keras.training.screen import Loudness, Screen
+    from spice_keras.progress import Loudness, Screen
 
     if quiet and verbose:
         raise UserError("--quiet and --verbose contradict each other; give one.")
@@ -110,8 +160,8 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
     """Resolve configuration and folder; print them and return None for a dry run."""
     import yaml
 
-    from spice_keras.stages.preflight import describe_plan, preflight
-    from spice_keras.stages.run_folders import free_run_dir, latest_run_dir, must_hold_run
+    from spice_keras.run.directory import free_run_dir, latest_run_dir, must_hold_run
+    from spice_keras.run.preflight import describe_plan, preflight
 
     run_dir = options["run_dir"]
     named = any(options[key] is not None for key in ("config", "images", "embeddings"))
@@ -152,7 +202,7 @@ def run(**options: Any) -> None:
     screen = _screen(options["quiet"], options["verbose"])
     config, run_dir = prepared
     screen.say(f"spice run: {config.name}, {config.num_clusters} clusters, in {run_dir}")
-    from spice_keras.stages.pipeline import run_all
+    from spice_keras.pipeline import run_all
 
     result = run_all(config, run_dir, resume=options["resume"], screen=screen)
     _print_results(result.metrics)
@@ -178,7 +228,7 @@ def _stage_command(name: str, summary: str) -> None:
         prepared = _prepare(options, existing=name != "pretrain")
         if prepared is None:
             return
-        from spice_keras.stages.pipeline import run_stages
+        from spice_keras.pipeline import run_stages
 
         config, run_dir = prepared
         screen = _screen(options["quiet"], options["verbose"])
@@ -194,8 +244,8 @@ def _stage_command(name: str, summary: str) -> None:
 
 
 def _show_evaluation(config: RunConfig, run_dir: Path) -> None:
-    from spice_keras.artifacts import RunDirectory
-    from spice_keras.stages.context import Context
+    from spice_keras.run.context import Context
+    from spice_keras.run.directory import RunDirectory
     from spice_keras.stages.evaluate import read_metrics
 
     _print_results(read_metrics(Context(config, RunDirectory(run_dir))))
@@ -222,8 +272,8 @@ def ablate(trials: int, rows: str | None, pretrain_once: bool, **options: Any) -
 
     Every trial pretrains an encoder, which its rows share. Needs labels, to judge by.
     """
-    from spice_keras.stages.ablation_rows import chosen_rows
-    from spice_keras.stages.preflight import preflight
+    from spice_keras.ablations.rows import chosen_rows
+    from spice_keras.run.preflight import preflight
 
     config = _load(options, None)
     chosen, folder = chosen_rows(config, rows), options["run_dir"]
@@ -234,9 +284,9 @@ def ablate(trials: int, rows: str | None, pretrain_once: bool, **options: Any) -
             click.echo(f"{row.name:<16} {row.table}: {row.title}")
         return
     screen = _screen(options["quiet"], options["verbose"])
-    from spice_keras.report.ablation_table import ABLATION_HEADER, ablation_rows
+    from spice_keras.ablations import ablate as stage
+    from spice_keras.ablations.table import ABLATION_HEADER, ablation_rows
     from spice_keras.report.terminal import show_table
-    from spice_keras.stages import ablate as stage
 
     ablation = stage.Ablation(config, folder, pretrain_once, screen)
     results = stage.ablate(ablation, chosen, trials=trials, resume=options["resume"])
@@ -255,11 +305,11 @@ def predict(
     """Sort new images with an exported MODEL: files, folders, .npy or .npz arrays."""
     import csv
 
-    from spice_keras.hardware import start_tensorflow
+    from spice_keras.runtime import start_tensorflow
 
     screen = _screen(quiet, verbose)
     start_tensorflow(precision="float32", deterministic=False)
-    from spice_keras.stages.predict import HEADER, predict
+    from spice_keras.serving.predict import HEADER, predict
 
     found = predict(model, images)
     for skipped in found.skipped:

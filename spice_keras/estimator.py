@@ -17,22 +17,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spice_keras.algorithm.approximate_neighbors import Search, approximate_neighbors
-from spice_keras.algorithm.head_inference import head_probabilities
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.algorithm.neighbors import NeighborSearch, nearest_neighbors
-from spice_keras.recipes import Objective, Recipe, recipe
+from spice_keras.clustering.approximate import approximate_neighbors
+from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
+from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
+from spice_keras.heads.inference import head_probabilities
+from spice_keras.heads.objectives import Heads, SelfLabeling, neighbor_labeling, prototype_labeling
+from spice_keras.heads.selection import HeadSelection, head_logits
+from spice_keras.options import HeadTraining, Objective, Search, Start, head_training
+from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
-from spice_keras.training.feature_bank import FeatureBank, unit_feature_bank
-from spice_keras.training.head_choice import HeadSelection, head_logits
-from spice_keras.training.screen import Loudness, Screen
-from spice_keras.training.self_labeling import (
-    Heads,
-    SelfLabeling,
-    neighbor_labeling,
-    prototype_labeling,
-)
-from spice_keras.training.starts import Start
 
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
@@ -196,11 +190,11 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return head_probabilities(validate_data(self, X, reset=False), self.weights_)
 
-    def _recipe(self, num_rows: int) -> Recipe:
+    def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, but where the caller gave others."""
-        asked = {name: getattr(self, name) for name in Recipe._fields}
+        asked = {name: getattr(self, name) for name in HeadTraining._fields}
         given = {name: value for name, value in asked.items() if value is not None}
-        return recipe(self.objective, num_rows, int(self.n_clusters))._replace(**given)
+        return head_training(self.objective, num_rows, int(self.n_clusters))._replace(**given)
 
     def _train(self, bank: FeatureBank, seed: int) -> None:
         """Train the heads on the bank and keep the best one."""

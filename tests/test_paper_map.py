@@ -59,8 +59,7 @@ def holds_option(values: Any, keys: list[str]) -> bool:
     if not isinstance(values, Mapping):
         return False
     if "policy" in values:
-        builders = (builder.__kwdefaults__ or {} for builder in POLICIES.values())
-        return not rest and (key == "policy" or any(key in names for names in builders))
+        return not rest and any(key in options.model_fields for options in POLICIES)
     return key in values and (not rest or holds_option(values[key], rest))
 
 

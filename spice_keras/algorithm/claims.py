@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import tensorflow as tf
 
-Assignment = Literal["overlap", "exclusive"]
+from spice_keras.options import ClaimRule
 
 
-def claimed_samples(scores: tf.Tensor, count: int, assignment: Assignment = "overlap") -> tf.Tensor:
+def claimed_samples(scores: tf.Tensor, count: int, assignment: ClaimRule = "overlap") -> tf.Tensor:
     """The samples that each head's clusters score highest.
 
     Args:
@@ -26,9 +26,9 @@ def claimed_samples(scores: tf.Tensor, count: int, assignment: Assignment = "ove
 
     SPICE (arXiv 2103.09382) Eq. 1 and 3; Table 4, "Non-overlap".
     """
-    if assignment not in get_args(Assignment):
+    if assignment not in get_args(ClaimRule):
         raise ValueError(
-            f"`assignment` must be one of {get_args(Assignment)}. Received: {assignment=}"
+            f"`assignment` must be one of {get_args(ClaimRule)}. Received: {assignment=}"
         )
     if assignment == "exclusive":
         return exclusive_samples(scores, count)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from spice_keras.options import Balance
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def reliable_labels(
     consistency_threshold: float,
     confidence_threshold: float,
     min_per_cluster: int,
-    balance: Literal["none", "min"] = "none",
+    balance: Balance = "none",
     seed: int = 0,
 ) -> ReliableLabels:
     """Samples whose neighbours agree with them, and of which the head is sure.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from spice_keras.algorithm.claims import Assignment, claimed_samples
+from spice_keras.algorithm.claims import claimed_samples
+from spice_keras.options import ClaimRule
 
 
 def log_probabilities(logits: tf.Tensor) -> tf.Tensor:
@@ -57,7 +58,7 @@ def num_confident(num_samples: int, num_clusters: int, confident_ratio: float) -
 
 
 def confident_samples(
-    log_probabilities: tf.Tensor, num_confident: int, assignment: Assignment = "overlap"
+    log_probabilities: tf.Tensor, num_confident: int, assignment: ClaimRule = "overlap"
 ) -> tf.Tensor:
     """The samples that each head most confidently puts into each cluster.
 
@@ -87,7 +88,7 @@ def prototypes(
     embeddings: tf.Tensor,
     log_probabilities: tf.Tensor,
     num_confident: int,
-    assignment: Assignment = "overlap",
+    assignment: ClaimRule = "overlap",
 ) -> tf.Tensor:
     """Prototype of each cluster: the plain mean embedding of its most confident samples.
 

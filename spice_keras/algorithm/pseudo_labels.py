@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from spice_keras.algorithm.claims import Assignment, claimed_samples
+from spice_keras.algorithm.claims import claimed_samples
+from spice_keras.options import ClaimRule
 
 
 class PseudoLabels(NamedTuple):
@@ -27,7 +28,7 @@ def pseudo_labels(
     embeddings: tf.Tensor,
     prototypes: tf.Tensor,
     num_per_cluster: int,
-    assignment: Assignment = "overlap",
+    assignment: ClaimRule = "overlap",
 ) -> PseudoLabels:
     """Label the samples nearest each prototype, equally many for every cluster.
 

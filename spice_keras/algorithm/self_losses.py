@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import tensorflow as tf
 
 from spice_keras.algorithm.double_softmax import double_softmax_cross_entropy
 from spice_keras.algorithm.neighbor_consistency import mean_entropy
-
-SelfLoss = Literal["double-softmax", "softmax", "temperature"]
+from spice_keras.options import SelfLoss
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from spice_keras.augment.draws import chance, integers, split_seed, uniform
+from spice_keras.options import Fill
 
-Fill = Literal["black", "reflect"]
 _FILL_MODES = {"black": "CONSTANT", "reflect": "REFLECT"}
 
 

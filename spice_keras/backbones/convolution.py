@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from spice_keras.hardware import processor_flags
+from spice_keras.runtime import processor_flags
 
 # Products of channels per position of the output above which matrix products were the faster.
 _CHANNELS_PER_POSITION = 512

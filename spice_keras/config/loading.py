@@ -12,9 +12,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from spice_keras.config.images_option import run_name
-from spice_keras.config.problems import Problem, problems_between_options
+from spice_keras.config.checks import Problem, problems_between_options
 from spice_keras.config.schema import RunConfig
+from spice_keras.config.shortcuts import run_name
 from spice_keras.config.yaml_reader import read_yaml
 from spice_keras.errors import UserError
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from spice_keras.config.problems import Problem
+from spice_keras.config.checks import Problem
 from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
-from spice_keras.recipes import pairs_per_step
+from spice_keras.options import pairs_per_step
 
 # Pretraining of unknown data: enough epochs for small folders, no whole day for large ones.
 _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)

@@ -8,9 +8,9 @@ unlabelled images begin at the same row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from spice_keras.config.data_section import DataConfig, Role
+from spice_keras.config.schema import DataConfig
+from spice_keras.options import Protocol, Role
 
 ROLES: tuple[Role, ...] = ("test", "train", "extra")
 """The parts of a data set, in the order of the rows."""
@@ -47,9 +47,7 @@ class StageRows:
     reported: slice
 
 
-def stage_rows(
-    counts: PartCounts, protocol: Literal["whole", "split"], *, extra_in_semi: bool
-) -> StageRows:
+def stage_rows(counts: PartCounts, protocol: Protocol, *, extra_in_semi: bool) -> StageRows:
     """Apply the protocol.
 
     Args:

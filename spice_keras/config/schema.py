@@ -8,16 +8,256 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
-from spice_keras.config.backbone_section import BackboneConfig
-from spice_keras.config.data_section import DataConfig
-from spice_keras.config.policies import MocoPolicy, SpicePolicy, WeakPolicy
-from spice_keras.config.section import Policy, Positive, PositiveFloat, Section, Share
-from spice_keras.config.self_section import ReliableConfig, SelfConfig
+from spice_keras.config.class_lists import check_folder_names, expand_classes
+from spice_keras.options import (
+    Balance,
+    Fit,
+    InputScale,
+    Labels,
+    LabelsFrom,
+    MapMethod,
+    MocoPolicy,
+    Objective,
+    Options,
+    PolicyField,
+    Positive,
+    PositiveFloat,
+    Precision,
+    Protocol,
+    Search,
+    SelfVariant,
+    SemiInit,
+    Share,
+    Source,
+    SpicePolicy,
+    Start,
+    WeakPolicy,
+)
+
+Classes = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(expand_classes),
+    AfterValidator(check_folder_names),
+]
 
 
-class PretrainConfig(Section):
+class DataConfig(Options):
+    """Where the images, or embeddings, come from, and the one size images are brought to."""
+
+    source: Source = "digits"
+    path: str | None = None
+    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
+    split: str = "train"
+    """TensorFlow Datasets only; `train+test` joins two."""
+    protocol: Protocol = "whole"
+    """`whole`: train and test images are one set, clustered and reported. `split`: every stage
+    sees the train images alone, and the finished model's clusters of the test images are
+    reported."""
+    test_path: str | None = None
+    """The test images: a folder or file of the same kind as `path`."""
+    test_split: str | None = None
+    """The same of TensorFlow Datasets: a split."""
+    extra_path: str | None = None
+    """Further images, unlabelled, that pretraining sees as well."""
+    extra_split: str | None = None
+    """The same of TensorFlow Datasets: a split."""
+    deduplicate: bool = False
+    """Leave out extra images whose pixels, at `image_size`, are those of a test image."""
+    classes: Classes | None = None
+    """Folders only: the sub-folders to read, or a list's name, `imagenet10` or `imagenet_dogs`."""
+    label_key: str = "label"
+    """TensorFlow Datasets only: the feature that holds the class, for evaluation."""
+    tfds_dir: str | None = None
+    """Where prepared TensorFlow Datasets lie; null: their own place."""
+    image_size: Annotated[int, Field(ge=8, le=512)] = 32
+    fit: Fit = "crop"
+    """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
+    labels: Labels = "source"
+    """What evaluation may compare with. A plain folder has no labels unless `from-folders`."""
+    max_pixels: Positive = 100_000_000
+    """A larger picture is skipped: a guard against decompression bombs."""
+    max_skipped_share: Share = 0.2
+    memory_limit_mb: Annotated[int, Field(ge=0)] = 1024
+    """Above this the images stay on disk, memory-mapped."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a part of test images."""
+        return bool(self.test_path or self.test_split)
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether there is a part of extra, unlabelled images."""
+        return bool(self.extra_path or self.extra_split)
+
+    @property
+    def gives_no_labels(self) -> bool:
+        """Whether it is clear without a look at the data that there are no labels."""
+        return self.labels == "none" or (self.source == "folder" and self.labels != "from-folders")
+
+
+RESIDUAL_BACKBONES = (
+    "resnet18_cifar",
+    "resnet18_stl",
+    "resnet34",
+    "cluster_resnet34",
+    "small_resnet",
+)
+
+
+WIDE_BACKBONES = ("wrn_28_2", "wrn_28_8", "wrn_37_2")
+
+
+OWN_BACKBONES = (*RESIDUAL_BACKBONES, *WIDE_BACKBONES)
+
+
+PRETRAINED_BACKBONES = ("efficientnet_lite0", "keras:", "hub:")
+
+
+def _known_backbone(name: str) -> str:
+    prefixed = name.startswith(("keras:", "hub:")) and not name.endswith(":")
+    if name not in (*OWN_BACKBONES, "efficientnet_lite0") and not prefixed:
+        raise ValueError(
+            f"a backbone is one of {', '.join(OWN_BACKBONES)} (trained here) or "
+            "efficientnet_lite0, keras:NAME (of keras.applications), hub:PRESET (of KerasHub), "
+            "which come with weights"
+        )
+    return name
+
+
+class BackboneConfig(Options):
+    """The encoder."""
+
+    name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
+    width: Positive | None = None
+    """Filters of the first stage of a network trained here, doubled at each further one. null: as
+    published, which is 64; 32 for small_resnet, wrn_28_2 and wrn_37_2, 128 for wrn_28_8."""
+    stem_stride: Literal[1, 2] = 1
+    """Factor on the stride of the first convolution of a network trained here; 2 quarters the cost,
+    for images larger than it was made for."""
+    first_stride: Literal[1, 2] | None = None
+    """Stride of the first group of a wide network. null: as released, 2 in wrn_37_2 and 1 in the
+    others."""
+    bn_momentum: Share | None = None
+    """Share of batch normalisation's moving statistics kept at each step by a network trained here.
+    null: as published, .999 in a wide network, which begins as a shorter average, and .9 in the
+    others."""
+
+    @field_validator("first_stride")
+    @classmethod
+    def _only_of_a_wide_network(cls, value: int | None, info: ValidationInfo) -> int | None:
+        name = info.data.get("name")
+        if value is not None and name is not None and name not in WIDE_BACKBONES:
+            raise ValueError(
+                f"{name} has no first group with a stride of its own, only "
+                f"{', '.join(WIDE_BACKBONES)} have; see stem_stride"
+            )
+        return value
+
+    @field_validator("bn_momentum")
+    @classmethod
+    def _only_of_a_network_trained_here(
+        cls, value: float | None, info: ValidationInfo
+    ) -> float | None:
+        name = info.data.get("name")
+        if value is not None and name is not None and name not in OWN_BACKBONES:
+            raise ValueError(f"{name} brings its own batch normalisation; set it to null")
+        return value
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it comes with weights, learned from labelled images as a rule."""
+        return self.name not in OWN_BACKBONES
+
+
+class CachedViewsConfig(Options):
+    """Augmented copies of every image, encoded once before the heads train."""
+
+    weak: Annotated[int, Field(ge=0)] = 4
+    strong: Annotated[int, Field(ge=0)] = 6
+
+
+class NeighborsConfig(Options):
+    """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
+
+    num_neighbors: Positive = 10
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.7
+    """Larger: more even clusters."""
+    hidden_dim: Positive | None = None
+    """Width of the heads' hidden layer; null: linear heads."""
+    batch_size: Positive | None = None
+    """Pairs of a step; null: 256, or ten for each cluster where that is more."""
+    epochs: Positive = 60
+    learning_rate: PositiveFloat = 0.001
+
+
+class SelfConfig(SelfVariant):
+    """Self-labelling (stage 2): clustering heads on the frozen encoder."""
+
+    objective: Objective = "prototypes"
+    """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
+    start: Start = "random"
+    """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
+    eigenvectors of the neighbour graph."""
+    num_heads: Positive = 10
+    input_scale: InputScale | None = None
+    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` where the paper's
+    objective reads an encoder trained here, `unit` elsewhere."""
+    select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the epochs after which heads are judged; the paper judges all."""
+    weak: PolicyField = WeakPolicy()
+    strong: PolicyField = SpicePolicy()
+    cached_views: CachedViewsConfig | None = None
+    """null: every iteration draws new views and passes them through the encoder."""
+    feature_batch: Positive = 256
+    """Images per pass of the frozen encoder; memory only."""
+    checkpoint_every: Positive = 5
+    neighbors: NeighborsConfig = NeighborsConfig()
+    """The options of that objective; those below are of `prototypes`."""
+    refine_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs of neighbour consistency after SPICE-Self, on its heads; not in the paper."""
+    hidden_dim: Positive | None = None
+    """null: the encoder's width, as in the paper (D x D, D x k)."""
+    large_batch: Positive = 1000
+    """M: images of one iteration of Algorithm 1."""
+    confident_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    batch_size: Positive = 128
+    num_repeats: Positive = 8
+    epochs: Positive = 100
+    learning_rate: PositiveFloat = 0.005
+
+    @property
+    def moves_encoder(self) -> bool:
+        """Whether the heads end on another encoder than the pretrained one."""
+        return self.objective == "prototypes" and super().moves_encoder
+
+    @property
+    def variant(self) -> SelfVariant:
+        """What SPICE-Self does differently from the paper."""
+        return SelfVariant(**{name: getattr(self, name) for name in SelfVariant.model_fields})
+
+
+class ReliableConfig(Options):
+    """Reliable labels by local consistency (Eq. 5)."""
+
+    num_neighbors: Positive = 100
+    consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
+    confidence_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    min_per_cluster: Positive = 10
+    """A cluster with fewer is repaired with its most consistent members."""
+    balance: Balance = "none"
+
+
+class PretrainConfig(Options):
     """MoCo v2 (the paper's stage 1)."""
 
     enabled: bool | None = None
@@ -36,31 +276,31 @@ class PretrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     bn_groups: Positive = 1
     """Split-BN: groups of the batch with statistics of their own; keys are shuffled then."""
-    views: Policy = MocoPolicy()
+    views: PolicyField = MocoPolicy()
     quality_every: Positive = 10
     """Epochs between two label-free quality figures."""
     checkpoint_every: Positive = 5
 
 
-class EmbedConfig(Section):
+class EmbedConfig(Options):
     """The embeddings' neighbours, by which heads train, start and are judged reliable."""
 
-    neighbor_search: Literal["exact", "approximate"] = "exact"
+    neighbor_search: Search = "exact"
     """`approximate`: FAISS's inverted lists (the extra `faiss`), for hundreds of thousands."""
     num_probes: Positive = 32
     """Lists that the approximate search looks into for each item: more find more."""
 
 
-class SemiConfig(Section):
+class SemiConfig(Options):
     """SPICE-Semi (stage 3): FixMatch from the reliable labels."""
 
     enabled: bool = True
-    labels_from: Literal["reliable", "source"] = "reliable"
+    labels_from: LabelsFrom = "reliable"
     """`source`: true labels of the data, a few per class, in place of the reliable ones: the
     semi-supervised comparison of Table 3, and no clustering. Nothing else trains on labels."""
     labels_per_class: Positive = 25
     """Of `labels_from: source` alone; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
-    init: Literal["scratch", "pretrained"] = "scratch"
+    init: SemiInit = "scratch"
     backbone: BackboneConfig | None = None
     """null: the same network as pretraining."""
     steps: Positive = 1_048_576
@@ -79,21 +319,21 @@ class SemiConfig(Section):
     sgd_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     ema_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
-    weak: Policy = WeakPolicy()
-    strong: Policy = SpicePolicy(num_ops=3)
+    weak: PolicyField = WeakPolicy()
+    strong: PolicyField = SpicePolicy(num_ops=3)
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(Options):
     """Figures of merit and the report."""
 
     kmeans_restarts: Positive = 10
     silhouette_samples: Positive = 2000
-    map_method: Literal["tsne", "pca"] = "tsne"
+    map_method: MapMethod = "tsne"
     map_samples: Positive = 2000
     prototypes_per_cluster: Positive = 8
 
 
-class ExportConfig(Section):
+class ExportConfig(Options):
     """The SavedModel."""
 
     directory: str = "saved_models"
@@ -101,13 +341,13 @@ class ExportConfig(Section):
     """null: the run's name."""
 
 
-class RunConfig(Section):
+class RunConfig(Options):
     """One run, whole."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     num_clusters: Annotated[int, Field(ge=2)] = 10
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -126,7 +366,7 @@ class RunConfig(Section):
         return wanted and self.data.source != "embeddings"
 
     @property
-    def head_input_scale(self) -> Literal["none", "unit"]:
+    def head_input_scale(self) -> InputScale:
         """What the heads do to their input, worked out where the configuration leaves it open."""
         if self.self_labeling.input_scale is not None:
             return self.self_labeling.input_scale

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spice_keras.data.decoding import Fit, resize_image
+from spice_keras.data.decoding import resize_image
 from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
+from spice_keras.options import Fit
 
 _ZIP_MAGIC = b"PK"
 

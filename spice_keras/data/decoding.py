@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import stat
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from spice_keras.data.quiet_pillow import quiet_pillow
-
-Fit = Literal["crop", "stretch"]
+from spice_keras.options import Fit
 
 # Only formats that Pillow decodes itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

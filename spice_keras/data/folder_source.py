@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from spice_keras.data.decoding import Fit, UndecodableImage, decode_image
+from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
+from spice_keras.options import Fit
 
 # Decoded images waiting for their turn, per thread: enough that no thread waits for a slow file.
 _WINDOW = 8

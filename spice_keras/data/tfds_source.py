@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.data.decoding import Fit, resize_image
+from spice_keras.data.decoding import resize_image
 from spice_keras.data.sources import Decoded, SkippedFile
 from spice_keras.errors import UserError
+from spice_keras.options import Fit
 
 
 def tfds_ids(name: str, split: str, num_rows: int) -> list[str]:

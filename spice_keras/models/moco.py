@@ -10,7 +10,7 @@ import tensorflow as tf
 from spice_keras.algorithm.info_nce import info_nce, random_guess_loss
 from spice_keras.algorithm.key_queue import enqueue, initial_queue
 from spice_keras.algorithm.momentum import update_momentum_variables
-from spice_keras.models.heads import projection_head
+from spice_keras.models.layers import projection_head
 from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from spice_keras.algorithm.fixmatch import fixmatch_loss
 from spice_keras.algorithm.momentum import update_momentum_variables
-from spice_keras.models.heads import linear
+from spice_keras.models.layers import linear
 from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
 
 

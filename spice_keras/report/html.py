@@ -18,15 +18,7 @@ from spice_keras.report.caption import Caption
 from spice_keras.report.captions import SELECTION, TRAINING, figure_caption
 from spice_keras.report.cards import cluster_cards
 from spice_keras.report.content import ReportData, final_method
-from spice_keras.report.formatting import (
-    MISSING,
-    count,
-    decimal,
-    duration,
-    finite,
-    percent,
-    plain,
-)
+from spice_keras.report.formatting import MISSING, count, decimal, duration, finite, percent, plain
 from spice_keras.report.table import RESULT_HEADER, method_name, result_rows
 from spice_keras.report.thumbnails import LOSSLESS_SIDE, display_side, figure_uri
 from spice_keras.report.verdict import Verdict, reliable_name, trust_verdict

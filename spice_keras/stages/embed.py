@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from spice_keras.algorithm.embeddings import l2_normalized
-from spice_keras.augment.policies import Policy
+from spice_keras.augment.policies import Policy, build_policy
 from spice_keras.data.batches import inference_batches
-from spice_keras.stages.context import Context, policy_of
+from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.progress import Task
+from spice_keras.run.context import Context
 from spice_keras.stages.encoder import load_encoder
-from spice_keras.training.feature_bank import FeatureBank
-from spice_keras.training.screen import Task
 
 _BATCH = 128
 _LARGEST = float(np.finfo(np.float16).max)
@@ -97,7 +97,7 @@ def _embed_images(context: Context) -> None:
         np.save(target / "neighbors.npy", neighbors, allow_pickle=False)
         for name, policy in (("weak", section.weak), ("strong", section.strong)):
             path = target / f"{name}.npy"
-            _write_views(path, context, encoder, policy_of(policy), counts[name], task)
+            _write_views(path, context, encoder, build_policy(policy), counts[name], task)
     context.screen.detail(f"embed: {features.shape[0]} images, {features.shape[1]} features.")
 
 

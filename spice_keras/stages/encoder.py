@@ -7,12 +7,12 @@ from pathlib import Path
 
 import keras
 
-from spice_keras.artifacts import write_json
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.pretrained import pretrained_backbone
-from spice_keras.config.backbone_section import BackboneConfig
+from spice_keras.config.schema import BackboneConfig
 from spice_keras.errors import UserError
+from spice_keras.files import write_json
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 

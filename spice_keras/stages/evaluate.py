@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from spice_keras.artifacts import write_json
-from spice_keras.config.data_section import DataConfig
 from spice_keras.config.protocol import part_config, part_prefix
+from spice_keras.config.schema import DataConfig
 from spice_keras.data.labels import (
     Labels,
     array_labels,
@@ -29,13 +28,14 @@ from spice_keras.data.labels import (
     joined_labels,
     tfds_labels,
 )
+from spice_keras.files import write_json
 from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.content import ReportData
 from spice_keras.report.figure_data import HeadCurves
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
 from spice_keras.report.table import METHOD_NAMES
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.figures import (
     embedding_map,
     head_curves,

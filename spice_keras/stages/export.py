@@ -14,15 +14,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from spice_keras.artifacts import write_json
 from spice_keras.errors import UserError
+from spice_keras.files import write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
     embedding_clusterer,
 )
-from spice_keras.models.export import export_clusterer, export_embedding_clusterer
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
+from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.moving_encoder import read_head_encoder
 from spice_keras.stages.results import read_final
 from spice_keras.stages.self_label import read_chosen_head

@@ -14,7 +14,7 @@ from spice_keras.algorithm.heat_maps import cosine_heat_maps
 from spice_keras.algorithm.prototypes import num_confident
 from spice_keras.metrics.clustering import clustering_accuracy
 from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.encoder import load_encoder
 from spice_keras.stages.results import FinalResult
 from spice_keras.stages.self_label import read_histories

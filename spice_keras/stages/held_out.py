@@ -13,15 +13,15 @@ import tensorflow as tf
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
+from spice_keras.heads.selection import head_logits
+from spice_keras.run.context import Context
 from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.context import Context
 from spice_keras.stages.embed import encode_images
 from spice_keras.stages.encoder import load_encoder
 from spice_keras.stages.moving_encoder import head_features
 from spice_keras.stages.reliable import save_reliable
 from spice_keras.stages.self_label import read_classifier, read_self
 from spice_keras.stages.semi import classify, read_semi_model
-from spice_keras.training.head_choice import head_logits
 
 
 def classify_test(context: Context) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from spice_keras.artifacts import write_csv, write_json
 from spice_keras.config import make_plan
-from spice_keras.config.data_section import DataConfig
 from spice_keras.config.protocol import PartCounts, part_config, part_prefix, roles_of
+from spice_keras.config.schema import DataConfig
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource
@@ -18,8 +17,9 @@ from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.parted_source import Part, PartedSource
 from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
 from spice_keras.data.tfds_source import TfdsSource
-from spice_keras.stages.context import Context
-from spice_keras.training.screen import Task
+from spice_keras.files import write_csv, write_json
+from spice_keras.progress import Task
+from spice_keras.run.context import Context
 
 
 def image_source(data: DataConfig) -> ImageSource:

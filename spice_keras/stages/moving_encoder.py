@@ -12,15 +12,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from spice_keras.stages.context import Context
+from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.objectives import SelfLabeling
+from spice_keras.heads.selection import HeadHistory, HeadSelection, MovingHeadSelection
+from spice_keras.progress import silent_screen
+from spice_keras.run.context import Context
 from spice_keras.stages.embed import encode_images
 from spice_keras.stages.encoder import load_encoder, save_network
-from spice_keras.training.feature_bank import FeatureBank
-from spice_keras.training.head_choice import HeadSelection
-from spice_keras.training.head_history import HeadHistory
-from spice_keras.training.moving_choice import MovingHeadSelection
-from spice_keras.training.screen import silent_screen
-from spice_keras.training.self_labeling import SelfLabeling
 
 _FOLDER = "encoder"
 

@@ -11,19 +11,20 @@ import tensorflow as tf
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.info_nce import random_guess_loss
-from spice_keras.algorithm.neighbors import nearest_neighbors
 from spice_keras.algorithm.schedules import MoCoCosine
+from spice_keras.augment.policies import build_policy
+from spice_keras.clustering.kmeans import kmeans_clusters
+from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.data.batches import inference_batches, training_batches
-from spice_keras.metrics.kmeans_baseline import kmeans_clusters
 from spice_keras.metrics.trust import local_consistency_rate
 from spice_keras.models.moco import MoCo
-from spice_keras.stages.context import Context, policy_of
+from spice_keras.progress import clock
+from spice_keras.run.context import Context
 from spice_keras.stages.encoder import build_initial_encoder, save_network
 from spice_keras.training.callbacks import EstimateRun
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.fused_optimizers import FusedSGD
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
-from spice_keras.training.screen import clock
+from spice_keras.training.optimizers import FusedSGD
 
 _QUALITY_IMAGES = 2000
 _QUALITY_NEIGHBORS = 20
@@ -106,7 +107,7 @@ def build_moco(context: Context) -> MoCo:
 
 
 def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
-    view = policy_of(context.config.pretrain.views)
+    view = build_policy(context.config.pretrain.views)
     return training_batches(
         context.pretraining_images,
         views={"query": view, "key": view},

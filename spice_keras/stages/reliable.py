@@ -11,9 +11,9 @@ from spice_keras.algorithm.local_consistency import (
     local_consistency,
     reliable_labels,
 )
-from spice_keras.artifacts import write_json
 from spice_keras.errors import UserError
-from spice_keras.stages.context import Context
+from spice_keras.files import write_json
+from spice_keras.run.context import Context
 from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.self_label import read_self
 

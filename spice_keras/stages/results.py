@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.artifacts import write_csv
+from spice_keras.files import write_csv
+from spice_keras.run.context import Context
 from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.context import Context
 from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.reliable import read_reliable
 from spice_keras.stages.self_label import read_self

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.clustering.kmeans import kmeans_clusters, pixel_kmeans_clusters
+from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.metrics.clustering import (
     adjusted_rand_index,
     clustering_accuracy,
     normalized_mutual_information,
     purity,
 )
-from spice_keras.metrics.kmeans_baseline import kmeans_clusters, pixel_kmeans_clusters
 from spice_keras.metrics.trust import (
     cluster_sizes,
     head_agreement,
@@ -20,12 +21,11 @@ from spice_keras.metrics.trust import (
     silhouette,
     size_balance,
 )
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.reliable import read_reliable
 from spice_keras.stages.self_label import read_self
 from spice_keras.stages.semi import read_semi
-from spice_keras.training.feature_bank import FeatureBank
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.artifacts import write_json
+from spice_keras.augment.policies import build_policy
 from spice_keras.data.batches import training_batches
-from spice_keras.models.heads import MultiHeadClassifier
-from spice_keras.models.self_variant import SelfVariant
-from spice_keras.models.spice_self import SpiceSelf
+from spice_keras.files import write_json
+from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.objectives import (
+    Batches,
+    Heads,
+    SelfLabeling,
+    neighbor_labeling,
+    prototype_labeling,
+    refinement,
+)
+from spice_keras.heads.selection import HeadHistory, HeadSelection, head_logits
+from spice_keras.heads.spice_self import SpiceSelf
+from spice_keras.run.context import Context
 from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.embed import read_embeddings
 from spice_keras.stages.moving_encoder import (
     chosen_features,
@@ -25,18 +35,7 @@ from spice_keras.stages.moving_encoder import (
     save_head_encoder,
 )
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.feature_bank import FeatureBank
-from spice_keras.training.head_choice import HeadSelection, head_logits
-from spice_keras.training.head_history import HeadHistory
 from spice_keras.training.loop import Schedule, Watch, fit_resumable
-from spice_keras.training.self_labeling import (
-    Batches,
-    Heads,
-    SelfLabeling,
-    neighbor_labeling,
-    prototype_labeling,
-    refinement,
-)
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,7 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
         batch_size=section.batch_size,
         num_repeats=section.num_repeats,
         feature_batch=section.feature_batch,
-        variant=SelfVariant(
-            **{field.name: getattr(section, field.name) for field in fields(SelfVariant)}
-        ),
+        variant=section.variant,
         encoder=encoder_for_heads(context) if from_images else None,
         image_batches=_image_batches(context, bank) if from_images else None,
     )
@@ -127,7 +124,7 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
     def batches(first_epoch: int) -> tf.data.Dataset:
         return training_batches(
             context.images,
-            views={"weak": policy_of(section.weak), "strong": policy_of(section.strong)},
+            views={"weak": build_policy(section.weak), "strong": build_policy(section.strong)},
             batch_size=plan.large_batch,
             seed=context.seed("self batches"),
             first_epoch=first_epoch,

@@ -9,17 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.schedules import FixMatchCosine
-from spice_keras.config.backbone_section import BackboneConfig
+from spice_keras.augment.policies import build_policy
+from spice_keras.config.schema import BackboneConfig
 from spice_keras.data.batches import inference_batches, semi_batches
 from spice_keras.models.clusterer import clusterer_from_network
 from spice_keras.models.spice_semi import SpiceSemi
+from spice_keras.run.context import Context
 from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.context import Context, policy_of
 from spice_keras.stages.encoder import build_encoder, load_network, save_network
 from spice_keras.stages.reliable import read_reliable
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.fused_optimizers import FusedSGD
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
+from spice_keras.training.optimizers import FusedSGD
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def semi(context: Context) -> None:
             context.semi_images,
             labeled_indices=indices,
             labels=labels,
-            views={"weak": policy_of(section.weak), "strong": policy_of(section.strong)},
+            views={"weak": build_policy(section.weak), "strong": build_policy(section.strong)},
             labeled_batch=plan.labeled_batch,
             unlabeled_batch=plan.unlabeled_batch,
             seed=context.seed("semi batches"),

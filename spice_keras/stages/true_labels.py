@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.evaluate import read_labels
 
 

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
+from spice_keras.progress import Task
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.screen import Task
 
 
 class CarriesState(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from spice_keras.progress import Screen
 from spice_keras.training.callbacks import (
     CarriesState,
     LogEpoch,
@@ -17,7 +18,6 @@ from spice_keras.training.callbacks import (
     StopWhenDiverged,
 )
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.screen import Screen
 
 
 @dataclass(frozen=True)

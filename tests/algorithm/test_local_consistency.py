@@ -10,7 +10,7 @@ from spice_keras.algorithm.local_consistency import (
     local_consistency,
     reliable_labels,
 )
-from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.clustering.neighbors import nearest_neighbors
 from tests.reference import local_consistency as reference
 
 

@@ -8,10 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spice_keras.algorithm.neighbor_consistency import (
-    mean_entropy,
-    neighbor_consistency,
-)
+from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
 from tests.algorithm.arrays import normal
 from tests.reference import neighbor_consistency as reference
 

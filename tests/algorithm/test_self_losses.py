@@ -8,13 +8,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spice_keras.algorithm.self_losses import (
-    SelfLoss,
-    cross_entropy,
-    entropy_term,
-    pair_losses,
-    tempered,
-)
+from spice_keras.algorithm.self_losses import cross_entropy, entropy_term, pair_losses, tempered
+from spice_keras.options import SelfLoss
 from tests.algorithm.arrays import normal
 from tests.reference import self_losses as reference
 

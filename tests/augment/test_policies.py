@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spice_keras.augment.policies import POLICIES, Policy, build_policy
+from spice_keras.augment.policies import Policy, build_policy, policy_names
+from spice_keras.options import WeakPolicy
 
-RANDOM = sorted(set(POLICIES) - {"none"})
+RANDOM = sorted(set(policy_names()) - {"none"})
 SEED = tf.constant([11, 4])
 
 
@@ -156,22 +157,40 @@ def test_upright_keeps_grey_images_grey() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("stronk", {}, "`name` must be one of none, weak"),
-        ("weak", {"shifts": 0.1}, "'weak' takes flip, shift. Received: shifts"),
-        ("none", {"flip": True}, "'none' takes no parameters. Received: flip"),
-        ("weak", {"shift": 1.5}, r"`shift` must be in \[0.0, 1.0\]. Received: shift=1.5"),
-        ("moco", {"hue": 0.6}, "`hue` must be in"),
-        ("moco", {"min_scale": 0.9, "max_scale": 0.5}, "min_scale=0.9, max_scale=0.5"),
-        ("moco", {"blur_probability": -0.1}, "`blur_probability` must be in"),
-        ("spice", {"num_ops": 15}, "`num_ops` must be in"),
-        ("upright", {"zoom": 1.0}, "`zoom` must be in"),
-        ("upright", {"fill": "white"}, "`fill` must be"),
-        ("kerascv", {"magnitude": 2.0}, "`magnitude` must be in"),
+        ("stronk", {}, "`policy` must be one of none, weak"),
+        ("weak", {"shifts": 0.1}, "'weak' takes flip, shift. shifts: Extra inputs"),
+        ("none", {"flip": True}, "'none' takes no options. flip: Extra"),
+        ("weak", {"shift": 1.5}, r"shift: Input should be less than .* Received: {'shift': 1.5}"),
+        ("moco", {"hue": 0.6}, "hue: Input should be less than"),
+        ("moco", {"min_scale": 0.9, "max_scale": 0.5}, "min_scale 0.9 is larger than max_scale"),
+        ("moco", {"blur_probability": -0.1}, "blur_probability: Input should be greater"),
+        ("spice", {"num_ops": 15}, "num_ops: Input should be less than"),
+        ("upright", {"zoom": 1.0}, "zoom: Input should be less than"),
+        ("upright", {"fill": "white"}, "fill: Input should be 'reflect' or 'black'"),
+        ("kerascv", {"magnitude": 2.0}, "magnitude: Input should be less than"),
     ],
 )
 def test_wrong_parameters_are_refused(name: str, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_policy(name, **parameters)
+
+
+def test_options_build_the_policy_they_belong_to() -> None:
+    images = _same_images(6)
+    views = build_policy(WeakPolicy(shift=0.3))(images, SEED)
+    np.testing.assert_array_equal(views, build_policy("weak", shift=0.3)(images, SEED))
+    assert not np.array_equal(views, _views_by_default("weak"))
+
+
+@pytest.mark.parametrize("name", sorted(policy_names()))
+def test_every_bound_of_an_option_can_be_built(name: str) -> None:
+    """What the configuration lets through must not fail when the run has begun."""
+    options = policy_names()[name]
+    for key, field in options.model_fields.items():
+        for bound in field.metadata:
+            limits = [getattr(bound, kind, None) for kind in ("ge", "le")]
+            for value in (limit for limit in limits if limit is not None):
+                build_policy(name, **{key: type(field.default)(value)})
 
 
 def test_images_of_unknown_size_are_refused() -> None:
@@ -184,7 +203,7 @@ def test_images_of_unknown_size_are_refused() -> None:
 def test_only_the_kerascv_policy_imports_keras_cv() -> None:
     code = (
         "import sys; from spice_keras.augment import policies\n"
-        "for name in set(policies.POLICIES) - {'kerascv'}: policies.build_policy(name)\n"
+        "for name in set(policies.policy_names()) - {'kerascv'}: policies.build_policy(name)\n"
         "sys.exit('keras_cv' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

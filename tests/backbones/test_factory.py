@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from spice_keras.backbones.factory import BACKBONES, build_backbone, has_first_group
 from spice_keras.backbones.normalization import FusedBatchNormalization
-from spice_keras.config.backbone_section import OWN_BACKBONES, WIDE_BACKBONES
+from spice_keras.config.schema import OWN_BACKBONES, WIDE_BACKBONES
 from tests.reference.networks import residual_features, wide_features
 
 every_network = pytest.mark.parametrize("name", sorted(BACKBONES))

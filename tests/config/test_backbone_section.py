@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spice_keras.config import load_config
-from spice_keras.config.backbone_section import OWN_BACKBONES, WIDE_BACKBONES, BackboneConfig
+from spice_keras.config.schema import OWN_BACKBONES, WIDE_BACKBONES, BackboneConfig
 from spice_keras.errors import UserError
 
 

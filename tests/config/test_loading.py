@@ -12,9 +12,9 @@ import pytest
 from spice_keras.config import loading
 from spice_keras.config.loading import find_config, load_config, merge, shipped_configs
 from spice_keras.config.plan import make_plan
-from spice_keras.config.policies import MocoPolicy, UprightPolicy, WeakPolicy
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
+from spice_keras.options import MocoPolicy, UprightPolicy, WeakPolicy
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

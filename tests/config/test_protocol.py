@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.config import RunConfig, load_config
-from spice_keras.config.protocol import (
-    PartCounts,
-    part_config,
-    part_prefix,
-    roles_of,
-    stage_rows,
-)
+from spice_keras.config.protocol import PartCounts, part_config, part_prefix, roles_of, stage_rows
 from spice_keras.errors import UserError
 
 _counts = st.builds(

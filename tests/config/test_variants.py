@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from spice_keras.algorithm.claims import Assignment
-from spice_keras.algorithm.self_losses import SelfLoss
 from spice_keras.config import load_config, make_plan
-from spice_keras.config.self_section import SelfConfig
+from spice_keras.config.schema import SelfConfig
 from spice_keras.errors import UserError
-from spice_keras.models.self_variant import BatchNorm, SelfVariant
 
 _CACHED = {"weak": 2, "strong": 2}
-
-
-def test_the_configuration_has_every_variant_of_the_model_with_its_default() -> None:
-    section, variant = SelfConfig(), SelfVariant()
-    for field in fields(SelfVariant):
-        assert getattr(section, field.name) == getattr(variant, field.name), field.name
-
-
-@pytest.mark.parametrize(
-    ("name", "known"), [("loss", SelfLoss), ("assignment", Assignment), ("batch_norm", BatchNorm)]
-)
-def test_the_configuration_takes_what_the_model_takes(name: str, known: Any) -> None:
-    assert get_args(SelfConfig.model_fields[name].annotation) == get_args(known)
 
 
 def test_an_encoder_moves_where_a_variant_says_so() -> None:

@@ -6,12 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spice_keras.data.image_store import (
-    NpyRowWriter,
-    TooManySkipped,
-    open_images,
-    write_images,
-)
+from spice_keras.data.image_store import NpyRowWriter, TooManySkipped, open_images, write_images
 from spice_keras.data.sources import Decoded, SkippedFile
 from spice_keras.errors import UserError
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
+from spice_keras.ablations.ablate import Ablation
+from spice_keras.ablations.rows import ablation_rows
 from spice_keras.config import load_config
 from spice_keras.errors import UserError
+from spice_keras.run.configuration import differences
 from spice_keras.stages import true_labels
-from spice_keras.stages.ablate import Ablation
-from spice_keras.stages.ablation_rows import ablation_rows
-from spice_keras.stages.run_configuration import differences
 from tests.integration.tiny import artifact_files, invoke, shapes, snapshot, write_tiny
 
 _SHORT = (

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from spice_keras import pipeline
 from spice_keras.config import load_config
 from spice_keras.report.formatting import MISSING
-from spice_keras.stages import pipeline
 from tests.integration.conftest import Finished, Stagewise
 from tests.integration.tiny import (
     COUNT,

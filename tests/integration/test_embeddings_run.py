@@ -9,8 +9,8 @@ import click.testing
 import numpy as np
 import pytest
 
-from spice_keras.algorithm.approximate_neighbors import approximate_neighbors
-from spice_keras.stages import context
+from spice_keras.clustering.approximate import approximate_neighbors
+from spice_keras.run import context
 from tests.integration.tiny import invoke, metrics
 
 _COUNT, _DIM, _CLUSTERS = 120, 12, 3

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spice_keras.artifacts import RunDirectory
 from spice_keras.backbones.pretrained import pretrained_backbone
-from spice_keras.config.backbone_section import BackboneConfig
+from spice_keras.config.schema import BackboneConfig
+from spice_keras.run.directory import RunDirectory
 from spice_keras.stages.encoder import load_encoder
 from tests.integration.tiny import CLUSTERS, COUNT, invoke, metrics, shapes
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spice_keras.algorithm.neighbors import nearest_neighbors
+from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.metrics.trust import (
     cluster_sizes,
     embedding_std,

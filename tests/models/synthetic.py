@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
+from spice_keras.heads.neighbor_clustering import NeighborClustering
+from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.models.moco import MoCo
-from spice_keras.models.neighbor_clustering import NeighborClustering
-from spice_keras.models.spice_self import SpiceSelf
 from spice_keras.models.spice_semi import SpiceSemi
 
 SIDE = 8

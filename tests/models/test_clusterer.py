@@ -8,12 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.models.clusterer import (
-    ClusterAssignment,
-    build_clusterer,
-    clusterer_from_network,
-)
-from spice_keras.models.heads import MultiHeadClassifier
+from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.models.clusterer import ClusterAssignment, build_clusterer, clusterer_from_network
 from tests.models.contract import check_layer, check_model
 from tests.models.synthetic import CLUSTERS, FEATURES, encoder, fit, images, make_semi, semi_batch
 

@@ -10,13 +10,14 @@ import numpy as np
 from rich.console import Console
 
 from spice_keras.algorithm.embeddings import l2_normalized
-from spice_keras.algorithm.neighbors import nearest_neighbors
-from spice_keras.artifacts import RunDirectory, write_json
+from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.config import load_config
-from spice_keras.stages.context import Context
+from spice_keras.files import write_json
+from spice_keras.progress import Loudness, Screen
+from spice_keras.run.context import Context
+from spice_keras.run.directory import RunDirectory
 from spice_keras.stages.encoder import save_network
 from spice_keras.stages.semi import build_spice_semi, classify, semi_backbone
-from spice_keras.training.screen import Loudness, Screen
 
 CLUSTERS, PER_CLUSTER, SIDE = 3, 12, 8
 COUNT = CLUSTERS * PER_CLUSTER

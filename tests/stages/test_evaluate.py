@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.evaluate import evaluate, read_labels, read_metrics
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (

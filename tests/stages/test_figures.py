@@ -12,8 +12,8 @@ import pytest
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.metrics.clustering import clustering_accuracy
+from spice_keras.run.context import Context
 from spice_keras.stages import figures
-from spice_keras.stages.context import Context
 from spice_keras.stages.encoder import save_network
 from spice_keras.stages.figures import (
     accuracies,

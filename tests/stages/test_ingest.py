@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from spice_keras.artifacts import RunDirectory
 from spice_keras.config import load_config
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.folder_source import FolderSource
 from spice_keras.data.sources import DigitsSource
 from spice_keras.data.tfds_source import TfdsSource
 from spice_keras.errors import UserError
-from spice_keras.stages.context import Context
+from spice_keras.progress import Loudness, Screen
+from spice_keras.run.context import Context
+from spice_keras.run.directory import RunDirectory
 from spice_keras.stages.ingest import image_source, ingest
-from spice_keras.training.screen import Loudness, Screen
 from tests.stages.made_run import said
 
 

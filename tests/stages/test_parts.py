@@ -13,15 +13,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from spice_keras.artifacts import RunDirectory
 from spice_keras.config import load_config
 from spice_keras.config.class_lists import CLASS_LISTS
 from spice_keras.config.protocol import PartCounts
 from spice_keras.errors import UserError
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
+from spice_keras.run.directory import RunDirectory
+from spice_keras.run.preflight import count_items, describe_plan, preflight
 from spice_keras.stages.evaluate import read_labels
 from spice_keras.stages.ingest import ingest
-from spice_keras.stages.preflight import count_items, describe_plan, preflight
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spice_keras.stages.context import Context
+from spice_keras.run.context import Context
 from spice_keras.stages.reliable import select_reliable
 from spice_keras.stages.scores import against_labels, score
 from tests.stages.made_run import (

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from spice_keras.errors import UserError
+from spice_keras.progress import Loudness, Screen, Task
 from spice_keras.training import callbacks
 from spice_keras.training.callbacks import (
     CarriesState,
@@ -21,7 +22,6 @@ from spice_keras.training.callbacks import (
     ShowProgress,
     StopWhenDiverged,
 )
-from spice_keras.training.screen import Loudness, Screen, Task
 
 
 @pytest.fixture

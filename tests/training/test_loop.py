@@ -16,10 +16,10 @@ from rich.console import Console
 from spice_keras.augment.policies import moco, weak
 from spice_keras.data.batches import training_batches
 from spice_keras.models.moco import MoCo
+from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import CarriesState
 from spice_keras.training.checkpoints import Checkpoints
 from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
-from spice_keras.training.screen import Loudness, Screen
 from tests.models.synthetic import images, make_moco
 
 _BATCH, _STEPS, _EPOCHS = 6, 3, 4

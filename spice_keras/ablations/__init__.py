@@ -1,0 +1,1 @@
+"""The paper's ablation tables: their rows, running them, and the tables of results."""

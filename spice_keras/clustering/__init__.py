@@ -1,0 +1,1 @@
+"""Classical clustering on embeddings: neighbours, k-means in two kinds, spectral clustering."""

@@ -1,0 +1,211 @@
+"""Options that are each valid, and impossible together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spice_keras.config.protocol import part_config, roles_of
+from spice_keras.config.schema import RunConfig
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: the options it concerns, and what is wrong with them."""
+
+    paths: tuple[str, ...]
+    message: str
+
+
+def _pretrain_problems(config: RunConfig) -> Iterator[Problem]:
+    batch, queue = config.pretrain.batch_size, config.pretrain.queue_size
+    if batch is not None and queue is not None and queue % batch:
+        yield Problem(
+            ("pretrain.queue_size", "pretrain.batch_size"),
+            f"the queue must be a multiple of the batch: {queue} is not a multiple of {batch}; "
+            f"the nearest is {max(1, round(queue / batch)) * batch}",
+        )
+    groups = config.pretrain.bn_groups
+    if batch is not None and batch % groups:
+        yield Problem(
+            ("pretrain.bn_groups", "pretrain.batch_size"),
+            f"a batch of {batch} cannot be cut into {groups} equal groups",
+        )
+
+
+def _backbone_problems(config: RunConfig) -> Iterator[Problem]:
+    if config.pretrain.enabled is False and not config.backbone.pretrained:
+        yield Problem(
+            ("pretrain.enabled", "backbone.name"),
+            f"{config.backbone.name} comes without weights, so it has to be pretrained; "
+            "efficientnet_lite0, keras:NAME and hub:PRESET bring their own",
+        )
+    if config.backbone.pretrained and config.pretrain.bn_groups > 1:
+        yield Problem(
+            ("pretrain.bn_groups", "backbone.name"),
+            f"split-BN is not built into {config.backbone.name}; set it to 1",
+        )
+    own = config.semi.backbone
+    if own is not None and config.semi.init == "pretrained" and own != config.backbone:
+        yield Problem(
+            ("semi.init", "semi.backbone"),
+            "the pretrained weights belong to the backbone of the run; with a network of its "
+            "own SPICE-Semi starts from scratch",
+        )
+
+
+def _source_problems(config: RunConfig) -> Iterator[Problem]:
+    data = config.data
+    if data.source == "digits" and data.path is not None:
+        yield Problem(
+            ("data.path", "data.source"),
+            "the digits ship with scikit-learn and take no path; "
+            "for images of your own set data.source to folder or arrays",
+        )
+    if data.source != "digits" and not data.path:
+        yield Problem(
+            ("data.path", "data.source"),
+            f"the source {data.source} needs a path (on the command line: "
+            f"--{'embeddings' if data.source == 'embeddings' else 'images'} PATH)",
+        )
+    if data.source == "embeddings" and config.semi.enabled:
+        yield Problem(
+            ("semi.enabled", "data.source"),
+            "SPICE-Semi trains a network on images, and embeddings are none; set it to false",
+        )
+    if data.source == "embeddings" and config.self_labeling.cached_views is not None:
+        yield Problem(
+            ("self.cached_views", "data.source"),
+            "views are augmented images, and embeddings are none; set it to null",
+        )
+    if data.labels == "from-folders" and data.source != "folder":
+        yield Problem(
+            ("data.labels", "data.source"),
+            f"labels from-folders need the source folder. Received: {data.source}",
+        )
+
+
+def _part_problems(config: RunConfig) -> Iterator[Problem]:
+    """Options of the parts of a data set, and of a kind of source."""
+    data = config.data
+    kinds = {"_split": ("tfds",), "_path": ("folder", "arrays")}
+    for name in ("test_path", "test_split", "extra_path", "extra_split"):
+        sources = next(kinds[end] for end in kinds if name.endswith(end))
+        if getattr(data, name) is not None and data.source not in sources:
+            yield Problem(
+                (f"data.{name}", "data.source"),
+                f"belongs to the source {' or '.join(sources)}. Received: {data.source}; "
+                "set it to null",
+            )
+    parts = {role: part_config(data, role) for role in roles_of(data)}
+    if len({(part.path, part.split) for part in parts.values()}) < len(parts):
+        yield Problem(
+            tuple(f"data.{name}" for name in ("path", "split")),
+            f"two of the parts {', '.join(parts)} are the same images",
+        )
+    if data.classes is not None and data.source != "folder":
+        yield Problem(
+            ("data.classes", "data.source"),
+            f"classes are sub-folders, of the source folder. Received: {data.source}",
+        )
+    if data.label_key != "label" and data.source != "tfds":
+        yield Problem(
+            ("data.label_key", "data.source"),
+            f"is a feature of TensorFlow Datasets. Received: {data.source}",
+        )
+
+
+def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
+    """What is asked of parts that are not there."""
+    data = config.data
+    if data.protocol == "split" and not data.has_test:
+        yield Problem(
+            ("data.protocol",),
+            "the protocol split reports on test images; name them with data.test_path "
+            "(folders, arrays) or data.test_split (TensorFlow Datasets)",
+        )
+    if data.deduplicate and not (data.has_test and data.has_extra):
+        yield Problem(
+            ("data.deduplicate",),
+            "compares extra images with test images, and needs both parts",
+        )
+    if config.semi.use_extra and not data.has_extra:
+        yield Problem(
+            ("semi.use_extra",),
+            "there are no extra images; name them with data.extra_path or data.extra_split",
+        )
+
+
+def _self_problems(config: RunConfig) -> Iterator[Problem]:
+    section = config.self_labeling
+    neighbors = section.objective == "neighbors"
+    if section.large_batch < config.num_clusters and not neighbors:
+        yield Problem(
+            ("self.large_batch", "num_clusters"),
+            f"M must hold at least one image for each cluster: {section.large_batch} < "
+            f"{config.num_clusters}",
+        )
+    if neighbors and section.start != "random" and config.head_input_scale == "none":
+        yield Problem(
+            ("self.input_scale", "self.start"),
+            f"heads that begin at {section.start} compare directions: set the scale to unit",
+        )
+    if neighbors and section.refine_epochs:
+        yield Problem(
+            ("self.refine_epochs", "self.objective"),
+            "the refinement is that objective; self.neighbors.epochs sets its length",
+        )
+    if neighbors and section.cached_views is None and config.data.source != "embeddings":
+        yield Problem(
+            ("self.cached_views", "self.objective"),
+            "the objective neighbors trains on cached features; "
+            "for example self.cached_views={weak: 4, strong: 6}",
+        )
+
+
+def _variant_problems(config: RunConfig) -> Iterator[Problem]:
+    """Variants of SPICE-Self that change the encoder, and true labels for SPICE-Semi."""
+    section, semi = config.self_labeling, config.semi
+    option = "self.train_encoder" if section.train_encoder else "self.batch_norm"
+    moves = section.train_encoder or section.batch_norm == "adapt"
+    if moves and section.objective != "prototypes":
+        yield Problem(
+            (option, "self.objective"), "the objective neighbors trains on a frozen encoder"
+        )
+    if moves and config.data.source == "embeddings":
+        yield Problem((option, "data.source"), "embeddings have no encoder to change")
+    if moves and section.cached_views is not None:
+        yield Problem(
+            (option, "self.cached_views"),
+            "cached views are features of a frozen encoder; set them to null",
+        )
+    if moves and section.refine_epochs:
+        yield Problem(
+            (option, "self.refine_epochs"),
+            "the refinement trains on embeddings of the pretrained encoder; set it to 0",
+        )
+    if semi.enabled and semi.labels_from == "source" and config.data.gives_no_labels:
+        yield Problem(
+            ("semi.labels_from", "data.labels"),
+            "asks for true labels and data.labels gives none (for folders: from-folders)",
+        )
+
+
+def problems_between_options(config: RunConfig) -> list[Problem]:
+    """List the combinations of options that cannot work, whatever the data.
+
+    Args:
+        config: A configuration whose single options are valid.
+
+    Returns:
+        The problems, in the order of the stages.
+    """
+    return [
+        *_source_problems(config),
+        *_part_problems(config),
+        *_protocol_problems(config),
+        *_backbone_problems(config),
+        *_pretrain_problems(config),
+        *_self_problems(config),
+        *_variant_problems(config),
+    ]

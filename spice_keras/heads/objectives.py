@@ -1,0 +1,273 @@
+"""The self-labelling objectives, ready to fit: model, batches, and what a head is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from spice_keras.data.feature_batches import prototype_batches
+from spice_keras.data.neighbor_batches import neighbor_batches
+from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.losses import head_losses, neighbor_head_losses
+from spice_keras.heads.neighbor_clustering import NeighborClustering
+from spice_keras.heads.selection import HeadLosses, head_logits
+from spice_keras.heads.spice_self import SpiceSelf
+from spice_keras.heads.starts import (
+    fit_heads,
+    soften,
+    start_at_centroids,
+    start_centroids,
+    start_clusters,
+)
+from spice_keras.options import InputScale, SelfVariant, Start
+from spice_keras.training.loop import compile_for_device
+from spice_keras.training.optimizers import FusedAdam
+
+Batches = Callable[[int], tf.data.Dataset]
+"""First epoch to the batches from there on."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What both objectives have in common.
+
+    Attributes:
+        num_clusters: K.
+        num_heads: Independent heads H.
+        start: Where they begin.
+        input_scale: What they do to their input.
+        epochs: Passes over the items.
+        learning_rate: Of Adam.
+        seed: Of weights, starts and batches.
+    """
+
+    num_clusters: int
+    num_heads: int = 10
+    start: Start = "random"
+    input_scale: InputScale = "none"
+    epochs: int = 30
+    learning_rate: float = 0.001
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SelfLabeling:
+    """An objective bound to its data.
+
+    Attributes:
+        model: Compiled, its heads at their start, its optimizer built.
+        batches: Makes the batches from an epoch on.
+        losses: What each head is judged by, over the whole set.
+        steps_per_epoch: Batches of an epoch.
+        items_per_step: Items of a batch.
+    """
+
+    model: SpiceSelf | NeighborClustering
+    batches: Batches
+    losses: HeadLosses
+    steps_per_epoch: int
+    items_per_step: int
+
+
+def neighbor_labeling(
+    bank: FeatureBank,
+    heads: Heads,
+    *,
+    entropy_weight: float = 0.7,
+    hidden_dim: int | None = None,
+    batch_size: int = 256,
+) -> SelfLabeling:
+    """Bind neighbour consistency to a feature bank.
+
+    Args:
+        bank: The features; every cached view is used.
+        heads: The heads.
+        entropy_weight: Weight of the entropy of the mean prediction.
+        hidden_dim: Width of the heads' hidden layer; None for linear heads.
+        batch_size: Pairs a step, at most N.
+
+    Returns:
+        The objective.
+
+    SCAN (arXiv 2005.12320) Sec. 2.2.
+    """
+    num_items, dim = bank.features.shape
+    neighbors = bank.head_neighbors
+    batch_size = min(batch_size, num_items)
+    model = NeighborClustering(
+        heads.num_clusters,
+        dim,
+        num_heads=heads.num_heads,
+        hidden_dim=hidden_dim,
+        input_scale=heads.input_scale,
+        entropy_weight=entropy_weight,
+        seed=heads.seed,
+    )
+    starts = start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
+    if starts is not None and hidden_dim is not None:
+        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
+    elif starts is not None:
+        start_at_centroids(
+            model.classifier, bank.normalized, start_centroids(bank, heads.num_clusters, starts)
+        )
+    _compile(model, FusedAdam(heads.learning_rate))
+    views = bank.views("weak", "strong")
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        return neighbor_batches(
+            views,
+            neighbors,
+            batch_size=batch_size,
+            seed=heads.seed,
+            first_epoch=first_epoch,
+            epochs=heads.epochs - first_epoch,
+        )
+
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return neighbor_head_losses(logits, neighbors, entropy_weight)
+
+    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size)
+
+
+def refinement(
+    bank: FeatureBank,
+    heads: Heads,
+    weights: list[np.ndarray],
+    *,
+    hidden_dim: int | None,
+    entropy_weight: float = 0.7,
+    batch_size: int = 256,
+) -> SelfLabeling:
+    """Bind neighbour consistency to heads that SPICE-Self has trained, and to as many others.
+
+    SPICE-Self draws each cluster around a prototype; neighbours carry a cluster along shapes that
+    no single prototype covers. Its heads often share their mistakes, so the same number of heads
+    starts from k-means beside them.
+
+    Args:
+        bank: The features; every cached view is used.
+        heads: The heads of SPICE-Self; their start is not read.
+        weights: Those of SPICE-Self's heads.
+        hidden_dim: Width of their hidden layer; None for that of the features.
+        entropy_weight: Weight of the entropy of the mean prediction.
+        batch_size: Pairs a step, at most N.
+
+    Returns:
+        The objective, with twice as many heads.
+    """
+    labeling = neighbor_labeling(
+        bank,
+        replace(heads, start="kmeans", num_heads=2 * heads.num_heads),
+        entropy_weight=entropy_weight,
+        hidden_dim=bank.features.shape[1] if hidden_dim is None else hidden_dim,
+        batch_size=batch_size,
+    )
+    classifier = labeling.model.classifier
+    pairs = zip(weights, classifier.get_weights(), strict=True)
+    classifier.set_weights(
+        [np.concatenate([trained, fresh[heads.num_heads :]]) for trained, fresh in pairs]
+    )
+    soften(classifier, head_logits(classifier, bank.features))
+    return labeling
+
+
+def prototype_labeling(
+    bank: FeatureBank,
+    heads: Heads,
+    *,
+    large_batch: int,
+    hidden_dim: int | None = None,
+    confident_ratio: float = 0.5,
+    batch_size: int = 128,
+    num_repeats: int = 8,
+    feature_batch: int = 256,
+    variant: SelfVariant | None = None,
+    encoder: keras.Model | None = None,
+    image_batches: Batches | None = None,
+) -> SelfLabeling:
+    """Bind SPICE-Self to a feature bank, or to an encoder and batches of images.
+
+    Args:
+        bank: The features. Without an encoder the heads train on its cached views.
+        heads: The heads.
+        large_batch: M, at most N.
+        hidden_dim: Width of the hidden layer; None for that of the features.
+        confident_ratio: r.
+        batch_size: Pairs of a head in one optimizer step.
+        num_repeats: Passes over the same pseudo-labels.
+        feature_batch: Images of one pass through the encoder.
+        variant: What to do differently from the paper; None for nothing.
+        encoder: Frozen unless the variant changes it; None to train on cached views.
+        image_batches: Batches `{"embedding", "weak", "strong"}` of images, for the encoder.
+
+    Returns:
+        The objective.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2.
+    """
+    num_items, dim = bank.features.shape
+    large_batch, variant = min(large_batch, num_items), variant or SelfVariant()
+    model = SpiceSelf(
+        heads.num_clusters,
+        dim,
+        encoder=encoder,
+        num_heads=heads.num_heads,
+        hidden_dim=hidden_dim,
+        input_scale=heads.input_scale,
+        confident_ratio=confident_ratio,
+        batch_size=batch_size,
+        num_repeats=num_repeats,
+        feature_batch=feature_batch,
+        variant=variant,
+        seed=heads.seed,
+    )
+    starts = start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
+    if starts is not None:
+        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
+    # PyTorch's epsilon: the gradients of the double softmax are small.
+    _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
+
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return head_losses(
+            bank.normalized,
+            logits,
+            confident_ratio,
+            loss=variant.loss,
+            assignment=variant.assignment,
+            entropy_weight=variant.entropy_weight,
+        )
+
+    batches = image_batches or _cached_batches(bank, heads, large_batch)
+    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
+
+
+def _cached_batches(bank: FeatureBank, heads: Heads, large_batch: int) -> Batches:
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        return prototype_batches(
+            bank.normalized,
+            weak=bank.views("weak"),
+            strong=bank.views("strong"),
+            batch_size=large_batch,
+            seed=heads.seed,
+            first_epoch=first_epoch,
+            epochs=heads.epochs - first_epoch,
+        )
+
+    return batches
+
+
+def _compile(model: SpiceSelf | NeighborClustering, optimizer: keras.optimizers.Optimizer) -> None:
+    if isinstance(model, SpiceSelf):
+        # The shuffle of its pairs has no XLA kernel, so on a GPU too it runs without XLA.
+        model.compile(optimizer=optimizer, jit_compile=False)
+    else:
+        compile_for_device(model, optimizer)
+    model.optimizer.build(model.trainable_variables)

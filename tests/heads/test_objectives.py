@@ -1,0 +1,256 @@
+"""The two objectives bound to a feature bank: sizes, starts, what heads are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import adjusted_rand_score
+
+from spice_keras.clustering.balanced_kmeans import balanced_kmeans
+from spice_keras.clustering.kmeans import kmeans_clusters
+from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
+from spice_keras.heads.losses import head_losses, neighbor_head_losses
+from spice_keras.heads.neighbor_clustering import NeighborClustering
+from spice_keras.heads.objectives import (
+    Heads,
+    SelfLabeling,
+    neighbor_labeling,
+    prototype_labeling,
+    refinement,
+)
+from spice_keras.heads.selection import head_logits
+from spice_keras.heads.spice_self import SpiceSelf
+from spice_keras.options import Start
+from tests.models.synthetic import CLUSTERS, blobs, encoder
+
+_COUNT = 90
+_FEATURES, _BLOBS = blobs(_COUNT, spread=0.5)
+_HEADS = Heads(CLUSTERS, num_heads=3, input_scale="unit", epochs=2, seed=4)
+_STARTS: list[Start] = ["kmeans", "balanced-kmeans"]
+
+
+@pytest.fixture(scope="module")
+def bank() -> FeatureBank:
+    return unit_feature_bank(_FEATURES, for_heads=5, for_reliability=8)
+
+
+def _small_prototypes(bank: FeatureBank, heads: Heads, **options: Any) -> SelfLabeling:
+    return prototype_labeling(bank, heads, **{"large_batch": 45, "hidden_dim": 8} | options)
+
+
+_MAKERS = [neighbor_labeling, _small_prototypes]
+both = pytest.mark.parametrize("make", _MAKERS, ids=["neighbors", "prototypes"])
+
+
+def _restarts(bank: FeatureBank, start: Start) -> np.ndarray:
+    """Clusters that the heads start from, [H, N]."""
+    if start == "balanced-kmeans":
+        return balanced_kmeans(bank.normalized, CLUSTERS, seed=4, num_init=3).clusters
+    seeds = np.random.default_rng(4).integers(2**31, size=3)
+    return np.stack(
+        [kmeans_clusters(bank.normalized, CLUSTERS, seed=seed, num_init=1) for seed in seeds]
+    )
+
+
+def _logits(labeling: SelfLabeling, bank: FeatureBank) -> np.ndarray:
+    return head_logits(labeling.model, bank.features)
+
+
+def _batches(data: tf.data.Dataset) -> list[dict[str, np.ndarray]]:
+    return list(data.as_numpy_iterator())
+
+
+# --- sizes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "items", "steps"), [(20, 20, 4), (30, 30, 3), (45, 45, 2), (90, 90, 1), (256, 90, 1)]
+)
+def test_a_batch_is_never_larger_than_the_data(
+    bank: FeatureBank, asked: int, items: int, steps: int
+) -> None:
+    neighbors = neighbor_labeling(bank, _HEADS, batch_size=asked)
+    prototypes = _small_prototypes(bank, _HEADS, large_batch=asked)
+    for labeling, names in (
+        (neighbors, {"anchor", "neighbor"}),
+        (prototypes, {"embedding", "weak", "strong"}),
+    ):
+        assert (labeling.items_per_step, labeling.steps_per_epoch) == (items, steps)
+        found = _batches(labeling.batches(0))
+        assert len(found) == _HEADS.epochs * steps
+        assert found[0].keys() == names
+        assert all(value.shape[0] == items for value in found[0].values())
+
+
+@both
+def test_batches_go_on_at_an_epoch(make: Callable[..., SelfLabeling], bank: FeatureBank) -> None:
+    labeling = make(bank, replace(_HEADS, epochs=3), batch_size=45)
+    whole, end = _batches(labeling.batches(0)), _batches(labeling.batches(2))
+    assert len(whole) == 3 * labeling.steps_per_epoch
+    assert len(end) == labeling.steps_per_epoch
+    for name, values in end[-1].items():
+        np.testing.assert_array_equal(values, whole[-1][name])
+
+
+def test_the_models_are_the_ones_asked_for(bank: FeatureBank) -> None:
+    heads = replace(_HEADS, learning_rate=0.25)
+    neighbors = neighbor_labeling(bank, heads, entropy_weight=3.5).model
+    assert isinstance(neighbors, NeighborClustering)
+    assert (neighbors.entropy_weight, neighbors.seed) == (3.5, 4)
+    assert neighbors.classifier.linear
+    prototypes = _small_prototypes(
+        bank, heads, confident_ratio=0.25, batch_size=7, num_repeats=2, feature_batch=9
+    ).model
+    assert isinstance(prototypes, SpiceSelf)
+    assert (prototypes.confident_ratio, prototypes.batch_size) == (0.25, 7)
+    assert (prototypes.num_repeats, prototypes.feature_batch) == (2, 9)
+    assert prototypes.classifier.hidden_dim == 8
+    assert prototypes.optimizer.epsilon == 1e-8
+    for model in (neighbors, prototypes):
+        assert model.optimizer.built
+        assert float(model.optimizer.learning_rate) == 0.25
+        assert (model.num_heads, model.input_scale) == (3, "unit")
+        assert not model.jit_compile or tf.config.list_physical_devices("GPU")
+
+
+# --- starts ----------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("start", _STARTS)
+def test_each_head_starts_at_a_restart_of_its_own(
+    make: Callable[..., SelfLabeling], start: Start, bank: FeatureBank
+) -> None:
+    labeling = make(bank, replace(_HEADS, start=start))
+    expected = _restarts(bank, start)
+    assert expected.shape == (3, _COUNT)
+    for head, clusters in zip(_logits(labeling, bank).argmax(axis=2), expected, strict=True):
+        # Not exactly the same: Sinkhorn's balance is no part of a head, and the hidden ones learn.
+        assert np.mean(head == clusters) > 0.85
+
+
+@pytest.mark.parametrize("start", _STARTS)
+def test_a_start_with_a_hidden_layer(start: Start, bank: FeatureBank) -> None:
+    labeling = neighbor_labeling(bank, replace(_HEADS, start=start), hidden_dim=16)
+    assert not labeling.model.classifier.linear
+    for head in _logits(labeling, bank).argmax(axis=2):
+        assert adjusted_rand_score(_BLOBS, head) > 0.8
+
+
+@both
+def test_a_random_start_leaves_the_drawn_weights(
+    make: Callable[..., SelfLabeling], bank: FeatureBank
+) -> None:
+    drawn = make(bank, _HEADS).model.classifier.get_weights()
+    again = make(bank, _HEADS).model.classifier.get_weights()
+    other = make(bank, replace(_HEADS, seed=5)).model.classifier.get_weights()
+    started = make(bank, replace(_HEADS, start="kmeans")).model.classifier.get_weights()
+    for one, same in zip(drawn, again, strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(drawn[0], other[0])
+    assert not np.array_equal(drawn[0], started[0])
+
+
+@both
+def test_a_start_leaves_the_optimizer_fresh(
+    make: Callable[..., SelfLabeling], bank: FeatureBank
+) -> None:
+    model = make(bank, replace(_HEADS, start="kmeans")).model
+    assert int(model.optimizer.iterations) == 0
+    moments = [v for v in model.optimizer.variables if v.shape in {w.shape for w in model.weights}]
+    moments = [v for v in moments if v.shape]
+    assert moments
+    assert not any(np.any(np.asarray(moment)) for moment in moments)
+
+
+# --- losses, views, training -----------------------------------------------------------------
+
+
+def test_heads_are_judged_by_the_loss_they_are_trained_with(bank: FeatureBank) -> None:
+    logits = np.random.default_rng(0).normal(size=(3, _COUNT, CLUSTERS)).astype(np.float32)
+    np.testing.assert_array_equal(
+        neighbor_labeling(bank, _HEADS, entropy_weight=1.5).losses(logits),
+        neighbor_head_losses(logits, bank.head_neighbors, 1.5),
+    )
+    np.testing.assert_array_equal(
+        _small_prototypes(bank, _HEADS, confident_ratio=0.25).losses(logits),
+        head_losses(bank.normalized, logits, 0.25),
+    )
+
+
+def test_cached_views_reach_the_batches(bank: FeatureBank) -> None:
+    """Weak views are labelled and strong ones trained on; neighbours see all of them."""
+    viewed = replace(
+        bank,
+        weak=np.full((2, *bank.features.shape), 2.0, np.float16),
+        strong=np.full((2, *bank.features.shape), 3.0, np.float16),
+    )
+
+    def marks(values: np.ndarray) -> set[float]:
+        return {float(value) for value in values[:, 0] if value in (2.0, 3.0)}
+
+    batch = _batches(_small_prototypes(viewed, _HEADS, large_batch=90).batches(0))[0]
+    assert [marks(batch[name]) for name in ("embedding", "weak", "strong")] == [set(), {2.0}, {3.0}]
+    pair = _batches(neighbor_labeling(viewed, _HEADS, batch_size=90).batches(0))[0]
+    assert marks(pair["anchor"]) == marks(pair["neighbor"]) == {2.0, 3.0}
+
+
+def test_an_encoder_takes_batches_of_images(bank: FeatureBank) -> None:
+    asked: list[int] = []
+
+    def images(first_epoch: int) -> tf.data.Dataset:
+        asked.append(first_epoch)
+        return tf.data.Dataset.range(1)
+
+    network = encoder()
+    labeling = _small_prototypes(bank, _HEADS, encoder=network, image_batches=images)
+    assert labeling.model.encoder is network
+    labeling.batches(1)
+    assert asked == [1]
+
+
+@both
+def test_training_finds_the_blobs(make: Callable[..., SelfLabeling], bank: FeatureBank) -> None:
+    heads = replace(_HEADS, start="balanced-kmeans", epochs=4)
+    labeling = make(bank, heads, batch_size=30)
+    before = labeling.losses(_logits(labeling, bank))
+    labeling.model.fit(
+        labeling.batches(0),
+        epochs=4,
+        steps_per_epoch=labeling.steps_per_epoch,
+        verbose=0,
+        shuffle=False,
+    )
+    after = labeling.losses(_logits(labeling, bank))
+    assert after.min() < before.min()
+    best = _logits(labeling, bank)[after.argmin()].argmax(axis=1)
+    assert adjusted_rand_score(_BLOBS, best) > 0.95
+
+
+# --- refinement ------------------------------------------------------------------------------
+
+
+def test_refinement_goes_on_from_trained_heads_and_as_many_from_k_means(bank: FeatureBank) -> None:
+    trained = _small_prototypes(bank, replace(_HEADS, seed=9), hidden_dim=8).model.classifier
+    labeling = refinement(
+        bank, _HEADS, trained.get_weights(), hidden_dim=8, entropy_weight=1.5, batch_size=30
+    )
+    assert isinstance(labeling.model, NeighborClustering)
+    assert (labeling.model.num_heads, labeling.model.entropy_weight) == (6, 1.5)
+    assert (labeling.items_per_step, labeling.steps_per_epoch) == (30, 3)
+    clusters = _logits(labeling, bank).argmax(axis=2)
+    before = np.asarray(trained(bank.features)).argmax(axis=2)
+    np.testing.assert_array_equal(clusters[:3], before)
+    for head in clusters[3:]:
+        assert adjusted_rand_score(_BLOBS, head) > 0.8
+
+
+def test_refined_heads_are_as_wide_as_the_features_if_no_width_is_given(bank: FeatureBank) -> None:
+    trained = _small_prototypes(bank, _HEADS, hidden_dim=None).model.classifier
+    labeling = refinement(bank, _HEADS, trained.get_weights(), hidden_dim=None)
+    assert labeling.model.hidden_dim == bank.features.shape[1]

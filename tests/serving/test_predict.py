@@ -1,0 +1,135 @@
+"""Prediction: files, folders and arrays through a SavedModel, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from spice_keras.errors import UserError
+from spice_keras.serving import predict as predict_module
+from spice_keras.serving.predict import HEADER, predict
+
+_SIDE = 4
+
+
+class _Brightness(tf.Module):
+    """Cluster 1 for bright images; the confidence tells their mean."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "images")])
+    def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        mean = tf.reduce_mean(tf.cast(images, tf.float32), axis=[1, 2, 3]) / 255.0
+        return {"cluster": tf.cast(mean > 0.5, tf.int32), "confidence": mean}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "bright" / "1"
+    module = _Brightness()
+    tf.saved_model.save(module, str(folder), signatures={"images": module.images})
+    facts = {"num_clusters": 2, "image_size": _SIDE, "fit": "crop", "max_pixels": 10_000}
+    (folder / "spice.json").write_text(json.dumps(facts))
+    return folder
+
+
+def _picture(path: Path, value: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (6, 5), (value,) * 3).save(path)
+    return path
+
+
+def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path, model: Path) -> None:
+    bright = _picture(tmp_path / "bright.png", 255)
+    folder = tmp_path / "folder"
+    _picture(folder / "b" / "dark.png", 0)
+    _picture(folder / "a.jpg", 255)
+    (folder / "notes.txt").write_text("no image")
+    array = tmp_path / "x.npy"
+    np.save(array, np.stack([np.full((8, 8, 3), value, np.uint8) for value in (51, 204)]))
+    named = tmp_path / "y.npz"
+    np.savez(named, images=np.zeros((1, 8, 8), np.float32), ids=np.array(["grey"]))
+
+    found = predict(model, [bright, folder, array, named])
+    assert found.images == (
+        str(bright), f"{folder}/a.jpg", f"{folder}/b/dark.png", "0000000", "0000001", "grey"
+    )  # fmt: skip
+    assert found.clusters.tolist() == [1, 1, 0, 0, 1, 0]
+    np.testing.assert_allclose(found.confidence, [1, 1, 0, 0.2, 0.8, 0], atol=1e-6)
+    assert [item.path for item in found.skipped] == [f"{folder}/notes.txt"]
+    assert "not an image" in found.skipped[0].reason
+
+
+def test_the_table(tmp_path: Path, model: Path) -> None:
+    odd = _picture(tmp_path / 'a, "b".png', 51)
+    found = predict(model, [odd])
+    found.write(tmp_path / "deep" / "out.csv")
+    with (tmp_path / "deep" / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [list(HEADER), [str(odd), "0", "0.200000"]]
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path: Path, model: Path) -> None:
+    for name in (b"bad\xff.png", b"two\nlines.png"):
+        path = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+        _picture(tmp_path / "plain.png", 0).rename(path)
+        (image,) = predict(model, [path]).images
+        image.encode("utf-8")
+        assert "\n" not in image
+        assert image == predict(model, [tmp_path]).images[0]
+        path.unlink()
+
+
+def test_many_images_pass_in_batches(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_module, "_BATCH", 3)
+    values = np.arange(0, 250, 25, dtype=np.uint8)
+    np.save(tmp_path / "x.npy", np.broadcast_to(values[:, None, None, None], (10, 4, 4, 3)))
+    found = predict(model, [tmp_path / "x.npy"])
+    np.testing.assert_allclose(found.confidence, values / 255, atol=1e-6)
+    assert len(found.images) == 10
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no SavedModel; `spice export` writes"):
+        predict(tmp_path, [])
+
+
+def test_a_name_without_its_version_lists_the_versions(model: Path) -> None:
+    with pytest.raises(UserError, match=r"It holds versions 1: name one\."):
+        predict(model.parent, [])
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"image_size": 4}'])
+def test_a_model_of_someone_else_is_refused(tmp_path: Path, text: str | None) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    if text is not None:
+        (tmp_path / "spice.json").write_text(text)
+    with pytest.raises(UserError, match="`spice export` did not write it"):
+        predict(tmp_path, [])
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes((model / "saved_model.pb").read_bytes()[:100])
+    (tmp_path / "spice.json").write_text((model / "spice.json").read_text())
+    with pytest.raises(UserError, match="does not load"):
+        predict(tmp_path, [tmp_path])
+
+
+def test_a_missing_file_is_refused(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UserError, match=r"no file or folder .*gone\.png"):
+        predict(model, [_picture(tmp_path / "there.png", 0), tmp_path / "gone.png"])
+
+
+def test_where_nothing_can_be_read_the_reasons_are_given(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(UserError, match=r"None of the 2 files is a readable image") as caught:
+        predict(model, [tmp_path / "empty.png", tmp_path / "notes.txt"])
+    assert f"{tmp_path}/empty.png: " in str(caught.value)
