@@ -22,7 +22,13 @@ from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.inference import head_probabilities
-from spice_keras.heads.objectives import Heads, SelfLabeling, neighbor_labeling, prototype_labeling
+from spice_keras.heads.objectives import (
+    HeadOptions,
+    PrototypeOptions,
+    SelfLabeling,
+    neighbor_labeling,
+    prototype_labeling,
+)
 from spice_keras.heads.selection import HeadSelection, head_logits
 from spice_keras.options import HeadTraining, Objective, Search, Start, head_training
 from spice_keras.progress import Loudness, Screen
@@ -70,7 +76,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
             cluster where that is more; 128).
-        learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
+        learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
         verbose: 0 for silence, 1 for a progress bar on standard error.
 
@@ -201,7 +207,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         epochs = int(self._recipe(len(bank.features)).epochs)
         labeling = self._labeling(bank, seed)
         # On many rows each judgement of all heads costs as much as an epoch of training.
-        choice = HeadSelection(bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS))
+        selection = HeadSelection(
+            bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS)
+        )
         screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
@@ -211,8 +219,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 steps_per_epoch=steps,
                 verbose=0,
                 shuffle=False,  # the batches come shuffled
-                callbacks=[choice, ShowProgress(task, {"loss": "loss {:.4f}"})],
+                callbacks=[selection, ShowProgress(task, {"loss": "loss {:.4f}"})],
             )
+        choice = selection.choice
         if not choice.weights:
             raise ValueError(
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
@@ -226,7 +235,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         """Bind the objective to the bank."""
         settings, clusters = self._recipe(len(bank.features)), int(self.n_clusters)
         batch_size = int(settings.batch_size)
-        heads = Heads(
+        heads = HeadOptions(
             num_clusters=clusters,
             num_heads=int(self.n_heads),
             start=self.start,
@@ -239,9 +248,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             weight = float(self.entropy_weight)
             return neighbor_labeling(bank, heads, entropy_weight=weight, batch_size=batch_size)
         large_batch = max(_LARGE_BATCH, _LEAST_PER_CLUSTER * clusters)
-        return prototype_labeling(
-            bank, heads, large_batch=large_batch, hidden_dim=_HIDDEN_DIM, batch_size=batch_size
-        )
+        options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
+        return prototype_labeling(bank, heads, options)
 
     def _keep(
         self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int

@@ -172,20 +172,20 @@ class Ablation:
     def _score(self, run: RunDirectory, row: Row) -> dict[str, float | None]:
         from spice_keras.run.configuration import read_run_config
         from spice_keras.run.context import Context
+        from spice_keras.run.store import Classifier, Heads
         from spice_keras.stages.evaluate import read_labels
         from spice_keras.stages.held_out import classify_test
         from spice_keras.stages.scores import against_labels, embedding_kmeans
-        from spice_keras.stages.self_label import read_self
-        from spice_keras.stages.semi import read_semi
 
         context = Context(read_run_config(run.path), run, self.screen)
         if context.config.data.protocol == "split" and not run.has("test"):
             classify_test(context)
-        shown = context.judged[0]
+        shown = context.reported_parts[0]
         if row.scored == "kmeans":
             clusters = embedding_kmeans(shown)
         else:
-            clusters = (read_semi if row.scored == "semi" else read_self)(shown).clusters
+            kind: type[Classifier] | type[Heads] = Classifier if row.scored == "semi" else Heads
+            clusters = shown.load(kind).clusters
         labels = read_labels(shown)
         if labels is None:
             raise UserError("The labels that were there when the ablations began are gone.")

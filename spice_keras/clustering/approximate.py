@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spice_keras.clustering.neighbors import check_embeddings, led_by_themselves
-from spice_keras.errors import UserError
-
-
-def require_faiss() -> None:
-    """Refuse to go on without FAISS.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    if importlib.util.find_spec("faiss") is None:
-        raise UserError(
-            "The approximate search for neighbours needs FAISS, which is not installed. Run "
-            "pip install 'spice-keras[faiss]', or search exactly: embed.neighbor_search=exact."
-        )
-
+from spice_keras.extras import require_faiss
 
 _ROWS = 16_384  # searched at a time: FAISS returns 12 bytes for each neighbour
 
