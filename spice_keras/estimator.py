@@ -34,7 +34,7 @@ from spice_keras.options import HeadTraining, Objective, Search, Start, head_tra
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
 
-_LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
+_LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K if K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
 _JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
@@ -54,7 +54,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     origin means nothing, put a `StandardScaler` in front.
 
     A row of zeros has no direction: all such rows come into one cluster, the one that the chosen
-    head's bias favours. Clusters can stay empty, where there are fewer distinct directions than
+    head's bias favours. Clusters can stay empty, if there are fewer distinct directions than
     clusters for instance; `fit` then warns with a `ConvergenceWarning`.
 
     Prediction is plain NumPy on the stored weights, so that a fitted estimator can be pickled and
@@ -75,7 +75,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
-            cluster where that is more; 128).
+            cluster if that is more; 128).
         learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
         verbose: 0 for silence, 1 for a progress bar on standard error.
@@ -90,7 +90,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             It reads unit rows times sqrt(D); between two layers lies a ReLU.
         n_iter_: Epochs trained.
         n_features_in_: D.
-        feature_names_in_: Names of the columns, where X had any.
+        feature_names_in_: Names of the columns, if X had any.
 
     SPICE (arXiv 2103.09382) Sec. 3.2-3.3; SCAN (arXiv 2005.12320) Sec. 2.2.
     """
@@ -197,7 +197,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         return head_probabilities(validate_data(self, X, reset=False), self.weights_)
 
     def _recipe(self, num_rows: int) -> HeadTraining:
-        """The objective's own numbers, but where the caller gave others."""
+        """The objective's own numbers, unless the caller gave others."""
         asked = {name: getattr(self, name) for name in HeadTraining._fields}
         given = {name: value for name, value in asked.items() if value is not None}
         return head_training(self.objective, num_rows, int(self.n_clusters))._replace(**given)

@@ -60,7 +60,7 @@ class Ablation:
         """Make the folder, or check that it holds these ablations.
 
         Raises:
-            UserError: Where it holds something else, or is to be continued and holds nothing.
+            UserError: If it holds something else, or is to be continued and holds nothing.
         """
         asked = {**self.config.as_dict(), "pretrain_once": self.pretrain_once}
         path = self.folder / _BEGUN
@@ -91,7 +91,7 @@ class Ablation:
         """Train and score a row, unless that was done before.
 
         Raises:
-            UserError: Where it cannot be trained.
+            UserError: If it cannot be trained.
         """
         target = self._result(row, trial)
         if target.is_file():
@@ -113,7 +113,7 @@ class Ablation:
         """Make images, encoder and embeddings of a trial.
 
         Raises:
-            UserError: Where the data has no labels to judge rows by.
+            UserError: If the data has no labels to judge rows by.
         """
         path = self.folder if self.pretrain_once else self._trial(trial)
         seed = self.config.seed + (0 if self.pretrain_once else trial)
@@ -242,7 +242,7 @@ def ablate(
         The content of ablations.json.
 
     Raises:
-        UserError: Where the configuration, the data or the folder do not allow it, or no row
+        UserError: If the configuration, the data or the folder do not allow it, or no row
             could be finished.
 
     SPICE (arXiv 2103.09382) Sec. 4, Tables 3 and 4.

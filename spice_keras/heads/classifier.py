@@ -53,7 +53,7 @@ class MultiHeadClassifier(keras.layers.Layer):
     Args:
         num_heads: Number of heads H, >= 1.
         num_clusters: Number of clusters K, >= 2.
-        hidden_dim: Width of the hidden layer; the input's width where None, as in the paper.
+        hidden_dim: Width of the hidden layer; the input's width if None, as in the paper.
         seed: Seed of the initial weights.
         linear: Whether the heads have no hidden layer.
         input_scale: ``"none"`` takes features as they come, ``"unit"`` L2-normalises them and

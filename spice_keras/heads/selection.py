@@ -26,7 +26,7 @@ class HeadHistory:
 
     The losses of every epoch are kept. Clusters are kept for every epoch while they fit into
     `max_bytes`, for every second, third, ... one beyond, the last epoch always among them and the
-    best one beside them, and for none where one epoch alone does not fit. No label is needed, and
+    best one beside them, and for none if one epoch alone does not fit. No label is needed, and
     none is seen: the evaluation compares the clusters with labels afterwards.
 
     Args:
@@ -48,8 +48,8 @@ class HeadHistory:
 
         Args:
             epoch: From 0.
-            losses: Of each head, [H].
-            logits: Of every head for all items, [H, N, K].
+            losses: Losses of each head, [H].
+            logits: Logits of every head for all items, [H, N, K].
             best: Whether a head of this epoch is the choice so far.
         """
         self._losses[epoch] = np.asarray(losses, np.float64)
@@ -105,8 +105,8 @@ class HeadChoice:
         head: Its number; -1 before anything was judged.
         epoch: The epoch it was chosen at, from 0; -1 before.
         loss: Its loss over the whole set.
-        weights: Of all heads, as `MultiHeadClassifier` orders them; empty before.
-        encoder_weights: Of the encoder, if it changes along with the heads; else empty.
+        weights: Weights of all heads, as `MultiHeadClassifier` orders them; empty before.
+        encoder_weights: Weights of the encoder, if it changes along with the heads; else empty.
     """
 
     head: int = -1
@@ -123,7 +123,7 @@ class HeadSelection(CarriesState):
     anew after each epoch, and the encoder of the chosen epoch is kept along with its heads.
 
     Args:
-        features: Of the un-augmented items, float32 [N, D], or what gives them now.
+        features: Features of the un-augmented items, float32 [N, D], or what gives them now.
         losses: What each head is judged by.
         first_epoch: Epoch from which heads are judged, from 0. In the first ones a head can have
             a small loss on labels it has only just made.

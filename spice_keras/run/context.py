@@ -39,7 +39,7 @@ class Context:
         config: The resolved configuration.
         run: The run directory.
         screen: Where things are said.
-        train_part: Of the context of a test part: that of the run it belongs to.
+        train_part: In the context of a test part, that of the run it belongs to.
     """
 
     config: RunConfig

@@ -58,7 +58,7 @@ class RunDirectory:
         """Start a run: make the folder and write the resolved configuration.
 
         Raises:
-            UserError: Where the folder holds something else, or is not writable.
+            UserError: If the folder holds something else, or is not writable.
         """
         if path.exists() and not path.is_dir():
             raise UserError(f"The run directory {path} is a file; name a folder with --run-dir.")
@@ -126,7 +126,7 @@ class RunDirectory:
             written_by: The command that writes it, for the error.
 
         Raises:
-            UserError: Where it is missing, damaged, or of another schema.
+            UserError: If it is missing, damaged, or of another schema.
         """
         folder = self._folder(name)
         again = f"run `spice {written_by} --run-dir {self.path}`"
@@ -155,10 +155,10 @@ class RunDirectory:
         return folder
 
     def adopt(self, name: str, source: RunDirectory) -> None:
-        """Take over an artifact of another run, hard-linked where the disk allows it.
+        """Take over an artifact of another run, hard-linked if the disk allows it.
 
         Artifacts are replaced whole and never changed, so that two runs can share one's files.
-        Nothing happens where there is one of this name, or the other run has none.
+        Nothing happens if there is one of this name, or the other run has none.
         """
         if self.has(name) or not source.has(name):
             return
@@ -215,7 +215,7 @@ def latest_run_dir(name: str | None) -> Path:
     """Return the run directory below runs/ that was begun last, of this name or of any.
 
     Raises:
-        UserError: Where there is none.
+        UserError: If there is none.
     """
     found = [
         path
@@ -234,7 +234,7 @@ def must_hold_run(path: Path) -> None:
     """Refuse a folder in which no run was begun.
 
     Raises:
-        UserError: Where there is none; a later stage has nothing to go on with.
+        UserError: If there is none; a later stage has nothing to go on with.
     """
     if not RunDirectory.holds_run(path):
         raise UserError(

@@ -25,7 +25,7 @@ class Artifact(Protocol):
     """What a stage leaves in the run directory.
 
     Attributes:
-        name: Of its folder, below `artifacts/`.
+        name: Name of its folder, below `artifacts/`.
         stage: The stage that writes it, as the manifest says.
         command: The command that writes it, for messages.
     """
@@ -115,7 +115,7 @@ class Embeddings:
 
     Attributes:
         neighbors: int32 [N, n], each row led by the item itself.
-        features: float32 [N, D], pooled and not normalised; None where embeddings were given.
+        features: float32 [N, D], pooled and not normalised; None if embeddings were given.
         weak: float16 [W, N, D], features of weakly augmented copies; None if none are cached.
         strong: float16 [V, N, D], of strongly augmented copies, likewise.
     """
@@ -181,7 +181,7 @@ class Heads(Clustering):
         head: The chosen head; None for items that no head was chosen on.
         epoch: The epoch it was chosen at, from 0.
         loss: Its loss over the whole set.
-        weights: Of all heads, as `MultiHeadClassifier` orders them.
+        weights: Weights of all heads, as `MultiHeadClassifier` orders them.
         unrefined: int32 [N], the clusters SPICE-Self chose before the refinement; None if there
             was no refinement.
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,10 @@ from spice_keras.run.context import Context
 from spice_keras.run.networks import chosen_head, head_encoder, semi_network
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Export
+from spice_keras.serving.check import verify
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 
 _CHECKED_ITEMS = 16
-_TOLERANCE = 2e-2  # of a probability: bfloat16 rounds differently for other batch sizes
 
 
 def build_final_clusterer(context: Context) -> keras.Model:
@@ -43,36 +40,6 @@ def next_version(folder: Path) -> int:
     """Return the next free version number, as TensorFlow Serving counts them."""
     numbers = [int(p.name) for p in folder.glob("*") if re.fullmatch("[0-9]+", p.name)]
     return max(numbers, default=0) + 1
-
-
-def verify(model: Path, items: np.ndarray, probabilities: np.ndarray) -> None:
-    """Load a SavedModel in a separate process and compare what it says.
-
-    Args:
-        model: The SavedModel's folder.
-        items: Images uint8 [n, S, S, 3], or embeddings float32 [n, D].
-        probabilities: float32 [n, K], what the trained model said of them.
-
-    Raises:
-        RuntimeError: Where it fails to load or says something else.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "items.npy", Path(folder) / "outputs.npz"
-        np.save(source, items, allow_pickle=False)
-        module = [sys.executable, "-m", "spice_keras.serving.check"]
-        command = [*module, str(model), str(source), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"The exported model does not load:\n{done.stderr[-2000:]}")
-        with np.load(target, allow_pickle=False) as outputs:
-            said = dict(outputs)
-    for name, found in said.items():
-        worst = float(np.abs(found - probabilities).max())
-        if worst > _TOLERANCE:
-            raise RuntimeError(
-                f"The exported model's endpoint {name} differs from the trained model by "
-                f"{worst:.4f} in a probability (at most {_TOLERANCE} is rounding)."
-            )
 
 
 def _write_and_verify(context: Context, folder: Path) -> None:
@@ -105,7 +72,7 @@ def export(context: Context) -> Path:
         The SavedModel's folder.
 
     Raises:
-        UserError: Where the folder cannot be written.
+        UserError: If the folder cannot be written.
     """
     section = context.config.export
     parent = Path(section.directory) / (section.name or context.config.name)

@@ -137,7 +137,7 @@ def pretrain(context: Context) -> None:
         context: The run; its images are there.
 
     Raises:
-        UserError: Where a pretrained backbone's weights cannot be had.
+        UserError: If a pretrained backbone's weights cannot be had.
     """
     if context.config.trains_encoder:
         _train(context)

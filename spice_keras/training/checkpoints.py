@@ -59,10 +59,10 @@ class Checkpoints:
             model: The same model as was saved; its optimizer must be built.
 
         Returns:
-            Epochs completed (0 where there is no checkpoint), and the saved arrays.
+            Epochs completed (0 if there is no checkpoint), and the saved arrays.
 
         Raises:
-            UserError: Where the checkpoint is damaged.
+            UserError: If the checkpoint is damaged.
         """
         complete = self._complete()
         if not complete:
