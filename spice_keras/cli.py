@@ -180,9 +180,8 @@ def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Pat
         return config, run_dir
     text = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
     click.echo(text)
-    objective = config.self_labeling.objective
     lines = ["the number of images is known once TensorFlow Datasets is asked"]
-    for line in lines if plan is None else describe_plan(plan, objective):
+    for line in lines if plan is None else describe_plan(plan):
         click.echo(f"# {line}")
     click.echo(f"# run directory {run_dir}")
     return None

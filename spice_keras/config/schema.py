@@ -196,7 +196,8 @@ class NeighborsConfig(Options):
     """Width of the heads' hidden layer; null: linear heads."""
     batch_size: Positive | None = None
     """Pairs of a step; null: 256, or ten for each cluster where that is more."""
-    epochs: Positive = 60
+    epochs: Positive | None = None
+    """Passes over the items; null: 60, coming down to 10 as the items grow beyond 15,000."""
     learning_rate: PositiveFloat = 0.001
 
 

@@ -76,7 +76,9 @@ def embed(context: Context) -> None:
 def _num_columns(context: Context) -> int:
     """Neighbours to find, the item itself among them: for reliability, and for the heads."""
     plan = context.plan
-    return min(plan.num_images, max(plan.num_neighbors, 1 + plan.head_neighbors))
+    return min(
+        plan.num_images, max(plan.reliable.num_neighbors, 1 + plan.self_labeling.num_neighbors)
+    )
 
 
 def _embed_images(context: Context) -> None:
@@ -122,8 +124,8 @@ def read_embeddings(context: Context) -> FeatureBank:
     return FeatureBank(
         features,
         l2_normalized(features),
-        neighbors[:, : plan.num_neighbors],
-        neighbors[:, 1 : 1 + plan.head_neighbors],
+        neighbors[:, : plan.reliable.num_neighbors],
+        neighbors[:, 1 : 1 + plan.self_labeling.num_neighbors],
         weak,
         strong,
         context.neighbor_search,

@@ -57,7 +57,7 @@ def _embed(test: Context, folder: Path) -> np.ndarray:
     with test.screen.task("test", len(test.images)) as task:
         features = encode_images(encoder, test.images, task)
     half_a_cluster = max(1, len(features) // (2 * config.num_clusters))
-    count = min(test.plan.num_neighbors, half_a_cluster)
+    count = min(test.plan.reliable.num_neighbors, half_a_cluster)
     neighbors = test.neighbor_search(l2_normalized(features), count)
     np.save(folder / "features.npy", features, allow_pickle=False)
     np.save(folder / "neighbors.npy", neighbors, allow_pickle=False)

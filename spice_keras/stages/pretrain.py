@@ -90,7 +90,7 @@ def build_moco(context: Context) -> MoCo:
     model = MoCo(
         encoder,
         projection_dim=section.projection_dim,
-        queue_size=plan.queue_size,
+        queue_size=plan.pretrain.queue_size,
         momentum=section.momentum,
         temperature=section.temperature,
         symmetric=section.symmetric,
@@ -99,7 +99,7 @@ def build_moco(context: Context) -> MoCo:
         seed=seed,
     )
     schedule = MoCoCosine(
-        section.learning_rate, plan.pretrain_epochs, plan.pretrain_steps_per_epoch
+        section.learning_rate, plan.pretrain.epochs, plan.pretrain.steps_per_epoch
     )
     compile_for_device(model, FusedSGD(schedule, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
@@ -111,10 +111,10 @@ def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
     return training_batches(
         context.pretraining_images,
         views={"query": view, "key": view},
-        batch_size=context.plan.pretrain_batch,
+        batch_size=context.plan.pretrain.batch_size,
         seed=context.seed("pretrain batches"),
         first_epoch=first_epoch,
-        epochs=context.plan.pretrain_epochs - first_epoch,
+        epochs=context.plan.pretrain.epochs - first_epoch,
     )
 
 
@@ -124,7 +124,7 @@ def _estimate(context: Context) -> EstimateRun:
         passes["semi"] = 0.0
 
     def say(seconds_per_step: float) -> None:
-        per_pass = seconds_per_step * context.plan.pretrain_steps / passes["pretrain"]
+        per_pass = seconds_per_step * context.plan.pretrain.steps / passes["pretrain"]
         times = {stage: per_pass * count for stage, count in passes.items()}
         context.screen.say(
             f"About {clock(sum(times.values()))} for the three training stages on this machine "
@@ -165,7 +165,7 @@ def pretrain(context: Context) -> None:
 
 def _train(context: Context) -> None:
     section, plan = context.config.pretrain, context.plan
-    guess = random_guess_loss(plan.queue_size)
+    guess = random_guess_loss(plan.pretrain.queue_size)
     model = build_moco(context)
     checkpoints = Checkpoints(context.run.checkpoints / "pretrain")
     quality = NeighborQuality(
@@ -184,10 +184,10 @@ def _train(context: Context) -> None:
         lambda epoch: _batches(context, epoch),
         stage="pretrain",
         schedule=Schedule(
-            plan.pretrain_epochs,
-            plan.pretrain_steps_per_epoch,
+            plan.pretrain.epochs,
+            plan.pretrain.steps_per_epoch,
             section.checkpoint_every,
-            plan.pretrain_batch,
+            plan.pretrain.batch_size,
         ),
         checkpoints=checkpoints,
         watch=Watch(

@@ -76,7 +76,7 @@ def select_reliable(context: Context) -> None:
         save_reliable(folder, found, consistency)
         facts = {
             **section.model_dump(),
-            "num_neighbors": context.plan.num_neighbors,
+            "num_neighbors": context.plan.reliable.num_neighbors,
             "reliable": len(found.indices),
             "counts": found.counts,
             "repaired": found.repaired,

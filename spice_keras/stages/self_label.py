@@ -60,14 +60,14 @@ class SelfResult(Assignment):
 
 def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
     """Bind the objective the configuration asks for to the feature bank."""
-    config, plan = context.config, context.plan
+    config, plan = context.config, context.plan.self_labeling
     section, neighbors = config.self_labeling, config.self_labeling.neighbors
     heads = Heads(
         num_clusters=config.num_clusters,
         num_heads=section.num_heads,
         start=section.start,
         input_scale=config.head_input_scale,
-        epochs=plan.self_epochs,
+        epochs=plan.epochs,
         learning_rate=section.learning_rate,
         seed=context.seed("self"),
     )
@@ -77,7 +77,7 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
             replace(heads, learning_rate=neighbors.learning_rate),
             entropy_weight=neighbors.entropy_weight,
             hidden_dim=neighbors.hidden_dim,
-            batch_size=plan.neighbor_batch,
+            batch_size=plan.pairs_per_step,
         )
     from_images = context.has_images and section.cached_views is None
     return prototype_labeling(
@@ -114,12 +114,12 @@ def build_refinement(
         weights,
         hidden_dim=section.hidden_dim,
         entropy_weight=section.neighbors.entropy_weight,
-        batch_size=context.plan.neighbor_batch,
+        batch_size=context.plan.self_labeling.pairs_per_step,
     )
 
 
 def _image_batches(context: Context, bank: FeatureBank) -> Batches:
-    section, plan = context.config.self_labeling, context.plan
+    section, plan = context.config.self_labeling, context.plan.self_labeling
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         return training_batches(
@@ -128,7 +128,7 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
             batch_size=plan.large_batch,
             seed=context.seed("self batches"),
             first_epoch=first_epoch,
-            epochs=plan.self_epochs - first_epoch,
+            epochs=plan.epochs - first_epoch,
             extras={"embedding": bank.normalized},
         )
 
@@ -180,14 +180,14 @@ def self_label(context: Context) -> None:
     Args:
         context: The run; its encoder and embeddings are there.
     """
-    section, plan = context.config.self_labeling, context.plan
+    section, plan = context.config.self_labeling, context.plan.self_labeling
     bank = read_embeddings(context)
     labeling = build_self_labeling(context, bank)
-    first_judged = min(int(section.select_from * plan.self_epochs), plan.self_epochs - 1)
-    history = HeadHistory(plan.self_epochs)
+    first_judged = min(int(section.select_from * plan.epochs), plan.epochs - 1)
+    history = HeadHistory(plan.epochs)
     choice = head_selection(context, labeling, bank, first_judged, history)
     choices = {"self": choice}
-    _fit(context, "self", labeling, choice, plan.self_epochs)
+    _fit(context, "self", labeling, choice, plan.epochs)
     if isinstance(labeling.model, SpiceSelf):
         choice.weights = labeling.model.plain_weights(choice.weights)
     features = chosen_features(context, choice, bank)

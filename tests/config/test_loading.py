@@ -52,9 +52,9 @@ def test_every_shipped_configuration_loads_and_plans(name: str) -> None:
     config = load_config(name)
     plan = make_plan(config, 1797 if config.data.source == "digits" else 100_000)
     assert config.name == name
-    assert (plan.pretrain_steps > 0) == config.trains_encoder
-    assert plan.iterations_per_epoch > 0
-    assert (plan.semi_steps > 0) == config.semi.enabled
+    assert (plan.pretrain.steps > 0) == config.trains_encoder
+    assert plan.self_labeling.iterations_per_epoch > 0
+    assert (plan.semi.steps > 0) == config.semi.enabled
 
 
 def test_a_wheel_is_searched_before_a_checkout(

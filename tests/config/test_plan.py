@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.config.loading import load_config
-from spice_keras.config.plan import Plan, make_plan
+from spice_keras.config.plan import Plan, PseudoLabelPlan, make_plan
 from spice_keras.errors import UserError
 
 
@@ -22,17 +22,16 @@ def _plan(num_images: int, **options: Any) -> Plan:
 
 def test_the_papers_cifar10() -> None:
     plan = _plan(60_000)
-    assert plan.pretrain_steps_per_epoch == 468
-    assert plan.queue_size == 12_800
-    assert plan.large_batch == 1000
-    assert plan.iterations_per_epoch == 60
-    assert plan.labels_per_cluster == 100
-    assert plan.confident_per_cluster == 50
-    assert plan.pseudo_labels_per_iteration == 1000
-    assert plan.head_steps_per_iteration == 8 * 7
-    assert plan.num_neighbors == 100
-    assert plan.semi_steps == 2**20
-    assert (plan.labeled_batch, plan.unlabeled_batch) == (64, 448)
+    assert plan.pretrain.steps_per_epoch == 468
+    assert plan.pretrain.queue_size == 12_800
+    assert plan.self_labeling.large_batch == 1000
+    assert plan.self_labeling.iterations_per_epoch == 60
+    assert plan.self_labeling.pseudo_labels == PseudoLabelPlan(
+        confident_per_cluster=50, labels_per_cluster=100, labels=1000, batch_size=128, steps=8 * 7
+    )
+    assert plan.reliable.num_neighbors == 100
+    assert plan.semi.steps == 2**20
+    assert (plan.semi.labeled_batch, plan.semi.unlabeled_batch) == (64, 448)
     assert plan.image_bytes == 60_000 * 32 * 32 * 3
     assert plan.notes == ()
 
@@ -47,13 +46,13 @@ def test_little_data_is_adapted_to_and_said() -> None:
         semi__steps=250,
         semi__steps_per_epoch=100,
     )
-    assert plan.pretrain_batch == 16
-    assert plan.pretrain_epochs == 200
-    assert plan.queue_size == 48
-    assert plan.large_batch == 120
-    assert plan.num_neighbors == 20
-    assert plan.unlabeled_batch == 120
-    assert (plan.semi_epochs, plan.semi_steps_per_epoch) == (3, 84)
+    assert plan.pretrain.batch_size == 16
+    assert plan.pretrain.epochs == 200
+    assert plan.pretrain.queue_size == 48
+    assert plan.self_labeling.large_batch == 120
+    assert plan.reliable.num_neighbors == 20
+    assert plan.semi.unlabeled_batch == 120
+    assert (plan.semi.epochs, plan.semi.steps_per_epoch) == (3, 84)
     assert plan.notes == (
         "Pretraining batch 16 instead of 128: only 120 images.",
         "M = 120 instead of 1000: a large batch of SPICE-Self cannot hold more images than there "
@@ -67,7 +66,7 @@ def test_little_data_is_adapted_to_and_said() -> None:
 @pytest.mark.parametrize(("images", "epochs"), [(100, 200), (3000, 50), (1_000_000, 10)])
 def test_automatic_epochs_are_fewer_for_more_images(images: int, epochs: int) -> None:
     assert _plan(images, pretrain__epochs=None, pretrain__batch_size=None,
-                 pretrain__queue_size=None).pretrain_epochs == epochs  # fmt: skip
+                 pretrain__queue_size=None).pretrain.epochs == epochs  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -104,11 +103,11 @@ def test_all_that_does_not_fit_is_said_at_once() -> None:
 def test_the_queue_that_is_offered_is_accepted() -> None:
     with pytest.raises(UserError, match="take at most 4992,"):
         _plan(5000)
-    assert _plan(5000, pretrain__queue_size=4992).queue_size == 4992
+    assert _plan(5000, pretrain__queue_size=4992).pretrain.queue_size == 4992
 
 
 def test_a_queue_as_large_as_the_data_is_accepted() -> None:
-    assert _plan(12_800).queue_size == 12_800
+    assert _plan(12_800).pretrain.queue_size == 12_800
 
 
 @pytest.mark.parametrize(
@@ -135,9 +134,15 @@ def test_the_pairs_of_a_step_of_neighbour_consistency(
     trained = _plan(
         images, self__objective="neighbors", self__cached_views={"weak": 1, "strong": 1}, **options
     )
-    assert (refined.neighbor_batch, refined.large_batch) == (pairs, min(2000, images))
-    assert (trained.neighbor_batch, trained.large_batch) == (pairs, pairs)
-    assert trained.iterations_per_epoch == images // pairs
+    assert (refined.self_labeling.pairs_per_step, refined.self_labeling.large_batch) == (
+        pairs,
+        min(2000, images),
+    )
+    assert (trained.self_labeling.pairs_per_step, trained.self_labeling.large_batch) == (
+        pairs,
+        pairs,
+    )
+    assert trained.self_labeling.iterations_per_epoch == images // pairs
 
 
 @given(
@@ -163,20 +168,22 @@ def test_every_plan_can_be_carried_out(
         semi__steps=steps,
         semi__steps_per_epoch=steps_per_epoch,
     )
-    assert 1 <= plan.pretrain_batch <= min(128, images)
-    assert plan.queue_size % plan.pretrain_batch == 0
-    assert plan.queue_size <= max(images // 2, plan.pretrain_batch)
-    assert plan.pretrain_steps_per_epoch * plan.pretrain_batch <= images
-    assert plan.pretrain_steps_per_epoch >= 1
-    assert clusters <= plan.large_batch <= images
-    assert plan.iterations_per_epoch >= 1
-    assert 1 <= plan.confident_per_cluster <= plan.labels_per_cluster
-    assert plan.pseudo_labels_per_iteration <= plan.large_batch
-    assert plan.head_steps_per_iteration >= 1
-    assert 1 <= plan.num_neighbors <= max(1, images // (2 * clusters))
-    assert plan.unlabeled_batch <= images
-    assert 0 <= plan.semi_steps - steps < plan.semi_epochs
-    assert plan.semi_steps_per_epoch <= steps_per_epoch
+    assert 1 <= plan.pretrain.batch_size <= min(128, images)
+    assert plan.pretrain.queue_size % plan.pretrain.batch_size == 0
+    assert plan.pretrain.queue_size <= max(images // 2, plan.pretrain.batch_size)
+    assert plan.pretrain.steps_per_epoch * plan.pretrain.batch_size <= images
+    assert plan.pretrain.steps_per_epoch >= 1
+    assert clusters <= plan.self_labeling.large_batch <= images
+    assert plan.self_labeling.iterations_per_epoch >= 1
+    labels = plan.self_labeling.pseudo_labels
+    assert labels is not None
+    assert 1 <= labels.confident_per_cluster <= labels.labels_per_cluster
+    assert labels.labels <= plan.self_labeling.large_batch
+    assert labels.steps >= 1
+    assert 1 <= plan.reliable.num_neighbors <= max(1, images // (2 * clusters))
+    assert plan.semi.unlabeled_batch <= images
+    assert 0 <= plan.semi.steps - steps < plan.semi.epochs
+    assert plan.semi.steps_per_epoch <= steps_per_epoch
     json.dumps(plan.as_dict())
 
 

@@ -57,7 +57,7 @@ def make_context(path: Path, **options: Any) -> Context:
     features = features.astype(np.float32)
     with run.write("embeddings", stage="embed") as folder:
         np.save(folder / "features.npy", features)
-        neighbors = nearest_neighbors(l2_normalized(features), context.plan.num_neighbors)
+        neighbors = nearest_neighbors(l2_normalized(features), context.plan.reliable.num_neighbors)
         np.save(folder / "neighbors.npy", neighbors)
     return context
 
