@@ -137,7 +137,7 @@ def test_the_name_of_any_file_makes_a_name_of_a_run(tmp_path: Path) -> None:
 def test_a_number_with_an_exponent_needs_no_point(write: Write, number: str, value: float) -> None:
     config = load_config(write(f"pretrain: {{weight_decay: {number}}}\n"))
     assert config.pretrain.weight_decay == value
-    assert load_config(assignments=[f"pretrain.weight_decay={number}"]).pretrain.weight_decay == (
+    assert load_config(settings=[f"pretrain.weight_decay={number}"]).pretrain.weight_decay == (
         value
     )
 
@@ -205,7 +205,7 @@ def test_all_problems_come_at_once_each_with_its_path(write: Write) -> None:
         evaluate: 7
         """
     )
-    lines = _problems(path, assignments=["precision=half"])
+    lines = _problems(path, settings=["precision=half"])
     assert lines[0] == f"{path} has 11 problems:"
     assert len(lines) == 12
     expected = [
@@ -312,7 +312,7 @@ def test_options_that_are_impossible_together(
 
 def test_the_order_is_defaults_file_overrides_assignments(write: Write) -> None:
     path = write("seed: 1\nnum_clusters: 5\npretrain: {epochs: 2}\n")
-    config = load_config(path, overrides={"seed": 2, "num_clusters": 6}, assignments=["seed=3"])
+    config = load_config(path, overrides={"seed": 2, "num_clusters": 6}, settings=["seed=3"])
     assert (config.seed, config.num_clusters, config.pretrain.epochs) == (3, 6, 2)
 
 
@@ -336,7 +336,7 @@ def test_a_base_takes_the_place_of_the_defaults() -> None:
 )
 def test_an_assignment_sets_one_option(text: str, path: tuple[str, ...], value: Any) -> None:
     overrides = {"data.source": "arrays", "data.path": "x.npy"}
-    config: Any = load_config(overrides=overrides, assignments=[text])
+    config: Any = load_config(overrides=overrides, settings=[text])
     for name in path:
         config = getattr(config, name)
     assert config == value
@@ -345,17 +345,17 @@ def test_an_assignment_sets_one_option(text: str, path: tuple[str, ...], value: 
 @pytest.mark.parametrize("text", ["seed", "=3", "a..b=3", ".seed=3", "seed.=3", ""])
 def test_an_assignment_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"--set takes a\.b=value"):
-        load_config(assignments=[text])
+        load_config(settings=[text])
 
 
 def test_an_assignment_that_is_no_yaml_is_refused() -> None:
     with pytest.raises(UserError, match="The value of --set seed is not valid YAML"):
-        load_config(assignments=["seed=["])
+        load_config(settings=["seed=["])
 
 
 def test_an_assignment_below_a_number_is_refused() -> None:
     with pytest.raises(UserError, match="seed: Input should be a valid integer"):
-        load_config(assignments=["seed.deep=3"])
+        load_config(settings=["seed.deep=3"])
 
 
 # Policies
@@ -369,7 +369,7 @@ def test_another_policy_replaces_the_whole_of_the_one_below(write: Write) -> Non
 def test_the_same_policy_keeps_what_is_below(write: Write) -> None:
     config = load_config(
         write("pretrain: {views: {policy: moco, hue: 0.2}}\n"),
-        assignments=["pretrain.views.contrast=0.1", "pretrain.views.policy=moco"],
+        settings=["pretrain.views.contrast=0.1", "pretrain.views.policy=moco"],
     )
     assert config.pretrain.views == MocoPolicy(hue=0.2, contrast=0.1)
 
@@ -380,19 +380,19 @@ def test_an_option_without_a_policy_goes_to_the_one_below(write: Write) -> None:
 
 
 def test_a_bare_name_is_that_policy_with_its_defaults(write: Write) -> None:
-    config = load_config(write("self: {weak: upright}\n"), assignments=["semi.weak=none"])
+    config = load_config(write("self: {weak: upright}\n"), settings=["semi.weak=none"])
     assert config.self_labeling.weak == UprightPolicy()
     assert config.semi.weak.policy == "none"
 
 
 def test_an_option_can_follow_a_bare_name(write: Write) -> None:
-    config = load_config(write("self: {weak: upright}\n"), assignments=["self.weak.zoom=0.3"])
+    config = load_config(write("self: {weak: upright}\n"), settings=["self.weak.zoom=0.3"])
     assert config.self_labeling.weak == UprightPolicy(zoom=0.3)
 
 
 def test_an_assigned_policy_starts_from_its_own_defaults() -> None:
     config = load_config(
-        assignments=["self.weak.shift=0.5", "self.weak.policy=moco", "self.weak.policy=weak"]
+        settings=["self.weak.shift=0.5", "self.weak.policy=moco", "self.weak.policy=weak"]
     )
     assert config.self_labeling.weak == WeakPolicy()
 
