@@ -227,9 +227,9 @@ def _stage_command(name: str, summary: str) -> None:
 def _show_evaluation(config: RunConfig, run_dir: Path) -> None:
     from spice_keras.run.context import Context
     from spice_keras.run.directory import RunDirectory
-    from spice_keras.stages.evaluate import read_metrics
+    from spice_keras.run.store import Evaluation
 
-    _print_results(read_metrics(Context(config, RunDirectory(run_dir))))
+    _print_results(Context(config, RunDirectory(run_dir)).load(Evaluation).metrics)
     click.echo(f"Report  {run_dir / 'report.html'}")
 
 

@@ -22,13 +22,19 @@ from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.inference import head_probabilities
-from spice_keras.heads.objectives import Heads, SelfLabeling, neighbor_labeling, prototype_labeling
+from spice_keras.heads.objectives import (
+    HeadOptions,
+    PrototypeOptions,
+    SelfLabeling,
+    neighbor_labeling,
+    prototype_labeling,
+)
 from spice_keras.heads.selection import HeadSelection, head_logits
 from spice_keras.options import HeadTraining, Objective, Search, Start, head_training
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
 
-_LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K where K is large
+_LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K if K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
 _JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
@@ -48,7 +54,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     origin means nothing, put a `StandardScaler` in front.
 
     A row of zeros has no direction: all such rows come into one cluster, the one that the chosen
-    head's bias favours. Clusters can stay empty, where there are fewer distinct directions than
+    head's bias favours. Clusters can stay empty, if there are fewer distinct directions than
     clusters for instance; `fit` then warns with a `ConvergenceWarning`.
 
     Prediction is plain NumPy on the stored weights, so that a fitted estimator can be pickled and
@@ -69,8 +75,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
-            cluster where that is more; 128).
-        learning_rate: Of Adam; None for the objective's own (0.001; 0.0005).
+            cluster if that is more; 128).
+        learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
         verbose: 0 for silence, 1 for a progress bar on standard error.
 
@@ -84,7 +90,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             It reads unit rows times sqrt(D); between two layers lies a ReLU.
         n_iter_: Epochs trained.
         n_features_in_: D.
-        feature_names_in_: Names of the columns, where X had any.
+        feature_names_in_: Names of the columns, if X had any.
 
     SPICE (arXiv 2103.09382) Sec. 3.2-3.3; SCAN (arXiv 2005.12320) Sec. 2.2.
     """
@@ -191,7 +197,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         return head_probabilities(validate_data(self, X, reset=False), self.weights_)
 
     def _recipe(self, num_rows: int) -> HeadTraining:
-        """The objective's own numbers, but where the caller gave others."""
+        """The objective's own numbers, unless the caller gave others."""
         asked = {name: getattr(self, name) for name in HeadTraining._fields}
         given = {name: value for name, value in asked.items() if value is not None}
         return head_training(self.objective, num_rows, int(self.n_clusters))._replace(**given)
@@ -201,7 +207,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         epochs = int(self._recipe(len(bank.features)).epochs)
         labeling = self._labeling(bank, seed)
         # On many rows each judgement of all heads costs as much as an epoch of training.
-        choice = HeadSelection(bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS))
+        selection = HeadSelection(
+            bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS)
+        )
         screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
@@ -211,8 +219,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 steps_per_epoch=steps,
                 verbose=0,
                 shuffle=False,  # the batches come shuffled
-                callbacks=[choice, ShowProgress(task, {"loss": "loss {:.4f}"})],
+                callbacks=[selection, ShowProgress(task, {"loss": "loss {:.4f}"})],
             )
+        choice = selection.choice
         if not choice.weights:
             raise ValueError(
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
@@ -226,7 +235,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         """Bind the objective to the bank."""
         settings, clusters = self._recipe(len(bank.features)), int(self.n_clusters)
         batch_size = int(settings.batch_size)
-        heads = Heads(
+        heads = HeadOptions(
             num_clusters=clusters,
             num_heads=int(self.n_heads),
             start=self.start,
@@ -239,9 +248,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             weight = float(self.entropy_weight)
             return neighbor_labeling(bank, heads, entropy_weight=weight, batch_size=batch_size)
         large_batch = max(_LARGE_BATCH, _LEAST_PER_CLUSTER * clusters)
-        return prototype_labeling(
-            bank, heads, large_batch=large_batch, hidden_dim=_HIDDEN_DIM, batch_size=batch_size
-        )
+        options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
+        return prototype_labeling(bank, heads, options)
 
     def _keep(
         self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int

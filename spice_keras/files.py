@@ -3,34 +3,87 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file under another name; it takes its own when the block ends without an error.
+
+    Args:
+        path: The file; missing parent folders are made.
+
+    Yields:
+        The open file, empty. It is flushed to disk before it takes its name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with temporary.open("xb+") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide a report from its readers
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Fill a folder under another name; it takes its own when the block ends without an error.
+
+    Args:
+        path: The folder; missing parents are made.
+        replace: Whether a folder that stands there is replaced whole; otherwise it is an error.
+
+    Yields:
+        An empty folder beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    temporary = _beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if replace and path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of this file or folder left beside it."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}"):
+        if stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A free name beside a file or folder; `sweep` knows it again."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -151,6 +151,7 @@ def run_stages(
             began = time.monotonic()
             stage.load()(context)
             _add_time(run, stage.name, time.monotonic() - began)
+            context.forget_bank()
             release_memory()
         if stage.name == "images":
             refuse_missing_labels(context, commands)
@@ -182,8 +183,8 @@ def run_all(
     commands = ("pretrain", "self", "semi", "eval", "export")
     run = run_stages(config, run_dir, commands=commands, resume=resume, screen=screen)
     from spice_keras.run.context import Context
-    from spice_keras.stages.evaluate import read_metrics
-    from spice_keras.stages.export import read_export
+    from spice_keras.run.store import Evaluation, Export
 
     context = Context(config, run)
-    return RunResult(run.path, read_metrics(context), read_export(context))
+    metrics, exported = context.load(Evaluation).metrics, context.load(Export).path
+    return RunResult(run.path, metrics, exported)

@@ -60,7 +60,7 @@ class Ablation:
         """Make the folder, or check that it holds these ablations.
 
         Raises:
-            UserError: Where it holds something else, or is to be continued and holds nothing.
+            UserError: If it holds something else, or is to be continued and holds nothing.
         """
         asked = {**self.config.as_dict(), "pretrain_once": self.pretrain_once}
         path = self.folder / _BEGUN
@@ -91,7 +91,7 @@ class Ablation:
         """Train and score a row, unless that was done before.
 
         Raises:
-            UserError: Where it cannot be trained.
+            UserError: If it cannot be trained.
         """
         target = self._result(row, trial)
         if target.is_file():
@@ -113,7 +113,7 @@ class Ablation:
         """Make images, encoder and embeddings of a trial.
 
         Raises:
-            UserError: Where the data has no labels to judge rows by.
+            UserError: If the data has no labels to judge rows by.
         """
         path = self.folder if self.pretrain_once else self._trial(trial)
         seed = self.config.seed + (0 if self.pretrain_once else trial)
@@ -172,20 +172,20 @@ class Ablation:
     def _score(self, run: RunDirectory, row: Row) -> dict[str, float | None]:
         from spice_keras.run.configuration import read_run_config
         from spice_keras.run.context import Context
+        from spice_keras.run.store import Classifier, Heads
         from spice_keras.stages.evaluate import read_labels
         from spice_keras.stages.held_out import classify_test
         from spice_keras.stages.scores import against_labels, embedding_kmeans
-        from spice_keras.stages.self_label import read_self
-        from spice_keras.stages.semi import read_semi
 
         context = Context(read_run_config(run.path), run, self.screen)
         if context.config.data.protocol == "split" and not run.has("test"):
             classify_test(context)
-        shown = context.judged[0]
+        shown = context.reported_parts[0]
         if row.scored == "kmeans":
             clusters = embedding_kmeans(shown)
         else:
-            clusters = (read_semi if row.scored == "semi" else read_self)(shown).clusters
+            kind: type[Classifier] | type[Heads] = Classifier if row.scored == "semi" else Heads
+            clusters = shown.load(kind).clusters
         labels = read_labels(shown)
         if labels is None:
             raise UserError("The labels that were there when the ablations began are gone.")
@@ -242,7 +242,7 @@ def ablate(
         The content of ablations.json.
 
     Raises:
-        UserError: Where the configuration, the data or the folder do not allow it, or no row
+        UserError: If the configuration, the data or the folder do not allow it, or no row
             could be finished.
 
     SPICE (arXiv 2103.09382) Sec. 4, Tables 3 and 4.

@@ -36,7 +36,7 @@ class Row:
         overrides: Options that differ from the configuration's, by dotted path.
         scored: Which of the run's clusterings its figures are of.
         after_self: Whether it goes on from the heads of the row `self`.
-        paper: ACC, NMI and ARI of the paper on STL-10, five trials; None where it has none.
+        paper: ACC, NMI and ARI of the paper on STL-10, five trials; None if it has none.
     """
 
     name: str
@@ -130,7 +130,7 @@ def chosen_rows(config: RunConfig, names: str | None) -> list[Row]:
         The rows, in the order of the tables.
 
     Raises:
-        UserError: For a name that is no row, or where the data has no labels to judge by.
+        UserError: For a name that is no row, or if the data has no labels to judge by.
     """
     rows = ablation_rows(config)
     asked = list(rows) if names is None else [name.strip() for name in names.split(",")]

@@ -20,7 +20,7 @@ def summary(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and sample deviation of each figure over the finished trials.
 
     Args:
-        trials: Figures of each trial; empty where none was finished.
+        trials: Figures of each trial; empty if none was finished.
 
     Returns:
         ``mean`` and ``deviation``, each a mapping of the figures; a mean of no trial and a

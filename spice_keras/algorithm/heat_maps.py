@@ -18,7 +18,7 @@ def cosine_heat_maps(feature_maps: Floats, centers: Floats) -> Floats:
             dim).
 
     Returns:
-        Cosines in [-1, 1]; 0 where the map or the centre is the zero vector. Shape: (num_images,
+        Cosines in [-1, 1]; 0 if the map or the centre is the zero vector. Shape: (num_images,
         height, width).
 
     Raises:
@@ -46,7 +46,7 @@ def stretched(heat_maps: Floats) -> Floats:
         heat_maps: any finite values. Shape: (num_images, height, width).
 
     Returns:
-        The same shape; 0 throughout where a map is constant.
+        The same shape; 0 throughout if a map is constant.
 
     SPICE (arXiv 2103.09382) Fig. 3, as the released code draws it.
     """

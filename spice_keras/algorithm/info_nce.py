@@ -68,7 +68,7 @@ def info_nce(
 def random_guess_loss(queue_size: int) -> float:
     """InfoNCE of a network that cannot tell the positive key from the negatives.
 
-    A loss that rises towards this value at the start of training is no divergence: the queue
+    A loss that rises towards this value at the start of training is not divergence: the queue
     is filling with keys as hard as the positive.
 
     Args:

@@ -85,7 +85,7 @@ def reliable_labels(
         min_per_cluster: Fewest labels of a non-empty cluster; 0 leaves clusters as they are.
         balance: "min" keeps equally many labels of every cluster that has any, drawn at
             random: as many as the smallest has.
-        seed: Of that draw.
+        seed: Seed of that draw.
 
     Returns:
         The reliable labels.

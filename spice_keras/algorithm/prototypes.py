@@ -66,7 +66,7 @@ def confident_samples(
     go to the lower index, so the samples should come in random order.
 
     Args:
-        log_probabilities: Of every head, for the weak views.
+        log_probabilities: Log probabilities of every head, for the weak views.
             Shape: (num_heads, num_samples, num_clusters).
         num_confident: n_t, samples per cluster, between 1 and num_samples.
         assignment: Whether a sample may stand for several clusters.
@@ -96,7 +96,7 @@ def prototypes(
 
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
-        log_probabilities: Of every head, for the weak views.
+        log_probabilities: Log probabilities of every head, for the weak views.
             Shape: (num_heads, num_samples, num_clusters).
         num_confident: n_t, samples per cluster, between 1 and num_samples.
         assignment: Whether a sample may stand for several clusters.

@@ -37,7 +37,7 @@ def pseudo_labels(
 
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
-        prototypes: Of every head. Shape: (num_heads, num_clusters, dim).
+        prototypes: Prototypes of every head. Shape: (num_heads, num_clusters, dim).
         num_per_cluster: Samples each cluster claims, M // K in the paper; between 1 and
             num_samples.
         assignment: Whether a sample may get several labels.

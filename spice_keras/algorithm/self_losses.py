@@ -78,7 +78,7 @@ def entropy_term(logits: tf.Tensor, entropy_weight: float) -> tf.Tensor:
 
     The paper needs it for 200 clusters and gives no weight. It is summed from log-probabilities,
     so that a cluster nobody chooses still has a gradient (the released code clips the mean at
-    1e-5, where it has none).
+    1e-5, if it has none).
 
     Args:
         logits: Scores of the clusters. Shape: (..., batch, num_clusters).

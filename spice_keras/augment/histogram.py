@@ -23,7 +23,7 @@ def autocontrast_table(counts: tf.Tensor) -> tf.Tensor:
         counts: int32 [B, 3, 256].
 
     Returns:
-        int32 [B, 3, 256]; the identity where a channel has one level only.
+        int32 [B, 3, 256]; the identity if a channel has one level only.
     """
     levels = tf.range(LEVELS)
     present = counts > 0
@@ -43,7 +43,7 @@ def equalize_table(counts: tf.Tensor) -> tf.Tensor:
         counts: int32 [B, 3, 256].
 
     Returns:
-        int32 [B, 3, 256]; the identity where a channel has too few levels or pixels.
+        int32 [B, 3, 256]; the identity if a channel has too few levels or pixels.
     """
     levels = tf.range(LEVELS)
     last = tf.reduce_max(tf.where(counts > 0, levels, 0), axis=-1)

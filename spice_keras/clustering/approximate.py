@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spice_keras.clustering.neighbors import check_embeddings, led_by_themselves
-from spice_keras.errors import UserError
-
-
-def require_faiss() -> None:
-    """Refuse to go on without FAISS.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    if importlib.util.find_spec("faiss") is None:
-        raise UserError(
-            "The approximate search for neighbours needs FAISS, which is not installed. Run "
-            "pip install 'spice-keras[faiss]', or search exactly: embed.neighbor_search=exact."
-        )
-
+from spice_keras.extras import require_faiss
 
 _ROWS = 16_384  # searched at a time: FAISS returns 12 bytes for each neighbour
 
@@ -48,7 +33,7 @@ def approximate_neighbors(
         num_neighbors: n_s, the sample itself included; between 1 and num_samples.
         num_probes: Cells searched for each sample, at least 1: more find more. A sample whose
             cells hold too few others is searched again in twice as many.
-        seed: Of k-means.
+        seed: Seed of k-means.
 
     Returns:
         Sample indices, most similar first. Shape: (num_samples, num_neighbors).
@@ -88,7 +73,7 @@ def _inverted_lists(rows: np.ndarray, seed: int) -> Any:
 
 
 def _search(index: Any, queries: np.ndarray, count: int, num_probes: int) -> np.ndarray:
-    """Rows of [Q, count], in twice as many lists where those probed held too few."""
+    """Rows of [Q, count], in twice as many lists if those probed held too few."""
     index.nprobe = min(num_probes, index.nlist)
     _, found = index.search(queries, count)
     short = np.flatnonzero(found[:, -1] < 0)

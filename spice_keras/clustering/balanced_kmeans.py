@@ -49,18 +49,18 @@ def balanced_kmeans(
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
         num_clusters: K, between 1 and num_samples.
-        seed: Of the starts and of the draw of `max_samples`.
+        seed: Seed of the starts and of the draw of `max_samples`.
         num_init: Restarts, each from centroids of its own, at least 1.
         balance: 1 asks for clusters of equal weight, 0 for none of it (soft spherical k-means);
             between them the scaling is damped.
         temperature: Softness of the assignment, in standard deviations of a sample's cosines to
             the centroids: the spread of cosines differs tenfold between encoders.
-        max_iterations: Rounds of a restart; it ends earlier where assignments no longer change.
-        max_samples: Rows a restart is found on, drawn at random where there are more.
+        max_iterations: Rounds of a restart; it ends earlier if assignments no longer change.
+        max_samples: Rows a restart is found on, drawn at random if there are more.
 
     Returns:
         Clusters, centroids and objective of every restart, best first. Clusters can be empty
-        where there are fewer distinct samples than clusters.
+        if there are fewer distinct samples than clusters.
 
     Raises:
         ValueError: If an argument is out of range or an embedding is not finite.

@@ -30,7 +30,7 @@ def kmeans_clusters(
     Args:
         features: One vector an item. Shape: (num_samples, dim).
         num_clusters: K, between 1 and the number of fitted items.
-        seed: Of the starts and of the draw of `max_samples`.
+        seed: Seed of the starts and of the draw of `max_samples`.
         num_init: Starts, of which the one with the smallest inertia is kept.
         max_samples: Fit the centres on at most as many items, drawn at random; None for all.
         classified: Other items, that go to their nearest centre in place of the fitted ones.
@@ -81,9 +81,9 @@ def pixel_kmeans_clusters(
     Args:
         images: uint8, perhaps memory-mapped. Shape: (num_images, side, side, 3).
         num_clusters: K, between 1 and the number of fitted images.
-        seed: Of the starts and of the draw of the fitted images.
+        seed: Seed of the starts and of the draw of the fitted images.
         num_init: Starts, of which the one with the smallest inertia is kept.
-        memory_bytes: Of the fitted images' pixels.
+        memory_bytes: Bytes of the fitted images' pixels.
         classified: Other images, that go to their nearest centre in place of the fitted ones.
 
     Returns:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 _DEVICE = "CPU:0"
-_SIMILARITIES = 2**23  # cosines held at a time where the caller does not say: 32 MiB
+_SIMILARITIES = 2**23  # cosines held at a time if the caller does not say: 32 MiB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 48, 128  # fewer rows: the product waits for memory
 _MOST_THREADS = 8
 _PART = 64  # rows of a block selected from at a time, while the processor's cache holds them

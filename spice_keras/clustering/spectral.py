@@ -72,11 +72,11 @@ def spectral_clusters(
     Args:
         neighbors: Nearest neighbours of each item, nearest first. Shape: (N, n).
         num_clusters: K.
-        seed: Of the restarts of k-means.
+        seed: Seed of the restarts of k-means.
         num_init: Restarts to return.
 
     Returns:
-        Clusters of each restart, in 0..K-1. Shape: (num_init, N). None where the graph has no K
+        Clusters of each restart, in 0..K-1. Shape: (num_init, N). None if the graph has no K
         eigenvectors to give: too few items or neighbours, or no convergence.
     """
     num_items = len(neighbors)

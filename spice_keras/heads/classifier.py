@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from spice_keras.models.layers import linear, linear_initializer
@@ -52,7 +53,7 @@ class MultiHeadClassifier(keras.layers.Layer):
     Args:
         num_heads: Number of heads H, >= 1.
         num_clusters: Number of clusters K, >= 2.
-        hidden_dim: Width of the hidden layer; the input's width where None, as in the paper.
+        hidden_dim: Width of the hidden layer; the input's width if None, as in the paper.
         seed: Seed of the initial weights.
         linear: Whether the heads have no hidden layer.
         input_scale: ``"none"`` takes features as they come, ``"unit"`` L2-normalises them and
@@ -176,6 +177,29 @@ class MultiHeadClassifier(keras.layers.Layer):
         model = keras.Model(inputs, output(x), name="clustering_head")
         model.set_weights([keras.ops.convert_to_numpy(weight)[head] for weight in self.weights])
         return model
+
+    @classmethod
+    def from_weights(
+        cls, weights: Sequence[np.ndarray], *, input_scale: InputScale = "none"
+    ) -> MultiHeadClassifier:
+        """Rebuild heads from their weights alone.
+
+        Args:
+            weights: Kernel and bias of each layer, ``[H, D, hidden]`` first; two arrays for
+                linear heads, four for those with a hidden layer.
+            input_scale: What the heads do to their input.
+
+        Returns:
+            The heads, built.
+        """
+        heads, dim, width = weights[0].shape
+        linear_heads = len(weights) == 2
+        clusters = weights[-1].shape[1]
+        hidden = None if linear_heads else width
+        classifier = cls(heads, clusters, hidden, linear=linear_heads, input_scale=input_scale)
+        classifier.build((None, dim))
+        classifier.set_weights(weights)
+        return classifier
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

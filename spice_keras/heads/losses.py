@@ -12,7 +12,7 @@ from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses
 from spice_keras.options import ClaimRule, SelfLoss
 
-_PROBABILITIES = 2**21  # of neighbours held at a time where the caller does not say: 8 MiB
+_PROBABILITIES = 2**21  # of neighbours held at a time if the caller does not say: 8 MiB
 
 
 def head_losses(
@@ -33,10 +33,10 @@ def head_losses(
 
     Args:
         embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
-        logits: Of every head for un-augmented images.
+        logits: Logits of every head for un-augmented images.
             Shape: (num_heads, num_samples, num_clusters).
         confident_ratio: r in (0, 1], the share of an even cluster that makes its prototype.
-        loss: Of a pair of a sample and its label.
+        loss: Loss of a pair of a sample and its label.
         assignment: Whether a sample may get several labels.
         entropy_weight: Weight of the entropy of the mean prediction, which is subtracted.
 
@@ -93,11 +93,11 @@ def neighbor_head_losses(
     probabilities, N * K, and of a block of pairs.
 
     Args:
-        logits: Of every head for un-augmented images.
+        logits: Logits of every head for un-augmented images.
             Shape: (num_heads, num_samples, num_clusters).
         neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
         entropy_weight: Weight of the entropy of the mean prediction.
-        block_size: Samples compared with all their neighbours at a time, at least 1; where None,
+        block_size: Samples compared with all their neighbours at a time, at least 1; if None,
             so many that the neighbours' probabilities stay below 8 MiB.
 
     Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ Batches = Callable[[int], tf.data.Dataset]
 
 
 @dataclass(frozen=True)
-class Heads:
+class HeadOptions:
     """What both objectives have in common.
 
     Attributes:
@@ -41,8 +41,8 @@ class Heads:
         start: Where they begin.
         input_scale: What they do to their input.
         epochs: Passes over the items.
-        learning_rate: Of Adam.
-        seed: Of weights, starts and batches.
+        learning_rate: Learning rate of Adam.
+        seed: Seed of weights, starts and batches.
     """
 
     num_clusters: int
@@ -75,7 +75,7 @@ class SelfLabeling:
 
 def neighbor_labeling(
     bank: FeatureBank,
-    heads: Heads,
+    heads: HeadOptions,
     *,
     entropy_weight: float = 0.7,
     hidden_dim: int | None = None,
@@ -107,15 +107,7 @@ def neighbor_labeling(
         entropy_weight=entropy_weight,
         seed=heads.seed,
     )
-    starts = start_clusters(
-        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
-    )
-    if starts is not None and hidden_dim is not None:
-        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
-    elif starts is not None:
-        start_at_centroids(
-            model.classifier, bank.normalized, start_centroids(bank, heads.num_clusters, starts)
-        )
+    _start_heads(model, bank, heads)
     _compile(model, FusedAdam(heads.learning_rate))
     views = bank.views("weak", "strong")
 
@@ -137,7 +129,7 @@ def neighbor_labeling(
 
 def refinement(
     bank: FeatureBank,
-    heads: Heads,
+    heads: HeadOptions,
     weights: list[np.ndarray],
     *,
     hidden_dim: int | None,
@@ -177,17 +169,34 @@ def refinement(
     return labeling
 
 
+@dataclass(frozen=True)
+class PrototypeOptions:
+    """What SPICE-Self's iterations are made of.
+
+    Attributes:
+        large_batch: M, images of an iteration; N at most.
+        hidden_dim: Width of the heads' hidden layer; None for that of the features.
+        confident_ratio: r, the share of an even cluster that makes its prototype.
+        batch_size: Pairs of a head in one optimizer step.
+        num_repeats: Passes over the same pseudo-labels.
+        feature_batch: Images of one pass through the encoder.
+        variant: What to do differently from the paper.
+    """
+
+    large_batch: int
+    hidden_dim: int | None = None
+    confident_ratio: float = 0.5
+    batch_size: int = 128
+    num_repeats: int = 8
+    feature_batch: int = 256
+    variant: SelfVariant = field(default_factory=SelfVariant)
+
+
 def prototype_labeling(
     bank: FeatureBank,
-    heads: Heads,
+    heads: HeadOptions,
+    options: PrototypeOptions,
     *,
-    large_batch: int,
-    hidden_dim: int | None = None,
-    confident_ratio: float = 0.5,
-    batch_size: int = 128,
-    num_repeats: int = 8,
-    feature_batch: int = 256,
-    variant: SelfVariant | None = None,
     encoder: keras.Model | None = None,
     image_batches: Batches | None = None,
 ) -> SelfLabeling:
@@ -196,13 +205,7 @@ def prototype_labeling(
     Args:
         bank: The features. Without an encoder the heads train on its cached views.
         heads: The heads.
-        large_batch: M, at most N.
-        hidden_dim: Width of the hidden layer; None for that of the features.
-        confident_ratio: r.
-        batch_size: Pairs of a head in one optimizer step.
-        num_repeats: Passes over the same pseudo-labels.
-        feature_batch: Images of one pass through the encoder.
-        variant: What to do differently from the paper; None for nothing.
+        options: The iterations.
         encoder: Frozen unless the variant changes it; None to train on cached views.
         image_batches: Batches `{"embedding", "weak", "strong"}` of images, for the encoder.
 
@@ -212,26 +215,22 @@ def prototype_labeling(
     SPICE (arXiv 2103.09382) Sec. 3.2.
     """
     num_items, dim = bank.features.shape
-    large_batch, variant = min(large_batch, num_items), variant or SelfVariant()
+    large_batch, variant = min(options.large_batch, num_items), options.variant
     model = SpiceSelf(
         heads.num_clusters,
         dim,
         encoder=encoder,
         num_heads=heads.num_heads,
-        hidden_dim=hidden_dim,
+        hidden_dim=options.hidden_dim,
         input_scale=heads.input_scale,
-        confident_ratio=confident_ratio,
-        batch_size=batch_size,
-        num_repeats=num_repeats,
-        feature_batch=feature_batch,
+        confident_ratio=options.confident_ratio,
+        batch_size=options.batch_size,
+        num_repeats=options.num_repeats,
+        feature_batch=options.feature_batch,
         variant=variant,
         seed=heads.seed,
     )
-    starts = start_clusters(
-        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
-    )
-    if starts is not None:
-        fit_heads(model.classifier, bank.features, starts, seed=heads.seed)
+    _start_heads(model, bank, heads)
     # PyTorch's epsilon: the gradients of the double softmax are small.
     _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
 
@@ -239,7 +238,7 @@ def prototype_labeling(
         return head_losses(
             bank.normalized,
             logits,
-            confident_ratio,
+            options.confident_ratio,
             loss=variant.loss,
             assignment=variant.assignment,
             entropy_weight=variant.entropy_weight,
@@ -249,7 +248,23 @@ def prototype_labeling(
     return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
 
 
-def _cached_batches(bank: FeatureBank, heads: Heads, large_batch: int) -> Batches:
+def _start_heads(
+    model: SpiceSelf | NeighborClustering, bank: FeatureBank, heads: HeadOptions
+) -> None:
+    """Bring the heads to the clusters they start from: exactly if linear, by training if not."""
+    clusters = start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
+    if clusters is None:
+        return
+    if model.classifier.linear:
+        centroids = start_centroids(bank, heads.num_clusters, clusters)
+        start_at_centroids(model.classifier, bank.normalized, centroids)
+    else:
+        fit_heads(model.classifier, bank.features, clusters, seed=heads.seed)
+
+
+def _cached_batches(bank: FeatureBank, heads: HeadOptions, large_batch: int) -> Batches:
     def batches(first_epoch: int) -> tf.data.Dataset:
         return prototype_batches(
             bank.normalized,

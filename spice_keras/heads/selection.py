@@ -1,8 +1,9 @@
-"""The choice of one head where the encoder changes while the heads train."""
+"""The choice of one head, by its loss over the whole set and without labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -11,6 +12,12 @@ import tensorflow as tf
 
 from spice_keras.training.callbacks import CarriesState
 
+HeadLosses = Callable[[np.ndarray], np.ndarray]
+"""Logits of every head for the whole set [H, N, K] to the loss of each head [H]."""
+FeaturesNow = Callable[[], np.ndarray]
+"""The features of the un-augmented items as an encoder sees them now, float32 [N, D]."""
+
+_HISTORY, _ENCODER = "history_", "encoder_"
 MAX_BYTES = 2**25
 
 
@@ -19,7 +26,7 @@ class HeadHistory:
 
     The losses of every epoch are kept. Clusters are kept for every epoch while they fit into
     `max_bytes`, for every second, third, ... one beyond, the last epoch always among them and the
-    best one beside them, and for none where one epoch alone does not fit. No label is needed, and
+    best one beside them, and for none if one epoch alone does not fit. No label is needed, and
     none is seen: the evaluation compares the clusters with labels afterwards.
 
     Args:
@@ -41,8 +48,8 @@ class HeadHistory:
 
         Args:
             epoch: From 0.
-            losses: Of each head, [H].
-            logits: Of every head for all items, [H, N, K].
+            losses: Losses of each head, [H].
+            logits: Logits of every head for all items, [H, N, K].
             best: Whether a head of this epoch is the choice so far.
         """
         self._losses[epoch] = np.asarray(losses, np.float64)
@@ -90,80 +97,121 @@ class HeadHistory:
             self._clusters = dict(zip(kept, arrays["assignments"], strict=True))
 
 
-HeadLosses = Callable[[np.ndarray], np.ndarray]
-"""Logits of every head for the whole set [H, N, K] to the loss of each head [H]."""
+@dataclass(frozen=True)
+class HeadChoice:
+    """The head that was chosen, with all heads as they were then.
 
+    Attributes:
+        head: Its number; -1 before anything was judged.
+        epoch: The epoch it was chosen at, from 0; -1 before.
+        loss: Its loss over the whole set.
+        weights: Weights of all heads, as `MultiHeadClassifier` orders them; empty before.
+        encoder_weights: Weights of the encoder, if it changes along with the heads; else empty.
+    """
 
-_HISTORY = "history_"
+    head: int = -1
+    epoch: int = -1
+    loss: float = np.inf
+    weights: list[np.ndarray] = field(default_factory=list)
+    encoder_weights: list[np.ndarray] = field(default_factory=list)
 
 
 class HeadSelection(CarriesState):
-    """Keeps the weights of the epoch and the head with the smallest loss over the whole set.
+    """Keeps the epoch and the head with the smallest loss over the whole set.
+
+    The choice is `choice`. With an encoder that changes while the heads train, the set is encoded
+    anew after each epoch, and the encoder of the chosen epoch is kept along with its heads.
 
     Args:
-        features: Of the un-augmented items, float32 [N, D].
+        features: Features of the un-augmented items, float32 [N, D], or what gives them now.
         losses: What each head is judged by.
         first_epoch: Epoch from which heads are judged, from 0. In the first ones a head can have
             a small loss on labels it has only just made.
         history: Is told of every judged epoch; None to remember none.
         every: Epochs from one judgement to the next; the last epoch is always judged.
+        encoder: What changes along with the heads; None if nothing does.
+
+    Attributes:
+        choice: The best head so far.
 
     SPICE (arXiv 2103.09382) Sec. 3.2: the loss chooses, labels do not.
     """
 
     def __init__(
         self,
-        features: np.ndarray,
+        features: np.ndarray | FeaturesNow,
         losses: HeadLosses,
         first_epoch: int = 0,
+        *,
         history: HeadHistory | None = None,
         every: int = 1,
+        encoder: keras.Model | None = None,
     ) -> None:
         super().__init__()
-        self._features, self._losses = features, losses
+        self._features, self._losses, self._encoder = features, losses, encoder
         self.first_epoch, self.history, self.every = first_epoch, history, every
-        self.loss, self.epoch, self.head = np.inf, -1, -1
-        self.weights: list[np.ndarray] = []
+        self.choice = HeadChoice()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score every head and keep the best seen."""
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
-        logits = head_logits(self.model, self._features)
+        features = self._features() if callable(self._features) else self._features
+        logits = head_logits(self.model, features)
         losses = self._losses(logits)
         # A head that diverged must not hide the others: argmin takes NaN for the smallest.
         head = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
-        best = bool(losses[head] < self.loss and epoch >= self.first_epoch)
+        best = bool(losses[head] < self.choice.loss and epoch >= self.first_epoch)
         if best:
-            self.loss, self.epoch, self.head = float(losses[head]), epoch, head
-            self.weights = self.model.classifier.get_weights()
+            self.choice = HeadChoice(
+                head,
+                epoch,
+                float(losses[head]),
+                self.model.classifier.get_weights(),
+                [] if self._encoder is None else self._encoder.get_weights(),
+            )
         if self.history is not None:
             self.history.record(epoch, losses, logits, best=best)
         if logs is not None:
             logs["head_losses"] = [float(loss) for loss in losses]
-            if self.epoch >= 0:
-                logs["selected_loss"] = self.loss
+            if self.choice.epoch >= 0:
+                logs["selected_loss"] = self.choice.loss
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the choice so far, and the history."""
-        weights = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
-        chosen = np.array([self.loss, self.epoch, self.head], np.float64)
+        choice = self.choice
         past = {} if self.history is None else self.history.arrays()
         return {
-            "chosen": chosen,
-            **weights,
+            "chosen": np.array([choice.loss, choice.epoch, choice.head], np.float64),
+            **{f"weight_{i}": weight for i, weight in enumerate(choice.weights)},
+            **{f"{_ENCODER}{i}": weight for i, weight in enumerate(choice.encoder_weights)},
             **{f"{_HISTORY}{name}": array for name, array in past.items()},
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take a choice back."""
         loss, epoch, head = state["chosen"]
-        self.loss, self.epoch, self.head = float(loss), int(epoch), int(head)
-        count = sum(name.startswith("weight_") for name in state)
-        self.weights = [state[f"weight_{i}"] for i in range(count)]
+        self.choice = HeadChoice(
+            int(head),
+            int(epoch),
+            float(loss),
+            _numbered(state, "weight_"),
+            _numbered(state, _ENCODER),
+        )
         if self.history is not None:
             past = {name: array for name, array in state.items() if name.startswith(_HISTORY)}
             self.history.restore({n.removeprefix(_HISTORY): array for n, array in past.items()})
+
+    def past(self) -> dict[str, np.ndarray]:
+        """Return what every head said after each epoch, and which of them was chosen."""
+        arrays = {} if self.history is None else self.history.arrays()
+        chosen = np.array([self.choice.epoch, self.choice.head], np.int32)
+        return {"chosen": chosen, "first_judged": np.array(self.first_epoch, np.int32), **arrays}
+
+
+def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+    count = sum(name.startswith(prefix) for name in state)
+    return [state[f"{prefix}{i}"] for i in range(count)]
 
 
 def head_logits(model: keras.Model, features: np.ndarray, block: int = 4096) -> np.ndarray:
@@ -173,55 +221,3 @@ def head_logits(model: keras.Model, features: np.ndarray, block: int = 4096) -> 
         for start in range(0, len(features), block)
     ]
     return np.concatenate(blocks, axis=1)
-
-
-_ENCODER = "encoder_"
-
-
-class MovingHeadSelection(HeadSelection):
-    """Encodes the whole set anew after each epoch, and keeps the encoder along with the heads.
-
-    Args:
-        encode: Gives the features of the un-augmented items, float32 [N, D], as the encoder now
-            sees them.
-        encoder: What changes: its weights, its batch statistics, or both.
-        losses: What each head is judged by.
-        first_epoch: Epoch from which heads are judged, from 0.
-        history: Is told of every epoch; None to remember none.
-
-    SPICE (arXiv 2103.09382) Table 4, "Conv-SH" and "Conv-MH".
-    """
-
-    def __init__(
-        self,
-        encode: Callable[[], np.ndarray],
-        encoder: keras.Model,
-        losses: HeadLosses,
-        first_epoch: int = 0,
-        history: HeadHistory | None = None,
-    ) -> None:
-        super().__init__(np.empty((0, 0), np.float32), losses, first_epoch, history)
-        self._encode, self.encoder = encode, encoder
-        self.encoder_weights: list[np.ndarray] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Score every head on features of this epoch and keep the best seen."""
-        self._features = self._encode()
-        super().on_epoch_end(epoch, logs)
-        if self.epoch == epoch:
-            self.encoder_weights = self.encoder.get_weights()
-
-    def put_back(self) -> None:
-        """Set the encoder to what it was when the head was chosen."""
-        self.encoder.set_weights(self.encoder_weights)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the choice so far, the chosen encoder with it."""
-        encoder = {f"{_ENCODER}{i}": weight for i, weight in enumerate(self.encoder_weights)}
-        return super().state() | encoder
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take a choice back."""
-        super().restore(state)
-        count = sum(name.startswith(_ENCODER) for name in state)
-        self.encoder_weights = [state[f"{_ENCODER}{i}"] for i in range(count)]

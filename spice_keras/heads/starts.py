@@ -24,10 +24,10 @@ def start_clusters(
 
     Args:
         bank: The features.
-        start: How; ``"spectral"`` falls back to balanced k-means where the graph has no answer.
+        start: How; ``"spectral"`` falls back to balanced k-means if the graph has no answer.
         num_clusters: K.
         num_heads: H.
-        seed: Of the restarts.
+        seed: Seed of the restarts.
 
     Returns:
         Integers [H, N]; None to start at random weights.
@@ -118,7 +118,7 @@ def _scale_of(cosines: np.ndarray, confidence: float) -> float:
 
 
 def soften(classifier: MultiHeadClassifier, logits: np.ndarray, *, confidence: float = 0.7) -> None:
-    """Scales each head's output layer to a mean largest probability, where it is surer than that.
+    """Scales each head's output layer to a mean largest probability if it is surer than that.
 
     Heads that another loss has trained to be certain have no gradient left for the next one.
 
@@ -152,8 +152,8 @@ def fit_heads(
         classifier: Built, of any form.
         features: What the heads read, float32 ``[N, D]``.
         clusters: Cluster of each sample for each head, integers ``[H, N]``.
-        seed: Of the drawn batches.
-        learning_rate: Of Adam.
+        seed: Seed of the drawn batches.
+        learning_rate: Learning rate of Adam.
         num_steps: Optimizer steps.
         batch_size: Rows a step, drawn with replacement.
 

@@ -29,7 +29,7 @@ def contingency(
         Counts, row = class, column = cluster. Shape: (C, K).
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, or an id is negative, no integer, or
+        ValueError: If there is no sample, shapes disagree, or an id is negative, not an integer, or
             beyond the given number.
 
     SPICE (arXiv 2103.09382) Sec. 4.2, the table behind ACC.
@@ -57,7 +57,7 @@ def match_clusters(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> dict[int, 
         a matched pair may share no sample.
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, or an id is negative or no integer.
+        ValueError: If there is no sample, shapes disagree, or an id is negative or not an integer.
 
     SPICE (arXiv 2103.09382) Sec. 4.2 (Hungarian algorithm), for any two numbers of ids.
 
@@ -84,7 +84,7 @@ def clustering_accuracy(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float
         ACC in (0, 1], 1 for equal partitions. Samples of unmatched clusters count as wrong.
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, or an id is negative or no integer.
+        ValueError: If there is no sample, shapes disagree, or an id is negative or not an integer.
 
     SPICE (arXiv 2103.09382) Sec. 4.2.
 
@@ -112,7 +112,7 @@ def purity(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float:
         Purity in (0, 1], at least ACC.
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, or an id is negative or no integer.
+        ValueError: If there is no sample, shapes disagree, or an id is negative or not an integer.
 
     Not in the SPICE paper; it speaks about over-clustering, where ACC cannot reach 1.
 
@@ -141,7 +141,7 @@ def normalized_mutual_information(
         NMI in [0, 1], 1 for equal partitions.
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, an id is negative or no integer, or
+        ValueError: If there is no sample, shapes disagree, an id is negative or not an integer, or
             the average is unknown.
 
     SPICE (arXiv 2103.09382) Sec. 4.2.
@@ -164,7 +164,7 @@ def adjusted_rand_index(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float
         ARI in [-0.5, 1]: 1 for equal partitions, about 0 for random ones.
 
     Raises:
-        ValueError: If there is no sample, shapes disagree, or an id is negative or no integer.
+        ValueError: If there is no sample, shapes disagree, or an id is negative or not an integer.
 
     SPICE (arXiv 2103.09382) Sec. 4.2.
     """

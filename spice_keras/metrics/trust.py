@@ -90,7 +90,7 @@ def size_balance(sizes: npt.ArrayLike) -> float:
         Balance in [0, 1]: 1 for equal sizes, 0 when all samples are in one of several clusters.
 
     Raises:
-        ValueError: If the sizes are no vector of counts with at least one sample.
+        ValueError: If the sizes are not a vector of counts with at least one sample.
 
     The entropy of SPICE's (arXiv 2103.09382) ablation, Table 4, of hard assignments.
     """
@@ -117,10 +117,10 @@ def silhouette(
         clusters: Cluster of each sample. Shape: (num_samples,).
         max_samples: Samples compared with each other, at least 2; of more samples as many are
             drawn at random.
-        seed: Of that draw.
+        seed: Seed of that draw.
 
     Returns:
-        Mean silhouette in [-1, 1], or None where it is not defined: fewer than two clusters
+        Mean silhouette in [-1, 1], or None if it is not defined: fewer than two clusters
         among the compared samples, or each sample a cluster of its own.
 
     Raises:

@@ -75,10 +75,7 @@ class SpiceSemi(PartlyTrainedModel):
         self.weight_decay = weight_decay
         refuse_frozen(encoder)
         self.encoder = encoder
-        classifier = linear(
-            encoder.output_shape[-1], num_clusters, seed=seed, name="logits", dtype="float32"
-        )
-        self.network = keras.Model(encoder.input, classifier(encoder.output), name="network")
+        self.network = classification_network(encoder, num_clusters, seed=seed)
         self.ema_network = copy_of(self.network)
         self.built = True
 
@@ -153,3 +150,24 @@ class SpiceSemi(PartlyTrainedModel):
         """Builds the model that ``get_config`` describes, with fresh weights."""
         encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
         return cls(**config | {"encoder": encoder})
+
+
+def classification_network(
+    encoder: keras.Model, num_clusters: int, *, seed: int = 0
+) -> keras.Model:
+    """The network SPICE-Semi trains: an encoder and a linear classifier on its features.
+
+    Args:
+        encoder: uint8 images to pooled features ``[B, D]``; shared, not copied.
+        num_clusters: K.
+        seed: Seed of the classifier's initial weights.
+
+    Returns:
+        A functional model: uint8 images ``[B, S, S, 3]`` to float32 logits ``[B, K]``.
+
+    SPICE (arXiv 2103.09382) Sec. 3.3.
+    """
+    classifier = linear(
+        encoder.output_shape[-1], num_clusters, seed=seed, name="logits", dtype="float32"
+    )
+    return keras.Model(encoder.input, classifier(encoder.output), name="network")

@@ -1,49 +1,95 @@
-"""What every stage is given: the configuration, the run directory and the screen."""
+"""What every stage is given: the configuration, the run's artifacts and the screen."""
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.protocol import ROLES, PartCounts, StageRows, stage_rows
 from spice_keras.data.image_store import open_images
+from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.options import Role
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.store import Artifact, Embeddings, Items
+
+Kind = TypeVar("Kind", bound=Artifact)
 
 
 @dataclass(frozen=True)
 class Context:
     """A run as its stages see it. No labels are in it.
 
-    `images` and `ids` are those that are clustered: all, or the train part where the protocol is
-    `split`. `judged` lists what evaluation reports on: this, or a context like it whose images,
-    ids, and clusterings are the test part's.
+    `images` and `ids` are those that are clustered: all, or the train part if the protocol is
+    `split`. `reported_parts` lists what evaluation reports on: this, or a context like it whose
+    images, ids and clusterings are the test part's.
 
     Attributes:
         config: The resolved configuration.
         run: The run directory.
         screen: Where things are said.
-        trained: Of the context of a test part: that of the run it belongs to.
+        train_part: In the context of a test part, that of the run it belongs to.
     """
 
     config: RunConfig
     run: RunDirectory
     screen: Screen = field(default_factory=silent_screen)
-    trained: Context | None = None
+    train_part: Context | None = None
+    _loaded: dict[type[Artifact], Artifact] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @cached_property
-    def _images_folder(self) -> Path:
-        return self.run.read("images", written_by="pretrain" if self.has_images else "self")
+    def load(self, kind: type[Kind]) -> Kind:
+        """Read an artifact: verified once a process, read once a run; of a test part, its own.
+
+        Raises:
+            UserError: If it is missing, damaged, or of another schema.
+        """
+        folder = self.folder(kind)
+        if kind not in self._loaded:
+            self._loaded[kind] = kind.load(folder)
+        return cast(Kind, self._loaded[kind])
+
+    def folder(self, kind: type[Artifact]) -> Path:
+        """Return the folder of an artifact about items, checked; of a test part, its own.
+
+        Raises:
+            UserError: If it is missing, damaged, or of another schema.
+        """
+        if self.train_part is not None and kind is not Items:
+            return self.run.read("test", written_by="eval") / kind.name
+        return self.run.read(kind.name, written_by=self._command(kind))
+
+    def _command(self, kind: type[Artifact]) -> str:
+        return "self" if kind is Items and not self.has_images else kind.command
+
+    @contextmanager
+    def writing(self, kind: type[Artifact]) -> Iterator[Path]:
+        """Write an artifact into the folder this yields; it appears whole, or not at all."""
+        with self.run.write(kind.name, stage=kind.stage) as folder:
+            yield folder
+        self._loaded.pop(kind, None)
+        self.forget_bank()
+
+    def forget_bank(self) -> None:
+        """Give back the memory of `bank`, until it is asked for again."""
+        self.__dict__.pop("bank", None)
+
+    def save(self, artifact: Artifact) -> None:
+        """Write an artifact that has no files beside its own."""
+        with self.writing(type(artifact)) as folder:
+            artifact.save(folder)
 
     @property
     def has_images(self) -> bool:
@@ -51,44 +97,39 @@ class Context:
         return self.config.data.source != "embeddings"
 
     @cached_property
+    def _items(self) -> Items:
+        return (self.train_part or self).load(Items)
+
+    @property
     def given_features(self) -> np.ndarray:
         """The embeddings of a run without images, float32 [N, D]."""
-        return np.load(self._images_folder / "features.npy", allow_pickle=False)
+        if self._items.features is None:
+            raise ValueError("A run of images was given no embeddings.")
+        return self._items.features
 
     @cached_property
     def _stored_images(self) -> np.ndarray:
-        if self.trained is not None:
-            return self.trained._stored_images
+        if self.train_part is not None:
+            return self.train_part._stored_images
         limit = self.config.data.memory_limit_mb * 2**20
-        return open_images(self._images_folder / "images.npy", limit)
-
-    @cached_property
-    def _stored_ids(self) -> list[str]:
-        ids: list[str] = json.loads((self._images_folder / "ids.json").read_text("utf-8"))
-        return ids
-
-    @cached_property
-    def _part_facts(self) -> dict[str, int | None]:
-        """What `parts.json` says; nothing in a run of one part."""
-        path = self._images_folder / "parts.json"
-        facts: dict[str, int | None] = json.loads(path.read_text()) if path.is_file() else {}
-        return facts
+        return open_images(Items.pixels_file(self.folder(Items)), limit)
 
     @cached_property
     def counts(self) -> PartCounts:
         """How many images each part of the data has."""
-        found = {role: self._part_facts.get(role) or 0 for role in ROLES}
-        return PartCounts(**found) if self._part_facts else PartCounts(len(self._stored_ids))
+        parts = self._items.parts
+        found = {role: parts.get(role) or 0 for role in ROLES}
+        return PartCounts(**found) if parts else PartCounts(len(self._items.ids))
 
     @property
     def has_parts(self) -> bool:
         """Whether the data has more than one part."""
-        return bool(self._part_facts)
+        return bool(self._items.parts)
 
     @property
     def duplicates_removed(self) -> int | None:
-        """Extra images left out as duplicates of test images; None where that was not asked."""
-        return self._part_facts.get("duplicates_removed")
+        """Extra images left out as duplicates of test images; None if that was not asked."""
+        return self._items.parts.get("duplicates_removed")
 
     @cached_property
     def _rows(self) -> StageRows:
@@ -97,7 +138,7 @@ class Context:
 
     @property
     def _own(self) -> slice:
-        return self._rows.clustered if self.trained is None else self._rows.reported
+        return self._rows.clustered if self.train_part is None else self._rows.reported
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -117,7 +158,7 @@ class Context:
     @cached_property
     def ids(self) -> list[str]:
         """The items' names, in the order of the rows."""
-        return self._stored_ids[self._own]
+        return self._items.ids[self._own]
 
     @cached_property
     def parts(self) -> Mapping[Role, slice]:
@@ -133,23 +174,32 @@ class Context:
         return found
 
     @cached_property
-    def judged(self) -> tuple[Context, ...]:
+    def reported_parts(self) -> tuple[Context, ...]:
         """What is reported, first, and what is told beside it."""
         if self.config.data.protocol == "whole":
             return (self,)
-        return replace(self, trained=self), self
+        return replace(self, train_part=self), self
 
-    def read(self, name: str, *, written_by: str) -> Path:
-        """Return the folder of an artifact about items; of a test part, its own."""
-        if self.trained is None:
-            return self.run.read(name, written_by=written_by)
-        return self.run.read("test", written_by="eval") / name
-
-    @cached_property
+    @property
     def skipped(self) -> list[tuple[str, str]]:
         """Files left out, with the reasons."""
-        rows = json.loads((self._images_folder / "skipped.json").read_text("utf-8"))
-        return [(path, reason) for path, reason in rows]
+        return self._items.skipped
+
+    @cached_property
+    def bank(self) -> FeatureBank:
+        """What self-labelling and everything about neighbours reads: the artifact `embeddings`."""
+        found, plan = self.load(Embeddings), self.plan
+        features = self.given_features if found.features is None else found.features
+        none = np.empty((0, *features.shape), np.float16)
+        return FeatureBank(
+            features,
+            l2_normalized(features),
+            found.neighbors[:, : plan.reliable.num_neighbors],
+            found.neighbors[:, 1 : 1 + plan.self_labeling.num_neighbors],
+            none if found.weak is None else found.weak,
+            none if found.strong is None else found.strong,
+            self.neighbor_search,
+        )
 
     @cached_property
     def plan(self) -> Plan:
@@ -169,6 +219,6 @@ class Context:
         """Return the seed of one purpose, different from every other's."""
         return zlib.crc32(f"{self.config.seed}/{purpose}".encode()) % 2**31
 
-    def log(self, stage: str, row: dict[str, object]) -> None:
+    def log(self, stage: str, row: Mapping[str, Any]) -> None:
         """Write one row of a stage's figures."""
         self.run.append_metrics({"stage": stage, **row})

@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,29 @@ from typing import Any
 import yaml
 
 from spice_keras.errors import UserError
-from spice_keras.files import finite, link_or_copy, sha256, write_atomically, write_json
+from spice_keras.files import (
+    atomic_folder,
+    finite,
+    link_or_copy,
+    sha256,
+    write_atomically,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 
 
 _MANIFEST = "manifest.json"
+
+_Stamp = tuple[tuple[str, int, int, int], ...]
+# Artifacts whose checksums this process has compared, with what tells a change since then.
+_verified: dict[Path, _Stamp] = {}
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """Names, inodes, sizes and times of an artifact's files: another one after any change."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple((str(f), (s := f.stat()).st_ino, s.st_size, s.st_mtime_ns) for f in files)
 
 
 class RunDirectory:
@@ -42,7 +58,7 @@ class RunDirectory:
         """Start a run: make the folder and write the resolved configuration.
 
         Raises:
-            UserError: Where the folder holds something else, or is not writable.
+            UserError: If the folder holds something else, or is not writable.
         """
         if path.exists() and not path.is_dir():
             raise UserError(f"The run directory {path} is a file; name a folder with --run-dir.")
@@ -89,35 +105,18 @@ class RunDirectory:
         Yields:
             An empty folder that becomes the artifact when the block ends without an error.
         """
-        target = self._folder(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._sweep(target)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{name}."))
-        try:
-            yield temporary
+        with atomic_folder(self._folder(name)) as folder:
+            yield folder
             files = {
-                str(path.relative_to(temporary)): {
+                str(path.relative_to(folder)): {
                     "bytes": path.stat().st_size,
                     "sha256": sha256(path),
                 }
-                for path in sorted(temporary.rglob("*"))
+                for path in sorted(folder.rglob("*"))
                 if path.is_file()
             }
             manifest = {"artifact": name, "schema": SCHEMA_VERSION, "stage": stage, "files": files}
-            write_json(temporary / _MANIFEST, manifest)
-            temporary.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.replace(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-
-    @staticmethod
-    def _sweep(target: Path) -> None:
-        """Remove what a killed writer of the same artifact left."""
-        for stale in target.parent.glob(f".{target.name}.*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            write_json(folder / _MANIFEST, manifest)
 
     def read(self, name: str, *, written_by: str) -> Path:
         """Return the folder of an artifact after checking it.
@@ -127,7 +126,7 @@ class RunDirectory:
             written_by: The command that writes it, for the error.
 
         Raises:
-            UserError: Where it is missing, damaged, or of another schema.
+            UserError: If it is missing, damaged, or of another schema.
         """
         folder = self._folder(name)
         again = f"run `spice {written_by} --run-dir {self.path}`"
@@ -143,30 +142,30 @@ class RunDirectory:
                 f"{folder} was written with schema {schema}, this version reads "
                 f"{SCHEMA_VERSION}: {again} in a new run directory."
             )
+        place, stamp = folder.resolve(), _stamp(folder)
+        if _verified.get(place) == stamp:
+            return folder
         for file, facts in files.items():
             path = folder / file
             if not path.is_file() or path.stat().st_size != facts["bytes"]:
                 raise UserError(f"{path} is missing or cut short: {again} again.")
             if sha256(path) != facts["sha256"]:
                 raise UserError(f"{path} does not match its checksum: {again} again.")
+        _verified[place] = stamp
         return folder
 
     def adopt(self, name: str, source: RunDirectory) -> None:
-        """Take over an artifact of another run, hard-linked where the disk allows it.
+        """Take over an artifact of another run, hard-linked if the disk allows it.
 
         Artifacts are replaced whole and never changed, so that two runs can share one's files.
-        Nothing happens where there is one of this name, or the other run has none.
+        Nothing happens if there is one of this name, or the other run has none.
         """
         if self.has(name) or not source.has(name):
             return
-        target = self._folder(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._sweep(target)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{name}."))
-        shutil.copytree(
-            source._folder(name), temporary, copy_function=link_or_copy, dirs_exist_ok=True
-        )
-        temporary.replace(target)
+        with atomic_folder(self._folder(name)) as folder:
+            shutil.copytree(
+                source._folder(name), folder, copy_function=link_or_copy, dirs_exist_ok=True
+            )
 
     def discard(self, name: str) -> None:
         """Remove an artifact, if it is there."""
@@ -216,7 +215,7 @@ def latest_run_dir(name: str | None) -> Path:
     """Return the run directory below runs/ that was begun last, of this name or of any.
 
     Raises:
-        UserError: Where there is none.
+        UserError: If there is none.
     """
     found = [
         path
@@ -235,7 +234,7 @@ def must_hold_run(path: Path) -> None:
     """Refuse a folder in which no run was begun.
 
     Raises:
-        UserError: Where there is none; a later stage has nothing to go on with.
+        UserError: If there is none; a later stage has nothing to go on with.
     """
     if not RunDirectory.holds_run(path):
         raise UserError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from spice_keras.clustering.approximate import require_faiss
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.config.protocol import PartCounts, part_config, roles_of
 from spice_keras.config.schema import DataConfig
+from spice_keras.extras import require_faiss
 
 _DIGITS = 1797
 

@@ -56,7 +56,7 @@ def _facts(model: Path) -> dict[str, Any]:
         versions = sorted(p.name for p in model.glob("*") if (p / "saved_model.pb").is_file())
         hint = f" It holds versions {', '.join(versions)}: name one." if versions else ""
         raise UserError(
-            f"{model} is no SavedModel; `spice export` writes saved_models/NAME/VERSION.{hint}"
+            f"{model} is not a SavedModel; `spice export` writes saved_models/NAME/VERSION.{hint}"
         )
     try:
         facts: dict[str, Any] = json.loads((model / "spice.json").read_text("utf-8"))
@@ -107,7 +107,7 @@ def predict(model: Path, inputs: Sequence[Path]) -> Predictions:
         Cluster and confidence of every readable item, and the files left out.
 
     Raises:
-        UserError: Where the model or an input cannot be used, or nothing is readable.
+        UserError: If the model or an input cannot be used, or nothing is readable.
     """
     facts = _facts(model)
     of_embeddings = "num_features" in facts

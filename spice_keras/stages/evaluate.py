@@ -36,6 +36,8 @@ from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
 from spice_keras.report.table import METHOD_NAMES
 from spice_keras.run.context import Context
+from spice_keras.run.results import FinalResult, final_result, write_assignments
+from spice_keras.run.store import Evaluation, Reliable
 from spice_keras.stages.figures import (
     embedding_map,
     head_curves,
@@ -43,7 +45,6 @@ from spice_keras.stages.figures import (
     prototype_images,
     prototype_maps,
 )
-from spice_keras.stages.results import FinalResult, read_final, write_assignments
 from spice_keras.stages.scores import score
 
 _HISTORIES = ("pretrain", "self", "refine", "semi")
@@ -150,7 +151,7 @@ def _chosen(context: Context) -> tuple[tuple[str, str], ...]:
         "neighbors": "agreement with neighbours (SCAN's loss), for features of a good encoder",
     }
     if context.has_images:
-        where = "these images" if context.trained is None else "the train images"
+        where = "these images" if context.train_part is None else "the train images"
         own = f"trained from scratch on {where} with MoCo v2"
         continued = f"pretrained weights, trained further on {where} with MoCo v2"
         frozen = "pretrained weights, frozen"
@@ -180,7 +181,7 @@ def _circumstances(folder: Path) -> dict[str, Any]:
 
 def _head_curves(context: Context, labels: Labels | None) -> dict[str, HeadCurves]:
     """Measure the heads on the images they were trained on, whatever the page reports on."""
-    trained = context.trained
+    trained = context.train_part
     if trained is not None:
         context, labels = trained, read_labels(trained)
     return head_curves(context, None if labels is None else labels.values)
@@ -196,7 +197,7 @@ def _report_data(
     count = config.evaluate.prototypes_per_cluster
     ranked = prototype_images(context, result)
     rows, points = embedding_map(context, result.embeddings)
-    thresholds = _json(run.read("reliable", written_by="self") / "thresholds.json")
+    thresholds = (context.train_part or context).load(Reliable).thresholds
     confusion, matching = _against(labels, result.clusters, config.num_clusters)
     return ReportData(
         name=config.name,
@@ -247,9 +248,9 @@ def evaluate(context: Context) -> None:
     Args:
         context: The run; its training stages are finished.
     """
-    shown, *beside = context.judged
+    shown, *beside = context.reported_parts
     labels = read_labels(shown)
-    result = read_final(shown)
+    result = final_result(shown)
     metrics = score(shown, None if labels is None else labels.values)
     if context.has_parts:
         metrics["data"] = _data_facts(context)
@@ -261,17 +262,9 @@ def evaluate(context: Context) -> None:
             f"{len(part.ids)} train images, under `train`."
         )
     path = context.run.path
-    write_assignments([(shown, result), *((part, read_final(part)) for part in beside)])
+    write_assignments([(shown, result), *((part, final_result(part)) for part in beside)])
     data = _report_data(shown, result, metrics, labels)
     shutil.rmtree(path / "figures", ignore_errors=True)
     write_report(data, path / "report.html", save_figures(data, path / "figures"))
     write_json(path / "metrics.json", metrics)
-    with context.run.write("evaluation", stage="evaluate") as folder:
-        write_json(folder / "metrics.json", metrics)
-
-
-def read_metrics(context: Context) -> dict[str, Any]:
-    """Read metrics.json of an evaluated run."""
-    folder = context.run.read("evaluation", written_by="eval")
-    metrics: dict[str, Any] = _json(folder / "metrics.json")
-    return metrics
+    context.save(Evaluation(metrics))

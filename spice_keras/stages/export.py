@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +10,30 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_json
+from spice_keras.files import atomic_folder, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
     embedding_clusterer,
 )
 from spice_keras.run.context import Context
+from spice_keras.run.networks import chosen_head, head_encoder, semi_network
+from spice_keras.run.results import final_result
+from spice_keras.run.store import Export
+from spice_keras.serving.check import verify
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
-from spice_keras.stages.moving_encoder import read_head_encoder
-from spice_keras.stages.results import read_final
-from spice_keras.stages.self_label import read_chosen_head
-from spice_keras.stages.semi import read_semi_model
 
 _CHECKED_ITEMS = 16
-_TOLERANCE = 2e-2  # of a probability: bfloat16 rounds differently for other batch sizes
 
 
 def build_final_clusterer(context: Context) -> keras.Model:
     """Rebuild the inference model of a finished run: images, or embeddings, to clusters."""
     config = context.config
     if not context.has_images:
-        return embedding_clusterer(read_chosen_head(context))
+        return embedding_clusterer(chosen_head(context))
     if config.semi.enabled:
-        return clusterer_from_network(read_semi_model(context).ema_network)
-    return build_clusterer(read_head_encoder(context), read_chosen_head(context))
+        return clusterer_from_network(semi_network(context))
+    return build_clusterer(head_encoder(context), chosen_head(context))
 
 
 def next_version(folder: Path) -> int:
@@ -48,41 +42,11 @@ def next_version(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def verify(model: Path, items: np.ndarray, probabilities: np.ndarray) -> None:
-    """Load a SavedModel in a separate process and compare what it says.
-
-    Args:
-        model: The SavedModel's folder.
-        items: Images uint8 [n, S, S, 3], or embeddings float32 [n, D].
-        probabilities: float32 [n, K], what the trained model said of them.
-
-    Raises:
-        RuntimeError: Where it fails to load or says something else.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "items.npy", Path(folder) / "outputs.npz"
-        np.save(source, items, allow_pickle=False)
-        module = [sys.executable, "-m", "spice_keras.serving.check"]
-        command = [*module, str(model), str(source), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"The exported model does not load:\n{done.stderr[-2000:]}")
-        with np.load(target, allow_pickle=False) as outputs:
-            said = dict(outputs)
-    for name, found in said.items():
-        worst = float(np.abs(found - probabilities).max())
-        if worst > _TOLERANCE:
-            raise RuntimeError(
-                f"The exported model's endpoint {name} differs from the trained model by "
-                f"{worst:.4f} in a probability (at most {_TOLERANCE} is rounding)."
-            )
-
-
 def _write_and_verify(context: Context, folder: Path) -> None:
     """Write the SavedModel with the facts `spice predict` needs, and ask it about some items."""
     data = context.config.data
     clusterer = build_final_clusterer(context)
-    probabilities = read_final(context).probabilities
+    probabilities = final_result(context).probabilities
     rows = np.linspace(0, len(probabilities) - 1, _CHECKED_ITEMS).astype(np.int64)
     rows = np.unique(rows)
     facts: dict[str, Any] = {"num_clusters": context.config.num_clusters}
@@ -108,33 +72,19 @@ def export(context: Context) -> Path:
         The SavedModel's folder.
 
     Raises:
-        UserError: Where the folder cannot be written.
+        UserError: If the folder cannot be written.
     """
     section = context.config.export
     parent = Path(section.directory) / (section.name or context.config.name)
+    target = parent / str(next_version(parent))
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".writing."))
+        with atomic_folder(target, replace=False) as folder:
+            _write_and_verify(context, folder)
     except OSError as error:
         raise UserError(
             f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "
             "another place with --set export.directory=FOLDER."
         ) from error
-    try:
-        _write_and_verify(context, temporary)
-        temporary.chmod(0o755)
-        target = parent / str(next_version(parent))
-        temporary.replace(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    with context.run.write("export", stage="export") as folder:
-        write_json(folder / "export.json", {"path": str(target)})
+    context.save(Export(target))
     context.screen.say(f"export: {target} (loaded and checked in a separate process).")
     return target
-
-
-def read_export(context: Context) -> Path:
-    """Return where the SavedModel was written."""
-    folder = context.run.read("export", written_by="export")
-    return Path(json.loads((folder / "export.json").read_text("utf-8"))["path"])

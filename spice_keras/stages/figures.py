@@ -15,10 +15,9 @@ from spice_keras.algorithm.prototypes import num_confident
 from spice_keras.metrics.clustering import clustering_accuracy
 from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
 from spice_keras.run.context import Context
-from spice_keras.stages.encoder import load_encoder
-from spice_keras.stages.results import FinalResult
-from spice_keras.stages.self_label import read_histories
-from spice_keras.stages.semi import read_semi_model
+from spice_keras.run.networks import pretrained_encoder, semi_network
+from spice_keras.run.results import FinalResult
+from spice_keras.run.store import Heads
 
 FEATURE_MAP = "feature_map"
 _MAPPED_PROTOTYPES = 3  # as many as the paper shows
@@ -102,11 +101,7 @@ def _grid(features: tf.Tensor) -> np.ndarray | None:
 def _feature_map_model(context: Context) -> keras.Model | None:
     """Cut the network behind the final embeddings at its last map; None where it has none."""
     config = context.config
-    if config.semi.enabled:
-        network = read_semi_model(context).ema_network
-    else:
-        folder = context.run.read("encoder", written_by="pretrain")
-        network = load_encoder(folder, config.backbone, image_size=config.data.image_size)
+    network = semi_network(context) if config.semi.enabled else pretrained_encoder(context)
     if FEATURE_MAP not in {layer.name for layer in network.layers}:
         return None
     return keras.Model(network.input, network.get_layer(FEATURE_MAP).output)
@@ -123,7 +118,7 @@ def head_curves(context: Context, labels: np.ndarray | None) -> dict[str, HeadCu
         "self", and "refine" where that ran; neither in a run of an older version.
     """
     found = {}
-    for phase, arrays in read_histories(context).items():
+    for phase, arrays in context.load(Heads).histories.items():
         epoch, head = arrays["chosen"].tolist()
         accuracy = epochs = None
         if labels is not None and (labels >= 0).any() and "assignments" in arrays:

@@ -6,8 +6,6 @@ left of the train images, under the same names, so that evaluation reads either 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
@@ -15,13 +13,9 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
 from spice_keras.heads.selection import head_logits
 from spice_keras.run.context import Context
-from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.embed import encode_images
-from spice_keras.stages.encoder import load_encoder
-from spice_keras.stages.moving_encoder import head_features
-from spice_keras.stages.reliable import save_reliable
-from spice_keras.stages.self_label import read_classifier, read_self
-from spice_keras.stages.semi import classify, read_semi_model
+from spice_keras.run.networks import classified, head_encoder, pretrained_encoder, semi_network
+from spice_keras.run.store import Artifact, Embeddings, Heads, Reliable
+from spice_keras.training.encoding import encode_images
 
 
 def classify_test(context: Context) -> None:
@@ -30,64 +24,58 @@ def classify_test(context: Context) -> None:
     Args:
         context: The run; its training stages are finished.
     """
-    test = context.judged[0]
+    test = context.reported_parts[0]
+    features = _features(test)
+    embeddings = Embeddings(_neighbors(test, features), features)
+    heads = _heads(test, context.load(Heads), features)
+    found: list[Artifact] = [embeddings, heads, _reliable(test, heads, embeddings.neighbors)]
+    if context.config.semi.enabled:
+        found.append(classified(semi_network(context), test.images))
     with context.run.write("test", stage="test") as folder:
-        for name in ("embeddings", "heads", "reliable"):
-            (folder / name).mkdir()
-        features = _embed(test, folder / "embeddings")
-        neighbors = np.load(folder / "embeddings" / "neighbors.npy", allow_pickle=False)
-        said = _assign(test, features, folder / "heads")
-        _judge_reliability(test, said, neighbors, folder / "reliable")
-        if context.config.semi.enabled:
-            (folder / "classifier").mkdir()
-            outputs = classify(read_semi_model(context), test.images)
-            for name in ("probabilities", "embedding"):
-                np.save(folder / "classifier" / f"{name}.npy", outputs[name], allow_pickle=False)
+        for artifact in found:
+            (folder / artifact.name).mkdir()
+            artifact.save(folder / artifact.name)
     context.screen.say(f"test: {len(test.ids)} images that no stage has seen, classified.")
 
 
-def _embed(test: Context, folder: Path) -> np.ndarray:
-    """Write features and neighbours; the neighbours of a test image are test images."""
-    config = test.config
-    encoder = load_encoder(
-        test.run.read("encoder", written_by="pretrain"),
-        config.backbone,
-        image_size=config.data.image_size,
-    )
+def _features(test: Context) -> np.ndarray:
     with test.screen.task("test", len(test.images)) as task:
-        features = encode_images(encoder, test.images, task)
-    half_a_cluster = max(1, len(features) // (2 * config.num_clusters))
+        return encode_images(pretrained_encoder(test), test.images, task=task)
+
+
+def _neighbors(test: Context, features: np.ndarray) -> np.ndarray:
+    """The neighbours of a test image are test images."""
+    half_a_cluster = max(1, len(features) // (2 * test.config.num_clusters))
     count = min(test.plan.reliable.num_neighbors, half_a_cluster)
-    neighbors = test.neighbor_search(l2_normalized(features), count)
-    np.save(folder / "features.npy", features, allow_pickle=False)
-    np.save(folder / "neighbors.npy", neighbors, allow_pickle=False)
-    return features
+    return test.neighbor_search(l2_normalized(features), count)
 
 
-def _assign(test: Context, features: np.ndarray, folder: Path) -> Assignment:
-    """Write what every head says, and the probabilities of the one that was chosen."""
-    logits = head_logits(read_classifier(test), head_features(test, features))
-    head = read_self(test.trained or test).head
-    probabilities = tf.nn.softmax(logits[head]).numpy()
-    assignments = logits.argmax(axis=2).astype(np.int32)
-    np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
-    np.save(folder / "assignments.npy", assignments, allow_pickle=False)
-    return Assignment(probabilities)
+def _heads(test: Context, trained: Heads, features: np.ndarray) -> Heads:
+    """What every head says, and the probabilities of the one that was chosen."""
+    if test.config.self_labeling.moves_encoder:
+        features = encode_images(head_encoder(test), test.images)
+    classifier = trained.classifier(test.config.head_input_scale)
+    logits = head_logits(classifier, features)
+    return Heads(
+        tf.nn.softmax(logits[trained.head]).numpy(),
+        logits.argmax(axis=2).astype(np.int32),
+        trained.head,
+        trained.epoch,
+        trained.loss,
+    )
 
 
-def _judge_reliability(
-    test: Context, said: Assignment, neighbors: np.ndarray, folder: Path
-) -> None:
-    """Write which test images pass the thresholds of the reliable labels; none is repaired."""
+def _reliable(test: Context, heads: Heads, neighbors: np.ndarray) -> Reliable:
+    """Which test images pass the thresholds of the reliable labels; none is repaired."""
     section = test.config.reliable
-    consistency = local_consistency(said.clusters, neighbors)
+    consistency = local_consistency(heads.clusters, neighbors)
     found = reliable_labels(
-        said.clusters,
-        said.confidence,
+        heads.clusters,
+        heads.confidence,
         consistency,
         num_clusters=test.config.num_clusters,
         consistency_threshold=section.consistency_threshold,
         confidence_threshold=section.confidence_threshold,
         min_per_cluster=0,
     )
-    save_reliable(folder, found, consistency)
+    return Reliable(found.indices, found.labels, consistency)

@@ -20,6 +20,7 @@ from spice_keras.data.tfds_source import TfdsSource
 from spice_keras.files import write_csv, write_json
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
+from spice_keras.run.store import Items
 
 
 def image_source(data: DataConfig) -> ImageSource:
@@ -92,12 +93,9 @@ def keep_plan(context: Context) -> None:
 
 def _ingest_embeddings(context: Context) -> None:
     found = read_embeddings_file(context.config.data.path or "")
-    with context.run.write("images", stage="ingest") as folder:
-        make_plan(context.config, len(found.ids))  # refuses before anything is left behind
-        np.save(folder / "features.npy", found.features, allow_pickle=False)
-        write_json(folder / "ids.json", found.ids)
-        write_json(folder / "skipped.json", [])
-        write_json(folder / "content.json", {"sha256": found.content_hash})
+    make_plan(context.config, len(found.ids))  # refuses before anything is left behind
+    features = np.asarray(found.features)
+    context.save(Items(list(found.ids), [], found.content_hash, features=features))
     _list_skipped(context, [])
     context.screen.say(f"embeddings: {found.features.shape[0]} x {found.features.shape[1]}.")
 
@@ -117,12 +115,12 @@ def _ingest_images(context: Context) -> None:
     source = parted_source(data)
     with (
         context.screen.task("images", len(source)) as task,
-        context.run.write("images", stage="ingest") as folder,
+        context.writing(Items) as folder,
     ):
         try:
             stored = write_images(
                 _Counted(source, task),
-                folder / "images.npy",
+                Items.pixels_file(folder),
                 max_skipped_share=data.max_skipped_share,
             )
         except TooManySkipped as error:
@@ -130,12 +128,12 @@ def _ingest_images(context: Context) -> None:
             raise
         source.check_parts()
         make_plan(context.config, PartCounts(**source.counts))  # or leave nothing behind
-        write_json(folder / "ids.json", stored.ids)
-        write_json(folder / "skipped.json", [(f.path, f.reason) for f in stored.skipped])
-        write_json(folder / "content.json", {"sha256": stored.content_hash})
+        parts: dict[str, int | None] = {}
         if len(source.counts) > 1:
             duplicates = source.num_duplicates if data.deduplicate else None
-            write_json(folder / "parts.json", {**source.counts, "duplicates_removed": duplicates})
+            parts = {**source.counts, "duplicates_removed": duplicates}
+        skipped = [(file.path, file.reason) for file in stored.skipped]
+        Items(list(stored.ids), skipped, stored.content_hash, parts).save(folder)
     _say_parts(context, source)
     _list_skipped(context, stored.skipped)
     if stored.skipped:

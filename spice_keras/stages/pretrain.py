@@ -15,34 +15,20 @@ from spice_keras.algorithm.schedules import MoCoCosine
 from spice_keras.augment.policies import build_policy
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.clustering.neighbors import nearest_neighbors
-from spice_keras.data.batches import inference_batches, training_batches
+from spice_keras.data.batches import training_batches
 from spice_keras.metrics.trust import local_consistency_rate
 from spice_keras.models.moco import MoCo
 from spice_keras.progress import clock
 from spice_keras.run.context import Context
-from spice_keras.stages.encoder import build_initial_encoder, save_network
+from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
+from spice_keras.run.networks import Encoder, build_initial_encoder
 from spice_keras.training.callbacks import EstimateRun
-from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
+from spice_keras.training.encoding import encode_images
+from spice_keras.training.loop import FitLength, compile_for_device
 from spice_keras.training.optimizers import FusedSGD
 
 _QUALITY_IMAGES = 2000
 _QUALITY_NEIGHBORS = 20
-
-
-def encode(encoder: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Return the features of un-augmented images.
-
-    Args:
-        encoder: uint8 [B, S, S, 3] to features [B, D].
-        images: uint8 [N, S, S, 3].
-        batch_size: Images a pass.
-
-    Returns:
-        float32 [N, D].
-    """
-    batches = inference_batches(images, batch_size).map(lambda batch: batch["image"])
-    return np.asarray(encoder.predict(batches, verbose=0), np.float32)
 
 
 class NeighborQuality(keras.callbacks.Callback):
@@ -52,7 +38,7 @@ class NeighborQuality(keras.callbacks.Callback):
         images: A sample, uint8 [n, S, S, 3].
         num_clusters: Clusters of k-means.
         every: Epochs between two figures.
-        seed: Of k-means.
+        seed: Seed of k-means.
     """
 
     def __init__(self, images: np.ndarray, num_clusters: int, *, every: int, seed: int) -> None:
@@ -64,7 +50,7 @@ class NeighborQuality(keras.callbacks.Callback):
         """Add `neighbor_quality` to the logs when it is time."""
         if logs is None or (epoch + 1) % self._every:
             return
-        features = l2_normalized(encode(self.model.encoder, self._images))
+        features = l2_normalized(encode_images(self.model.encoder, self._images, batch_size=256))
         count = min(_QUALITY_NEIGHBORS, len(features))
         clusters = kmeans_clusters(features, self._num_clusters, seed=self._seed, num_init=1)
         neighbors = nearest_neighbors(features, count)
@@ -151,15 +137,14 @@ def pretrain(context: Context) -> None:
         context: The run; its images are there.
 
     Raises:
-        UserError: Where a pretrained backbone's weights cannot be had.
+        UserError: If a pretrained backbone's weights cannot be had.
     """
     if context.config.trains_encoder:
         _train(context)
         return
     backbone, size = context.config.backbone, context.config.data.image_size
     encoder = build_initial_encoder(backbone, image_size=size, seed=context.seed("pretrain"))
-    with context.run.write("encoder", stage="pretrain") as folder:
-        save_network(folder, encoder, backbone, image_size=size)
+    context.save(Encoder(encoder, backbone))
     context.screen.say(f"pretrain: none; {backbone.name} with the weights it comes with.")
 
 
@@ -167,7 +152,6 @@ def _train(context: Context) -> None:
     section, plan = context.config.pretrain, context.plan
     guess = random_guess_loss(plan.pretrain.queue_size)
     model = build_moco(context)
-    checkpoints = Checkpoints(context.run.checkpoints / "pretrain")
     quality = NeighborQuality(
         _sample(context.pretraining_images, context.seed("quality")),
         context.config.num_clusters,
@@ -175,30 +159,23 @@ def _train(context: Context) -> None:
         seed=context.seed("quality"),
     )
 
-    def write_row(row: dict[str, Any]) -> None:
-        context.log("pretrain", {**row, "random_guess": guess})
+    def on_row(row: dict[str, Any]) -> None:
+        row["random_guess"] = guess
         _warn_of_collapse(context, row)
 
-    fit_resumable(
-        model,
-        lambda epoch: _batches(context, epoch),
-        stage="pretrain",
-        schedule=Schedule(
+    phase = Phase(
+        "pretrain",
+        FitLength(
             plan.pretrain.epochs,
             plan.pretrain.steps_per_epoch,
             section.checkpoint_every,
             plan.pretrain.batch_size,
         ),
-        checkpoints=checkpoints,
-        watch=Watch(
-            context.screen,
-            {"loss": f"loss {{:.3f}} (chance {guess:.2f})", "embedding_std": "std {:.2f}"},
-            write_row,
-            lambda epoch: context.run.forget_metrics("pretrain", from_epoch=epoch),
-            (quality, _estimate(context)),
-        ),
+        {"loss": f"loss {{:.3f}} (chance {guess:.2f})", "embedding_std": "std {:.2f}"},
+        "pretrain.learning_rate",
+        (quality, _estimate(context)),
+        on_row,
     )
-    with context.run.write("encoder", stage="pretrain") as folder:
-        size = context.config.data.image_size
-        save_network(folder, model.encoder, context.config.backbone, image_size=size)
-    checkpoints.clear()
+    fit_phase(context, phase, model, lambda epoch: _batches(context, epoch))
+    context.save(Encoder(model.encoder, context.config.backbone))
+    checkpoints_of(context, "pretrain").clear()

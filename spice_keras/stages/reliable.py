@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import (
@@ -12,10 +10,8 @@ from spice_keras.algorithm.local_consistency import (
     reliable_labels,
 )
 from spice_keras.errors import UserError
-from spice_keras.files import write_json
 from spice_keras.run.context import Context
-from spice_keras.stages.embed import read_embeddings
-from spice_keras.stages.self_label import read_self
+from spice_keras.run.store import Heads, Reliable
 
 
 def _report(context: Context, found: ReliableLabels) -> None:
@@ -58,8 +54,8 @@ def select_reliable(context: Context) -> None:
     Raises:
         UserError: Where fewer than two clusters have any.
     """
-    section, result = context.config.reliable, read_self(context)
-    consistency = local_consistency(result.clusters, read_embeddings(context).neighbors)
+    section, result = context.config.reliable, context.load(Heads)
+    consistency = local_consistency(result.clusters, context.bank.neighbors)
     found = reliable_labels(
         result.clusters,
         result.confidence,
@@ -72,31 +68,12 @@ def select_reliable(context: Context) -> None:
         seed=context.seed("reliable"),
     )
     _report(context, found)
-    with context.run.write("reliable", stage="reliable") as folder:
-        save_reliable(folder, found, consistency)
-        facts = {
-            **section.model_dump(),
-            "num_neighbors": context.plan.reliable.num_neighbors,
-            "reliable": len(found.indices),
-            "counts": found.counts,
-            "repaired": found.repaired,
-            "empty": found.empty,
-        }
-        write_json(folder / "thresholds.json", facts)
-
-
-def save_reliable(folder: Path, found: ReliableLabels, consistency: np.ndarray) -> None:
-    """Write which images are reliable, their clusters, and every image's local consistency."""
-    np.savez(
-        folder / "reliable.npz",
-        indices=found.indices,
-        labels=found.labels,
-        consistency=consistency,
-    )
-
-
-def read_reliable(context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Read the reliable images' rows, int64 [R], and their clusters, int32 [R]."""
-    folder = context.read("reliable", written_by="self")
-    with np.load(folder / "reliable.npz", allow_pickle=False) as archive:
-        return archive["indices"], archive["labels"]
+    thresholds = {
+        **section.model_dump(),
+        "num_neighbors": context.plan.reliable.num_neighbors,
+        "reliable": len(found.indices),
+        "counts": found.counts,
+        "repaired": found.repaired,
+        "empty": found.empty,
+    }
+    context.save(Reliable(found.indices, found.labels, consistency, thresholds))

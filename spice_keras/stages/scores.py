@@ -22,10 +22,7 @@ from spice_keras.metrics.trust import (
     size_balance,
 )
 from spice_keras.run.context import Context
-from spice_keras.stages.embed import read_embeddings
-from spice_keras.stages.reliable import read_reliable
-from spice_keras.stages.self_label import read_self
-from spice_keras.stages.semi import read_semi
+from spice_keras.run.store import Classifier, Heads, Reliable
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
@@ -62,8 +59,8 @@ def without_labels(context: Context, clusters: np.ndarray, bank: FeatureBank) ->
 
 def embedding_kmeans(context: Context) -> np.ndarray:
     """Cluster the embeddings by k-means, int32 [N]; of a test part, as fitted on the train part."""
-    bank = read_embeddings(context)
-    fitted = bank if context.trained is None else read_embeddings(context.trained)
+    bank = context.bank
+    fitted = bank if context.train_part is None else context.train_part.bank
     return kmeans_clusters(
         fitted.normalized,
         context.config.num_clusters,
@@ -89,18 +86,18 @@ def clusterings(context: Context) -> dict[str, np.ndarray]:
     Of a test part, k-means too is fitted on the train images.
     """
     config = context.config
-    found = {"self": read_self(context).clusters}
+    found = {"self": context.load(Heads).clusters}
     if config.semi.enabled:
-        found["semi"] = read_semi(context).clusters
+        found["semi"] = context.load(Classifier).clusters
     found["kmeans_embeddings"] = embedding_kmeans(context)
     restarts, seed = config.evaluate.kmeans_restarts, context.seed("kmeans")
     if context.has_images:
         found["kmeans_pixels"] = pixel_kmeans_clusters(
-            (context.trained or context).images,
+            (context.train_part or context).images,
             config.num_clusters,
             seed=seed,
             num_init=restarts,
-            classified=context.images if context.trained else None,
+            classified=context.images if context.train_part else None,
         )
     return found
 
@@ -117,7 +114,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         `kmeans_embeddings`
         with figures against labels and without, and facts of the run.
     """
-    bank = read_embeddings(context)
+    bank = context.bank
     metrics: dict[str, Any] = {
         name: {**against_labels(clusters, labels), **without_labels(context, clusters, bank)}
         for name, clusters in clusterings(context).items()
@@ -125,7 +122,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
     metrics = {"semi": None, "kmeans_pixels": None} | metrics
     if metrics["semi"] is not None:
         metrics["semi"] |= semi_labels(context)
-    result = read_self(context)
+    result = context.load(Heads)
     metrics["self"] |= {
         "objective": context.config.self_labeling.objective,
         "head_agreement": head_agreement(result.assignments),
@@ -136,7 +133,8 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         if result.unrefined is None
         else against_labels(result.unrefined, labels),
     }
-    rows, clusters = read_reliable(context)
+    reliable = context.load(Reliable)
+    rows, clusters = reliable.indices, reliable.labels
     metrics["reliable"] = {
         "count": len(rows),
         "share": len(rows) / len(context.ids),

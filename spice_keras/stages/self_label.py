@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,57 +11,67 @@ import tensorflow as tf
 
 from spice_keras.augment.policies import build_policy
 from spice_keras.data.batches import training_batches
-from spice_keras.files import write_json
-from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.objectives import (
     Batches,
-    Heads,
+    HeadOptions,
+    PrototypeOptions,
     SelfLabeling,
     neighbor_labeling,
     prototype_labeling,
     refinement,
 )
-from spice_keras.heads.selection import HeadHistory, HeadSelection, head_logits
+from spice_keras.heads.selection import HeadChoice, HeadHistory, HeadSelection, head_logits
 from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.run.context import Context
-from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.embed import read_embeddings
-from spice_keras.stages.moving_encoder import (
-    chosen_features,
-    encoder_for_heads,
-    head_selection,
-    save_head_encoder,
-)
-from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.loop import Schedule, Watch, fit_resumable
+from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
+from spice_keras.run.networks import Encoder, pretrained_encoder
+from spice_keras.run.store import Heads
+from spice_keras.training.encoding import encode_images
+from spice_keras.training.loop import FitLength
+
+_FIGURES = {"loss": "loss {:.4f}", "cluster_entropy": "balance {:.2f}"}
+_Past = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class SelfResult(Assignment):
-    """What self-labelling leaves.
+def self_label(context: Context) -> None:
+    """Train the clustering heads, choose one, and write the artifact `heads`.
 
-    Attributes:
-        assignments: int32 [H, N], the clusters of every head at the chosen epoch.
-        head: The chosen head.
-        epoch: The epoch it was chosen at, from 0.
-        loss: Its loss over the whole set.
-        unrefined: int32 [N], the clusters SPICE-Self chose before the refinement; None where
-            there was none.
+    Args:
+        context: The run; its encoder and embeddings are there.
     """
+    section, bank = context.config.self_labeling, context.bank
+    labeling = bound_objective(context, bank)
+    choice, past = _train_heads(context, labeling, bank)
+    features, encoder = bank.features, _moving_encoder(context, labeling)
+    if encoder is not None:
+        encoder.set_weights(choice.encoder_weights)
+        features = encode_images(encoder, context.images)
+    histories, unrefined = {"self": past}, None
+    if section.refine_epochs:
+        unrefined = _clusters(labeling, choice, bank)
+        labeling = bound_refinement(context, bank, choice.weights)
+        choice, histories["refine"] = _refine_heads(context, labeling, bank)
+    labeling.model.classifier.set_weights(choice.weights)
+    logits = head_logits(labeling.model.classifier, features)
+    heads = Heads(
+        tf.nn.softmax(logits[choice.head]).numpy(),
+        logits.argmax(axis=2).astype(np.int32),
+        choice.head,
+        choice.epoch,
+        choice.loss,
+        choice.weights,
+        unrefined,
+        histories,
+    )
+    _save(context, heads, encoder)
 
-    assignments: np.ndarray
-    head: int
-    epoch: int
-    loss: float
-    unrefined: np.ndarray | None
 
-
-def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
+def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
     """Bind the objective the configuration asks for to the feature bank."""
     config, plan = context.config, context.plan.self_labeling
     section, neighbors = config.self_labeling, config.self_labeling.neighbors
-    heads = Heads(
+    heads = HeadOptions(
         num_clusters=config.num_clusters,
         num_heads=section.num_heads,
         start=section.start,
@@ -79,10 +88,7 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
             hidden_dim=neighbors.hidden_dim,
             batch_size=plan.pairs_per_step,
         )
-    from_images = context.has_images and section.cached_views is None
-    return prototype_labeling(
-        bank,
-        heads,
+    options = PrototypeOptions(
         large_batch=plan.large_batch,
         hidden_dim=section.hidden_dim,
         confident_ratio=section.confident_ratio,
@@ -90,17 +96,24 @@ def build_self_labeling(context: Context, bank: FeatureBank) -> SelfLabeling:
         num_repeats=section.num_repeats,
         feature_batch=section.feature_batch,
         variant=section.variant,
-        encoder=encoder_for_heads(context) if from_images else None,
-        image_batches=_image_batches(context, bank) if from_images else None,
+    )
+    if not context.has_images or section.cached_views is not None:
+        return prototype_labeling(bank, heads, options)
+    return prototype_labeling(
+        bank,
+        heads,
+        options,
+        encoder=_encoder_for_heads(context),
+        image_batches=_image_batches(context, bank),
     )
 
 
-def build_refinement(
+def bound_refinement(
     context: Context, bank: FeatureBank, weights: list[np.ndarray]
 ) -> SelfLabeling:
     """Bind neighbour consistency to the heads SPICE-Self has trained."""
     section = context.config.self_labeling
-    heads = Heads(
+    heads = HeadOptions(
         num_clusters=context.config.num_clusters,
         num_heads=section.num_heads,
         input_scale=context.config.head_input_scale,
@@ -116,6 +129,22 @@ def build_refinement(
         entropy_weight=section.neighbors.entropy_weight,
         batch_size=context.plan.self_labeling.pairs_per_step,
     )
+
+
+def _encoder_for_heads(context: Context) -> keras.Model:
+    """Load the pretrained encoder as SPICE-Self begins with it."""
+    moves = context.config.self_labeling.moves_encoder
+    # Folded, it would have no batch statistics that could move.
+    encoder = pretrained_encoder(context, fold=not moves)
+    encoder.trainable = moves
+    return encoder
+
+
+def _moving_encoder(context: Context, labeling: SelfLabeling) -> keras.Model | None:
+    """The encoder that changes along with the heads; None if none does."""
+    if not context.config.self_labeling.moves_encoder or not isinstance(labeling.model, SpiceSelf):
+        return None
+    return labeling.model.encoder
 
 
 def _image_batches(context: Context, bank: FeatureBank) -> Batches:
@@ -135,151 +164,74 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
     return batches
 
 
-def _save(
-    context: Context,
-    classifier: MultiHeadClassifier,
-    features: np.ndarray,
-    choices: dict[str, HeadSelection],
-    unrefined: np.ndarray | None,
-) -> None:
-    choice = choices["refine" if "refine" in choices else "self"]
-    classifier.set_weights(choice.weights)
-    logits = head_logits(classifier, features)
-    with context.run.write("heads", stage="self") as folder:
-        probabilities = tf.nn.softmax(logits[choice.head]).numpy()
-        np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
-        assignments = logits.argmax(axis=2).astype(np.int32)
-        np.save(folder / "assignments.npy", assignments, allow_pickle=False)
-        if unrefined is not None:
-            np.save(folder / "unrefined.npy", unrefined, allow_pickle=False)
-        weights = {f"weight_{i}": weight for i, weight in enumerate(choice.weights)}
-        np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
-        facts = {"head": choice.head, "epoch": choice.epoch, "loss": choice.loss}
-        write_json(folder / "selection.json", facts)
-        save_head_encoder(context, choice, folder)
-        for phase, judged in choices.items():
-            _save_history(folder / f"history-{phase}.npz", judged)
-    used = len(np.unique(assignments[choice.head]))
-    context.screen.say(
-        f"self: head {choice.head} of epoch {choice.epoch + 1} has the smallest loss, "
-        f"{choice.loss:.4f}; it uses {used} of {context.config.num_clusters} clusters."
+def _train_heads(
+    context: Context, labeling: SelfLabeling, bank: FeatureBank
+) -> tuple[HeadChoice, _Past]:
+    """Train with the run's objective; return the best head, its encoder with it if that moves."""
+    section, epochs = context.config.self_labeling, context.plan.self_labeling.epochs
+    encoder = _moving_encoder(context, labeling)
+    selection = HeadSelection(
+        bank.features if encoder is None else lambda: encode_images(encoder, context.images),
+        labeling.losses,
+        min(int(section.select_from * epochs), epochs - 1),
+        history=HeadHistory(epochs),
+        encoder=encoder,
     )
-
-
-def _save_history(path: Path, choice: HeadSelection) -> None:
-    """Write what every head said after each epoch, and which of them was chosen."""
-    past = {} if choice.history is None else choice.history.arrays()
-    chosen = np.array([choice.epoch, choice.head], np.int32)
-    first = np.array(choice.first_epoch, np.int32)
-    np.savez_compressed(path, chosen=chosen, first_judged=first, **past)  # type: ignore[arg-type]
-
-
-def self_label(context: Context) -> None:
-    """Train the clustering heads, choose one, and write the artifact `heads`.
-
-    Args:
-        context: The run; its encoder and embeddings are there.
-    """
-    section, plan = context.config.self_labeling, context.plan.self_labeling
-    bank = read_embeddings(context)
-    labeling = build_self_labeling(context, bank)
-    first_judged = min(int(section.select_from * plan.epochs), plan.epochs - 1)
-    history = HeadHistory(plan.epochs)
-    choice = head_selection(context, labeling, bank, first_judged, history)
-    choices = {"self": choice}
-    _fit(context, "self", labeling, choice, plan.epochs)
+    _fit(context, "self", labeling, selection, epochs)
+    choice = selection.choice
     if isinstance(labeling.model, SpiceSelf):
-        choice.weights = labeling.model.plain_weights(choice.weights)
-    features = chosen_features(context, choice, bank)
-    unrefined = None
-    if section.refine_epochs:
-        classifier = labeling.model.classifier
-        classifier.set_weights(choice.weights)
-        unrefined = head_logits(classifier, bank.features)[choice.head].argmax(axis=1)
-        labeling = build_refinement(context, bank, choice.weights)
-        last, history = section.refine_epochs - 1, HeadHistory(section.refine_epochs)
-        choices["refine"] = HeadSelection(bank.features, labeling.losses, last, history)
-        _fit(context, "refine", labeling, choices["refine"], section.refine_epochs)
-    _save(context, labeling.model.classifier, features, choices, unrefined)
-    for phase in ("self", "refine"):
-        Checkpoints(context.run.checkpoints / phase).clear()
+        choice = replace(choice, weights=labeling.model.plain_weights(choice.weights))
+    return choice, selection.past()
+
+
+def _refine_heads(
+    context: Context, labeling: SelfLabeling, bank: FeatureBank
+) -> tuple[HeadChoice, _Past]:
+    """Go on with neighbour consistency; heads are judged after the last epoch."""
+    epochs = context.config.self_labeling.refine_epochs
+    history = HeadHistory(epochs)
+    selection = HeadSelection(bank.features, labeling.losses, epochs - 1, history=history)
+    _fit(context, "refine", labeling, selection, epochs)
+    return selection.choice, selection.past()
 
 
 def _fit(
-    context: Context, phase: str, labeling: SelfLabeling, choice: HeadSelection, epochs: int
+    context: Context, name: str, labeling: SelfLabeling, selection: HeadSelection, epochs: int
 ) -> None:
     section = context.config.self_labeling
-    fit_resumable(
-        labeling.model,
-        labeling.batches,
-        stage=phase,
-        schedule=Schedule(
+    own = name == "self" and section.objective == "prototypes"
+    phase = Phase(
+        name,
+        FitLength(
             epochs, labeling.steps_per_epoch, section.checkpoint_every, labeling.items_per_step
         ),
-        checkpoints=Checkpoints(context.run.checkpoints / phase),
-        watch=Watch(
-            context.screen,
-            {"loss": "loss {:.4f}", "cluster_entropy": "balance {:.2f}"},
-            lambda row: context.log(phase, row),
-            lambda epoch: context.run.forget_metrics(phase, from_epoch=epoch),
-            (choice,),
-        ),
+        _FIGURES,
+        "self.learning_rate" if own else "self.neighbors.learning_rate",
+        (selection,),
     )
+    fit_phase(context, phase, labeling.model, labeling.batches)
 
 
-def read_self(context: Context) -> SelfResult:
-    """Read the artifact `heads`."""
-    chosen = context.run.read("heads", written_by="self")
-    facts = json.loads((chosen / "selection.json").read_text("utf-8"))
-    folder = context.read("heads", written_by="self")
-    return SelfResult(
-        np.load(folder / "probabilities.npy", allow_pickle=False),
-        np.load(folder / "assignments.npy", allow_pickle=False),
-        facts["head"],
-        facts["epoch"],
-        facts["loss"],
-        np.load(folder / "unrefined.npy", allow_pickle=False)
-        if (folder / "unrefined.npy").exists()
-        else None,
-    )
+def _clusters(labeling: SelfLabeling, choice: HeadChoice, bank: FeatureBank) -> np.ndarray:
+    """What the chosen head says of every item, int64 [N]."""
+    classifier = labeling.model.classifier
+    classifier.set_weights(choice.weights)
+    clusters: np.ndarray = head_logits(classifier, bank.features)[choice.head].argmax(axis=1)
+    return clusters
 
 
-def read_histories(context: Context) -> dict[str, dict[str, np.ndarray]]:
-    """Read what every head said after each epoch.
-
-    Returns:
-        "self", and "refine" where that ran, to the arrays of `HeadHistory` and `chosen` (epoch
-        and head) and `first_judged`; neither in a run of an older version.
-    """
-    folder = context.run.read("heads", written_by="self")
-    found = {}
+def _save(context: Context, heads: Heads, encoder: keras.Model | None) -> None:
+    """Write the heads, with the encoder they read if it moved."""
+    with context.writing(Heads) as folder:
+        heads.save(folder)
+        if encoder is not None:
+            beside = Heads.encoder_folder(folder)
+            beside.mkdir()
+            Encoder(encoder, context.config.backbone).save(beside)
     for phase in ("self", "refine"):
-        path = folder / f"history-{phase}.npz"
-        if path.exists():
-            with np.load(path, allow_pickle=False) as archive:
-                found[phase] = dict(archive)
-    return found
-
-
-def read_classifier(context: Context) -> MultiHeadClassifier:
-    """Rebuild all heads, as they were when one of them was chosen."""
-    folder = context.run.read("heads", written_by="self")
-    with np.load(folder / "weights.npz", allow_pickle=False) as archive:
-        weights = [archive[f"weight_{i}"] for i in range(len(archive.files))]
-    section = context.config.self_labeling
-    paper = section.objective == "prototypes"
-    classifier = MultiHeadClassifier(
-        len(weights[0]),
-        context.config.num_clusters,
-        section.hidden_dim if paper else section.neighbors.hidden_dim,
-        linear=not paper and section.neighbors.hidden_dim is None,
-        input_scale=context.config.head_input_scale,
+        checkpoints_of(context, phase).clear()
+    context.screen.say(
+        f"self: head {heads.head} of epoch {(heads.epoch or 0) + 1} has the smallest loss, "
+        f"{heads.loss:.4f}; it uses {len(np.unique(heads.clusters))} of "
+        f"{context.config.num_clusters} clusters."
     )
-    classifier.build((None, weights[0].shape[1]))
-    classifier.set_weights(weights)
-    return classifier
-
-
-def read_chosen_head(context: Context) -> keras.Model:
-    """Rebuild the chosen head: features [B, D] to logits [B, K]."""
-    return read_classifier(context).head_model(read_self(context).head)

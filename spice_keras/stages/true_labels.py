@@ -75,7 +75,7 @@ def refuse_missing_labels(context: Context, commands: Sequence[str]) -> None:
     """
     section = context.config.semi
     if "eval" in commands:
-        for part in context.judged:
+        for part in context.reported_parts:
             read_labels(part)
     if "semi" in commands and section.enabled and section.labels_from == "source":
         labels_on_request(context)

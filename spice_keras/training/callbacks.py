@@ -73,15 +73,16 @@ class LogEpoch(keras.callbacks.Callback):
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    """Ends a run whose loss is no number any more, saying where and what to try.
+    """Ends a run if its loss is NaN or infinite, saying where and what to try.
 
     Args:
-        stage: The stage, for the message and the option it names.
+        stage: The stage, for the message.
+        learning_rate: The option of its learning rate.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, learning_rate: str) -> None:
         super().__init__()
-        self._stage = stage
+        self._stage, self._option = stage, learning_rate
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Look at the running loss."""
@@ -89,7 +90,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise UserError(
                 f"{self._stage} diverged: the loss is {loss} at step {batch} of the epoch. "
-                f"Lower the learning rate (--set {self._stage}.learning_rate=...) or use "
+                f"Lower the learning rate (--set {self._option}=...) or use "
                 "--set precision=float32."
             )
 

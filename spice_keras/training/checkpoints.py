@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,15 +12,13 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
+from spice_keras.files import atomic_folder, sha256, write_json
 
 _WEIGHTS, _STATE, _SUM = "model.weights.h5", "state.npz", "checksums.json"
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in (_WEIGHTS, _STATE)
-    }
+    return {name: sha256(folder / name) for name in (_WEIGHTS, _STATE)}
 
 
 class Checkpoints:
@@ -45,17 +42,12 @@ class Checkpoints:
             model: What is being trained.
             state: What the callbacks carry from epoch to epoch.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         target = self._folder / f"epoch-{epoch:07d}"
-        temporary = self._folder / f".writing-{epoch:07d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.mkdir()
-        model.save_weights(temporary / _WEIGHTS)
-        arrays: dict[str, Any] = dict(state)
-        np.savez(temporary / _STATE, **arrays)
-        (temporary / _SUM).write_text(json.dumps(_checksums(temporary)), encoding="utf-8")
-        temporary.replace(target)
+        with atomic_folder(target) as folder:
+            model.save_weights(folder / _WEIGHTS)
+            arrays: dict[str, Any] = dict(state)
+            np.savez(folder / _STATE, **arrays)
+            write_json(folder / _SUM, _checksums(folder))
         for old in self._folder.iterdir():
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)
@@ -67,10 +59,10 @@ class Checkpoints:
             model: The same model as was saved; its optimizer must be built.
 
         Returns:
-            Epochs completed (0 where there is no checkpoint), and the saved arrays.
+            Epochs completed (0 if there is no checkpoint), and the saved arrays.
 
         Raises:
-            UserError: Where the checkpoint is damaged.
+            UserError: If the checkpoint is damaged.
         """
         complete = self._complete()
         if not complete:

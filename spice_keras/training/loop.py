@@ -21,31 +21,32 @@ from spice_keras.training.checkpoints import Checkpoints
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long a stage trains, and how often it is saved.
+class FitLength:
+    """How long a fit is, and how often it is saved.
 
     Attributes:
         epochs: Epochs in all.
         steps_per_epoch: Steps of each.
         checkpoint_every: Epochs between two checkpoints.
-        images_per_step: For the rate shown.
+        items_per_step: Images or rows of a step, for the rate shown.
     """
 
     epochs: int
     steps_per_epoch: int
     checkpoint_every: int
-    images_per_step: int
+    items_per_step: int
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who looks on while a stage trains.
+class Monitor:
+    """Who is told while a fit goes on.
 
     Attributes:
         screen: Where progress shows.
         figures: Logs shown beside the rate, with their formats.
         write_row: Takes each epoch's figures.
         forget_rows: Takes the epoch training goes on from; rows from there on are void.
+        learning_rate: The option that lowers the learning rate, for the message on divergence.
         callbacks: The stage's own callbacks; those that carry state are saved along.
     """
 
@@ -53,6 +54,7 @@ class Watch:
     figures: Mapping[str, str]
     write_row: Callable[[dict[str, Any]], None]
     forget_rows: Callable[[int], None]
+    learning_rate: str
     callbacks: Sequence[keras.callbacks.Callback] = field(default_factory=tuple)
 
 
@@ -67,11 +69,11 @@ def fit_resumable(
     batches: Callable[[int], tf.data.Dataset],
     *,
     stage: str,
-    schedule: Schedule,
+    length: FitLength,
     checkpoints: Checkpoints,
-    watch: Watch,
+    monitor: Monitor,
 ) -> None:
-    """Train from the last checkpoint, or from the start, to the end of the schedule.
+    """Train from the last checkpoint, or from the start, to the end of the length.
 
     The batches are a function of the epoch they start at, so a continued run sees what an
     uninterrupted one would have seen, and ends the same.
@@ -80,40 +82,40 @@ def fit_resumable(
         model: Built and compiled, its optimizer built.
         batches: Makes the endless dataset that starts at an epoch.
         stage: Name for messages.
-        schedule: How long, how often saved.
+        length: How long, and how often saved.
         checkpoints: The stage's checkpoints.
-        watch: Who looks on.
+        monitor: Who is told.
     """
-    carriers = [c for c in watch.callbacks if isinstance(c, CarriesState)]
+    carriers = [c for c in monitor.callbacks if isinstance(c, CarriesState)]
     first, state = checkpoints.restore(model)
     if first:
-        watch.screen.say(f"{stage}: continues after epoch {first} of {schedule.epochs}.")
+        monitor.screen.say(f"{stage}: continues after epoch {first} of {length.epochs}.")
         for carrier in carriers:
             carrier.restore(state)
-    watch.forget_rows(first)
-    with watch.screen.task(
+    monitor.forget_rows(first)
+    with monitor.screen.task(
         stage,
-        schedule.epochs * schedule.steps_per_epoch,
-        per_step=schedule.images_per_step,
-        start=first * schedule.steps_per_epoch,
+        length.epochs * length.steps_per_epoch,
+        per_step=length.items_per_step,
+        start=first * length.steps_per_epoch,
     ) as task:
         model.fit(
             batches(first),
-            epochs=schedule.epochs,
+            epochs=length.epochs,
             initial_epoch=first,
-            steps_per_epoch=schedule.steps_per_epoch,
+            steps_per_epoch=length.steps_per_epoch,
             verbose=0,
             shuffle=False,  # the batches come shuffled
             callbacks=[
-                StopWhenDiverged(stage),
-                *watch.callbacks,
-                ShowProgress(task, watch.figures),
-                LogEpoch(watch.write_row, task),
+                StopWhenDiverged(stage, monitor.learning_rate),
+                *monitor.callbacks,
+                ShowProgress(task, monitor.figures),
+                LogEpoch(monitor.write_row, task),
                 SaveCheckpoint(
                     checkpoints,
-                    every=schedule.checkpoint_every,
+                    every=length.checkpoint_every,
                     carriers=carriers,
-                    epochs=schedule.epochs,
+                    epochs=length.epochs,
                 ),
             ],
         )

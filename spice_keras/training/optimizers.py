@@ -16,9 +16,9 @@ class FusedSGD(keras.optimizers.SGD):
         """Move one variable and its velocity.
 
         Args:
-            gradient: Of the loss. Shape: that of the variable.
+            gradient: Gradient of the loss. Shape: that of the variable.
             variable: A float32 variable of TensorFlow, as `apply` passes it on.
-            learning_rate: Of this step.
+            learning_rate: Learning rate of this step.
         """
         if self.momentum == 0.0:  # no velocity: Keras's update is one operation as it is
             super().update_step(gradient, variable, learning_rate)
@@ -44,9 +44,9 @@ class FusedAdam(keras.optimizers.Adam):
         """Move one variable and its two moments.
 
         Args:
-            gradient: Of the loss. Shape: that of the variable.
+            gradient: Gradient of the loss. Shape: that of the variable.
             variable: A float32 variable of TensorFlow, as `apply` passes it on.
-            learning_rate: Of this step.
+            learning_rate: Learning rate of this step.
         """
         place = self._get_variable_index(variable)
         step = tf.cast(self.iterations.value + 1, tf.float32)

@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 
 from spice_keras.heads.losses import head_losses
-from spice_keras.heads.selection import HeadHistory, HeadLosses, HeadSelection, head_logits
+from spice_keras.heads.selection import (
+    HeadHistory,
+    HeadLosses,
+    HeadSelection,
+    head_logits,
+)
 
 _COUNT, _HEADS, _CLUSTERS = 30, 3, 3
 _GROUPS = np.arange(_COUNT) % _CLUSTERS
@@ -66,22 +71,22 @@ def _selection(model: _Model, losses: HeadLosses = _losses, first_epoch: int = 0
 def test_the_smallest_loss_of_all_epochs_and_heads_is_kept(model: _Model) -> None:
     callback = _selection(model)
     first = _epoch(model, callback, 0, [1.0, 2.0, 0.5])
-    assert (callback.epoch, callback.head) == (0, 1)
+    assert (callback.choice.epoch, callback.choice.head) == (0, 1)
     second = _epoch(model, callback, 1, [0.5, 1.0, 5.0])
-    assert (callback.epoch, callback.head) == (1, 2)
+    assert (callback.choice.epoch, callback.choice.head) == (1, 2)
     third = _epoch(model, callback, 2, [3.0, 4.0, 1.0])
-    assert (callback.epoch, callback.head) == (1, 2)
-    assert callback.weights[0].tolist() == [1.0, 1.0]
-    assert callback.weights[1].tolist() == [10.0]
-    assert callback.loss == min(first["head_losses"] + second["head_losses"])
-    assert third["selected_loss"] == callback.loss < min(third["head_losses"])
+    assert (callback.choice.epoch, callback.choice.head) == (1, 2)
+    assert callback.choice.weights[0].tolist() == [1.0, 1.0]
+    assert callback.choice.weights[1].tolist() == [10.0]
+    assert callback.choice.loss == min(first["head_losses"] + second["head_losses"])
+    assert third["selected_loss"] == callback.choice.loss < min(third["head_losses"])
 
 
 def test_equal_losses_keep_the_earlier_epoch_and_the_first_head(model: _Model) -> None:
     callback = _selection(model)
     for epoch in range(3):
         _epoch(model, callback, epoch, [2.0, 2.0, 2.0])
-    assert (callback.epoch, callback.head) == (0, 0)
+    assert (callback.choice.epoch, callback.choice.head) == (0, 0)
 
 
 def test_the_losses_logged_are_those_of_the_whole_set(model: _Model) -> None:
@@ -96,13 +101,14 @@ def test_the_choice_survives_a_checkpoint(model: _Model) -> None:
     _epoch(model, callback, 0, [1.0, 4.0, 0.5])
     restored = _selection(model)
     restored.restore(callback.state())
-    assert (restored.loss, restored.epoch, restored.head) == (callback.loss, 0, 1)
-    for old, new in zip(callback.weights, restored.weights, strict=True):
+    choice = restored.choice
+    assert (choice.loss, choice.epoch, choice.head) == (callback.choice.loss, 0, 1)
+    for old, new in zip(callback.choice.weights, restored.choice.weights, strict=True):
         np.testing.assert_array_equal(old, new)
     _epoch(model, restored, 1, [1.0, 3.0, 0.5])
-    assert restored.epoch == 0
+    assert restored.choice.epoch == 0
     _epoch(model, restored, 2, [9.0, 3.0, 0.5])
-    assert (restored.epoch, restored.head) == (2, 0)
+    assert (restored.choice.epoch, restored.choice.head) == (2, 0)
 
 
 def test_the_history_holds_every_epoch_and_survives_a_checkpoint(model: _Model) -> None:
@@ -114,14 +120,14 @@ def test_the_history_holds_every_epoch_and_survives_a_checkpoint(model: _Model) 
     first, second = selection(), selection()
     before = _epoch(model, first, 0, [1.0, 4.0, 0.5])
     second.restore(first.state())
-    assert (second.epoch, second.weights) == (-1, [])
+    assert (second.choice.epoch, second.choice.weights) == (-1, [])
     after = _epoch(model, second, 1, [1.0, 3.0, 0.5])
     assert second.history is not None
     arrays = second.history.arrays()
     losses = [before["head_losses"], after["head_losses"]]
     np.testing.assert_array_equal(arrays["losses"], losses)
     assert arrays["assignments"].shape == (2, _HEADS, _COUNT)
-    assert len(second.weights) == len(model.classifier.weights)
+    assert len(second.choice.weights) == len(model.classifier.weights)
 
 
 def test_logits_come_by_blocks(model: _Model) -> None:
@@ -135,12 +141,16 @@ def test_heads_are_not_judged_before_the_first_epoch(model: _Model) -> None:
     callback = _selection(model, first_epoch=2)
     for epoch, best in enumerate([9.0, 8.0]):
         logs = _epoch(model, callback, epoch, [1.0, best, 1.0])
-        assert (callback.epoch, callback.head, callback.weights) == (-1, -1, [])
+        assert (callback.choice.epoch, callback.choice.head, callback.choice.weights) == (
+            -1,
+            -1,
+            [],
+        )
         assert len(logs["head_losses"]) == _HEADS
         assert "selected_loss" not in logs
     logs = _epoch(model, callback, 2, [1.0, 1.0, 3.0])
-    assert (callback.epoch, callback.head) == (2, 2)
-    assert logs["selected_loss"] == callback.loss
+    assert (callback.choice.epoch, callback.choice.head) == (2, 2)
+    assert logs["selected_loss"] == callback.choice.loss
 
 
 def test_a_head_that_diverged_does_not_hide_the_others(model: _Model) -> None:
@@ -148,14 +158,14 @@ def test_a_head_that_diverged_does_not_hide_the_others(model: _Model) -> None:
     callback = _selection(model, lambda logits: np.array(next(found)))
     for epoch, expected in enumerate([(0, 2), (1, 2), (1, 2)]):
         _epoch(model, callback, epoch, [1.0, 1.0, 1.0])
-        assert (callback.epoch, callback.head) == expected
-    assert callback.loss == 1.0
+        assert (callback.choice.epoch, callback.choice.head) == expected
+    assert callback.choice.loss == 1.0
 
 
 def test_nothing_is_chosen_where_no_loss_is_finite(model: _Model) -> None:
     callback = _selection(model, lambda logits: np.array([np.nan, np.inf, np.nan]))
     logs = _epoch(model, callback, 0, [1.0, 1.0, 1.0])
-    assert (callback.head, callback.weights) == (-1, [])
+    assert (callback.choice.head, callback.choice.weights) == (-1, [])
     assert "selected_loss" not in logs
 
 
@@ -168,4 +178,4 @@ def test_judges_every_few_epochs_and_the_last(model: _Model) -> None:
         if "head_losses" in _epoch(model, callback, epoch, [1.0 + epoch] * _HEADS):
             judged.append(epoch)
     assert judged == [1, 3, 4]
-    assert callback.epoch == 4
+    assert callback.choice.epoch == 4

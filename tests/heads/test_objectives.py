@@ -17,7 +17,8 @@ from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.losses import head_losses, neighbor_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
 from spice_keras.heads.objectives import (
-    Heads,
+    HeadOptions,
+    PrototypeOptions,
     SelfLabeling,
     neighbor_labeling,
     prototype_labeling,
@@ -30,7 +31,7 @@ from tests.models.synthetic import CLUSTERS, blobs, encoder
 
 _COUNT = 90
 _FEATURES, _BLOBS = blobs(_COUNT, spread=0.5)
-_HEADS = Heads(CLUSTERS, num_heads=3, input_scale="unit", epochs=2, seed=4)
+_HEADS = HeadOptions(CLUSTERS, num_heads=3, input_scale="unit", epochs=2, seed=4)
 _STARTS: list[Start] = ["kmeans", "balanced-kmeans"]
 
 
@@ -39,8 +40,10 @@ def bank() -> FeatureBank:
     return unit_feature_bank(_FEATURES, for_heads=5, for_reliability=8)
 
 
-def _small_prototypes(bank: FeatureBank, heads: Heads, **options: Any) -> SelfLabeling:
-    return prototype_labeling(bank, heads, **{"large_batch": 45, "hidden_dim": 8} | options)
+def _small_prototypes(bank: FeatureBank, heads: HeadOptions, **options: Any) -> SelfLabeling:
+    chosen: dict[str, Any] = {"large_batch": 45, "hidden_dim": 8} | options
+    images = {name: chosen.pop(name, None) for name in ("encoder", "image_batches")}
+    return prototype_labeling(bank, heads, PrototypeOptions(**chosen), **images)
 
 
 _MAKERS = [neighbor_labeling, _small_prototypes]

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from spice_keras.backbones.pretrained import pretrained_backbone
-from spice_keras.config.schema import BackboneConfig
 from spice_keras.run.directory import RunDirectory
-from spice_keras.stages.encoder import load_encoder
+from spice_keras.run.networks import Encoder
 from tests.integration.tiny import CLUSTERS, COUNT, invoke, metrics, shapes
 
 
@@ -85,9 +84,8 @@ def test_moco_and_fixmatch_go_on_from_the_weights_on_request(
     assert said.exit_code == 0, said.output
     run = RunDirectory(tmp_path / "runs" / "photos")
     published = pretrained_backbone("efficientnet_lite0", image_size=32)
-    backbone = BackboneConfig(name="efficientnet_lite0")
     folder = run.read("encoder", written_by="pretrain")
-    tuned = load_encoder(folder, backbone, image_size=32, fold=False)
+    tuned = Encoder.load(folder).network
     before, after = (np.ravel(n.get_layer("stem_conv").kernel) for n in (published, tuned))
     assert not np.array_equal(before, after)
     assert np.corrcoef(before, after)[0, 1] > 0.9

@@ -185,11 +185,11 @@ def test_writing_again_replaces_all_of_it(run: RunDirectory) -> None:
 
 def test_what_a_killed_writer_left_is_swept(run: RunDirectory) -> None:
     parent = run.path / "artifacts"
-    for name in (".thing.abc", ".thing.def", ".other.abc"):
+    for name in (".thing.abcdefgh", ".thing.01234567", ".other.abcdefgh"):
         (parent / name).mkdir(parents=True)
         (parent / name / "half").write_text("half")
     _fill(run)
-    assert _names(parent) == {"thing", ".other.abc"}
+    assert _names(parent) == {"thing", ".other.abcdefgh"}
 
 
 def test_discard_removes_what_is_there_and_minds_nothing_else(run: RunDirectory) -> None:

@@ -12,12 +12,12 @@ from rich.console import Console
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.config import load_config
-from spice_keras.files import write_json
 from spice_keras.progress import Loudness, Screen
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.stages.encoder import save_network
-from spice_keras.stages.semi import build_spice_semi, classify, semi_backbone
+from spice_keras.run.networks import classified, save_network, semi_backbone
+from spice_keras.run.store import Classifier, Embeddings, Heads, Items
+from spice_keras.stages.semi import build_spice_semi
 
 CLUSTERS, PER_CLUSTER, SIDE = 3, 12, 8
 COUNT = CLUSTERS * PER_CLUSTER
@@ -47,18 +47,16 @@ def make_context(path: Path, **options: Any) -> Context:
     console = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
     context = Context(config, run, Screen(Loudness.NORMAL, console))
     rng = np.random.default_rng(0)
-    with run.write("images", stage="ingest") as folder:
+    with context.writing(Items) as folder:
         images = rng.integers(0, 200, (COUNT, SIDE, SIDE, 3), np.uint8)
         images[..., 0] += (truth() * 20).astype(np.uint8)[:, None, None]
-        np.save(folder / "images.npy", images)
-        write_json(folder / "ids.json", [f"photos/{row:02d}.png" for row in range(COUNT)])
-        write_json(folder / "skipped.json", [("bad.png", "cut short")])
+        np.save(Items.pixels_file(folder), images)
+        ids = [f"photos/{row:02d}.png" for row in range(COUNT)]
+        Items(ids, [("bad.png", "cut short")]).save(folder)
     features = 3.0 * np.eye(CLUSTERS, 5)[truth()] + 0.1 * rng.normal(size=(COUNT, 5))
     features = features.astype(np.float32)
-    with run.write("embeddings", stage="embed") as folder:
-        np.save(folder / "features.npy", features)
-        neighbors = nearest_neighbors(l2_normalized(features), context.plan.reliable.num_neighbors)
-        np.save(folder / "neighbors.npy", neighbors)
+    neighbors = nearest_neighbors(l2_normalized(features), context.plan.reliable.num_neighbors)
+    context.save(Embeddings(neighbors, features))
     return context
 
 
@@ -82,10 +80,8 @@ def write_heads(
     context: Context, clusters: np.ndarray, confidence: float | np.ndarray = 0.999
 ) -> None:
     """Write what SPICE-Self leaves, two heads of which the second was chosen."""
-    with context.run.write("heads", stage="self") as folder:
-        np.save(folder / "probabilities.npy", probabilities(clusters, confidence))
-        np.save(folder / "assignments.npy", np.stack([truth(), clusters]).astype(np.int32))
-        write_json(folder / "selection.json", {"head": 1, "epoch": 4, "loss": 0.8})
+    assignments = np.stack([truth(), clusters]).astype(np.int32)
+    context.save(Heads(probabilities(clusters, confidence), assignments, 1, 4, 0.8))
 
 
 def write_classifier(
@@ -93,18 +89,17 @@ def write_classifier(
 ) -> None:
     """Write what SPICE-Semi leaves."""
     rng = np.random.default_rng(1)
-    with context.run.write("classifier", stage="semi") as folder:
-        np.save(folder / "probabilities.npy", probabilities(clusters, confidence))
-        embedding = np.eye(CLUSTERS, 4)[clusters] + 0.1 * rng.normal(size=(COUNT, 4))
-        np.save(folder / "embedding.npy", l2_normalized(embedding.astype(np.float32)))
+    embedding = np.eye(CLUSTERS, 4)[clusters] + 0.1 * rng.normal(size=(COUNT, 4))
+    embedding = l2_normalized(embedding.astype(np.float32))
+    context.save(Classifier(probabilities(clusters, confidence), embedding))
 
 
 def write_network(context: Context, clusters: np.ndarray) -> None:
     """Write what SPICE-Semi leaves with a network as it was drawn, and its own embeddings."""
     model = build_spice_semi(context)
-    embedding = classify(model, context.images)["embedding"]
+    embedding = classified(model.ema_network, context.images).embeddings
     size = context.config.data.image_size
-    with context.run.write("classifier", stage="semi") as folder:
-        np.save(folder / "probabilities.npy", probabilities(clusters, 0.97))
-        np.save(folder / "embedding.npy", embedding)
-        save_network(folder, model.ema_network, semi_backbone(context), image_size=size)
+    with context.writing(Classifier) as folder:
+        Classifier(probabilities(clusters, 0.97), embedding).save(folder)
+        backbone = semi_backbone(context.config)
+        save_network(folder, model.ema_network, backbone, image_size=size)

@@ -12,7 +12,8 @@ import pytest
 
 from spice_keras.errors import UserError
 from spice_keras.run.context import Context
-from spice_keras.stages.evaluate import evaluate, read_labels, read_metrics
+from spice_keras.run.store import Evaluation
+from spice_keras.stages.evaluate import evaluate, read_labels
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     COUNT,
@@ -68,7 +69,7 @@ def test_evaluation_leaves_figures_table_and_report(tmp_path: Path) -> None:
     context = _finished(tmp_path, **_arrays(tmp_path, labels=truth()))
     evaluate(context)
     metrics = json.loads((context.run.path / "metrics.json").read_text())
-    assert metrics == read_metrics(context)
+    assert metrics == context.load(Evaluation).metrics
     assert metrics["semi"]["acc"] == 1.0
     assert len((context.run.path / "assignments.csv").read_text().splitlines()) == COUNT + 1
     report = (context.run.path / "report.html").read_text(encoding="utf-8")
@@ -84,7 +85,7 @@ def test_without_labels_no_figure_pretends_to_have_them(tmp_path: Path) -> None:
     (context.run.path / "figures").mkdir()
     (context.run.path / "figures" / "confusion.png").write_text("of an evaluation with labels")
     evaluate(context)
-    metrics = read_metrics(context)
+    metrics = context.load(Evaluation).metrics
     assert metrics["semi"]["acc"] is None
     assert metrics["semi"]["cluster_sizes"] == [PER_CLUSTER] * 3
     assert not list((context.run.path / "figures").glob("confusion*"))
@@ -92,4 +93,4 @@ def test_without_labels_no_figure_pretends_to_have_them(tmp_path: Path) -> None:
 
 def test_what_was_not_evaluated_has_no_figures(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="spice eval --run-dir"):
-        read_metrics(make_context(tmp_path))
+        make_context(tmp_path).load(Evaluation)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
+from spice_keras.run.store import Export
 from spice_keras.stages import export as export_module
-from spice_keras.stages.export import export, next_version, read_export, verify
+from spice_keras.stages.export import export, next_version, verify
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     make_context,
@@ -113,7 +114,7 @@ def test_each_export_is_a_version_that_was_checked_first(tmp_path: Path, exports
     for version in ("1", "2"):
         target = export(context)
         assert target == tmp_path / "models" / "mine" / version
-        assert read_export(context) == target
+        assert context.load(Export).path == target
         assert (target / "saved_model.pb").read_text() == "8 crop"
     assert len(exports.checked) == 2
     assert all(count == 16 and not folder.exists() for folder, count in exports.checked)

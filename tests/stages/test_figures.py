@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.metrics.clustering import clustering_accuracy
 from spice_keras.run.context import Context
+from spice_keras.run.networks import save_network
+from spice_keras.run.results import FinalResult
+from spice_keras.run.store import Heads
 from spice_keras.stages import figures
-from spice_keras.stages.encoder import save_network
 from spice_keras.stages.figures import (
     accuracies,
     cluster_centers,
@@ -24,7 +27,6 @@ from spice_keras.stages.figures import (
     prototype_images,
     prototype_maps,
 )
-from spice_keras.stages.results import FinalResult
 from tests.reference.heat_maps import cosine_heat_maps
 from tests.stages.made_run import COUNT, make_context, probabilities, truth, write_heads
 
@@ -157,12 +159,11 @@ def test_the_history_becomes_accuracies_only_here(tmp_path: Path) -> None:
     said = rng.integers(0, 3, (2, 4, COUNT)).astype(np.uint8)
     said[1, 2] = truth()
     losses = rng.normal(size=(3, 4))
-    with context.run.write("heads", stage="self") as folder:
-        np.savez_compressed(
-            folder / "history-self.npz",
-            epochs=np.arange(3), losses=losses, kept=np.array([0, 2]), assignments=said,
-            chosen=np.array([2, 1]), first_judged=np.array(1),
-        )  # fmt: skip
+    past = {
+        "epochs": np.arange(3), "losses": losses, "kept": np.array([0, 2]), "assignments": said,
+        "chosen": np.array([2, 1]), "first_judged": np.array(1),
+    }  # fmt: skip
+    context.save(replace(context.load(Heads), histories={"self": past}))
     curves = head_curves(context, truth())["self"]
     np.testing.assert_array_equal(curves.losses, losses)
     assert (curves.chosen, curves.first_judged) == ((2, 1), 1)

@@ -62,7 +62,7 @@ def test_splits_of_tensorflow_datasets(
     assert len(context.pretraining_images) == clustered + extra
     data_set = context.config.data.path
     assert context.ids[-1] == f"{data_set}/train/0000006"
-    reported = context.judged[0]
+    reported = context.reported_parts[0]
     assert reported.ids[0] == f"{data_set}/test/0000000"
     np.testing.assert_array_equal(reported.images, context._stored_images[: len(reported.ids)])
     assert context.duplicates_removed is None
@@ -71,7 +71,7 @@ def test_splits_of_tensorflow_datasets(
 def test_superclasses_are_the_labels_of_cifar100(mocked: str, tmp_path: Path) -> None:
     context = _context(tmp_path, "cifar100-20", data__tfds_dir=mocked, data__protocol="split")
     ingest(context)
-    for part in context.judged:
+    for part in context.reported_parts:
         labels = read_labels(part)
         assert labels is not None
         assert len(labels.values) == _COUNT
@@ -122,7 +122,7 @@ def test_tiny_imagenets_folders_are_read_as_they_are(tmp_path: Path) -> None:
         data__protocol="split",
     )  # fmt: skip
     ingest(context)
-    test, train = context.judged
+    test, train = context.reported_parts
     assert test.ids == [f"test/images/val_{row}.JPEG" for row in range(4)]
     assert train.ids[0] == "train/n01/images/n01_0.JPEG"
     of_test, of_train = read_labels(test), read_labels(train)

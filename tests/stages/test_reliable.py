@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
-from spice_keras.stages.reliable import read_reliable, select_reliable
+from spice_keras.run.store import Reliable
+from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
@@ -24,7 +25,8 @@ def test_where_heads_and_neighbours_agree_all_are_reliable(tmp_path: Path) -> No
     context = make_context(tmp_path)
     write_heads(context, truth())
     select_reliable(context)
-    rows, clusters = read_reliable(context)
+    found = context.load(Reliable)
+    rows, clusters = found.indices, found.labels
     np.testing.assert_array_equal(rows, np.arange(COUNT))
     np.testing.assert_array_equal(clusters, truth())
     assert said(context) == "reliable: 36 of 36 images, by cluster 12, 12, 12.\n"
@@ -37,7 +39,7 @@ def test_a_wrong_or_unsure_image_is_left_out(tmp_path: Path) -> None:
     confidence[5] = 0.99
     write_heads(context, clusters, confidence)
     select_reliable(context)
-    rows, _ = read_reliable(context)
+    rows = context.load(Reliable).indices
     assert 0 not in rows
     assert 5 not in rows
     assert 2 * PER_CLUSTER < len(rows) < COUNT - 1
@@ -68,7 +70,7 @@ def test_a_cluster_with_too_few_is_repaired_and_it_is_said(tmp_path: Path) -> No
     context = make_context(tmp_path)
     write_heads(context, truth(), np.where(truth() == 1, 0.5, 0.999))
     select_reliable(context)
-    _, clusters = read_reliable(context)
+    clusters = context.load(Reliable).labels
     assert np.bincount(clusters).tolist() == [12, 2, 12]
     assert "Note: clusters 1 had fewer than 2 reliable images" in said(context)
     assert "reliable.min_per_cluster" in said(context)
@@ -101,7 +103,8 @@ def test_balance_draws_the_same_again(tmp_path: Path) -> None:
         context = make_context(tmp_path / name, reliable__balance="min")
         write_heads(context, truth(), np.where(truth() == 1, 0.5, 0.999))
         select_reliable(context)
-        rows, clusters = read_reliable(context)
+        found = context.load(Reliable)
+        rows, clusters = found.indices, found.labels
         assert np.bincount(clusters).tolist() == [2, 2, 2]
         drawn.append(rows)
     np.testing.assert_array_equal(*drawn)

@@ -36,8 +36,8 @@ def task(output: io.StringIO) -> Task:
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, np.float32("nan")])
-def test_a_loss_that_is_no_number_ends_the_run(loss: float) -> None:
-    callback = StopWhenDiverged("pretrain")
+def test_a_loss_that_is_not_finite_ends_the_run(loss: float) -> None:
+    callback = StopWhenDiverged("pretrain", "pretrain.learning_rate")
     callback.on_train_batch_end(0, {"loss": 3.0})
     with pytest.raises(UserError, match=r"pretrain diverged.* at step 7") as caught:
         callback.on_train_batch_end(7, {"loss": loss})
@@ -47,7 +47,7 @@ def test_a_loss_that_is_no_number_ends_the_run(loss: float) -> None:
 
 @pytest.mark.parametrize("logs", [None, {}, {"other": math.nan}, {"loss": 1e30}])
 def test_everything_else_goes_on(logs: dict[str, Any] | None) -> None:
-    StopWhenDiverged("self").on_train_batch_end(0, logs)
+    StopWhenDiverged("self", "self.learning_rate").on_train_batch_end(0, logs)
 
 
 def test_divergence_ends_a_real_fit() -> None:
@@ -56,7 +56,7 @@ def test_divergence_ends_a_real_fit() -> None:
     with pytest.raises(UserError, match="semi diverged"):
         model.fit(
             np.full((8, 1), 1e9), np.zeros((8, 1)), batch_size=1, epochs=2, verbose=0,
-            shuffle=False, callbacks=[StopWhenDiverged("semi")],
+            shuffle=False, callbacks=[StopWhenDiverged("semi", "semi.learning_rate")],
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from spice_keras.models.moco import MoCo
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import CarriesState
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.loop import Schedule, Watch, compile_for_device, fit_resumable
+from spice_keras.training.loop import FitLength, Monitor, compile_for_device, fit_resumable
 from tests.models.synthetic import images, make_moco
 
 _BATCH, _STEPS, _EPOCHS = 6, 3, 4
@@ -87,17 +87,18 @@ class _Training:
         """Train a fresh model from wherever the checkpoints allow."""
         model = make_moco()
         remembers = _Remembers()
-        watch = Watch(
+        monitor = Monitor(
             Screen(Loudness.NORMAL, Console(file=self.said, soft_wrap=True)),
             {"loss": "loss {:.3f}"},
             lambda row: self.rows.append(row),  # the list is replaced when rows are forgotten
             self._forget,
+            "pretrain.learning_rate",
             (remembers, _Interrupt(interrupt_at)),
         )
-        schedule = Schedule(_EPOCHS, _STEPS, self.every, _BATCH)
+        length = FitLength(_EPOCHS, _STEPS, self.every, _BATCH)
         fit_resumable(
-            model, _batches, stage="pretrain", schedule=schedule, checkpoints=self.checkpoints,
-            watch=watch,
+            model, _batches, stage="pretrain", length=length, checkpoints=self.checkpoints,
+            monitor=monitor,
         )  # fmt: skip
         return model, remembers
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from spice_keras.run.results import final_result, write_assignments
 from spice_keras.stages.reliable import select_reliable
-from spice_keras.stages.results import read_final, write_assignments
 from tests.stages.made_run import COUNT, make_context, truth, write_classifier, write_heads
 
 
@@ -17,7 +17,7 @@ def test_semi_has_the_last_word(tmp_path: Path) -> None:
     write_heads(context, truth())
     select_reliable(context)
     write_classifier(context, (truth() + 1) % 3, 0.9)
-    result = read_final(context)
+    result = final_result(context)
     np.testing.assert_array_equal(result.clusters, (truth() + 1) % 3)
     np.testing.assert_allclose(result.confidence, 0.9)
     assert result.embeddings.shape == (COUNT, 4)
@@ -27,7 +27,7 @@ def test_self_has_it_where_semi_is_switched_off(tmp_path: Path) -> None:
     context = make_context(tmp_path, semi__enabled=False)
     write_heads(context, truth(), 0.8)
     select_reliable(context)
-    result = read_final(context)
+    result = final_result(context)
     np.testing.assert_array_equal(result.clusters, truth())
     assert result.embeddings.shape == (COUNT, 5)
     np.testing.assert_allclose(np.linalg.norm(result.embeddings, axis=1), 1.0, rtol=1e-5)
@@ -42,7 +42,7 @@ def test_the_table_has_one_row_an_image_in_their_order(tmp_path: Path) -> None:
     clusters = truth()
     clusters[7] = (clusters[7] + 1) % 3
     write_classifier(context, clusters, 0.75)
-    write_assignments([(context, read_final(context))])
+    write_assignments([(context, final_result(context))])
     with (context.run.path / "assignments.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == context.ids

@@ -10,15 +10,11 @@ import numpy as np
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.files import write_csv
 from spice_keras.run.context import Context
-from spice_keras.stages.assignment import Assignment
-from spice_keras.stages.embed import read_embeddings
-from spice_keras.stages.reliable import read_reliable
-from spice_keras.stages.self_label import read_self
-from spice_keras.stages.semi import read_semi
+from spice_keras.run.store import Classifier, Clustering, Heads, Reliable
 
 
 @dataclass(frozen=True)
-class FinalResult(Assignment):
+class FinalResult(Clustering):
     """What the last training stage says of every image.
 
     Attributes:
@@ -33,17 +29,17 @@ class FinalResult(Assignment):
     agrees: np.ndarray
 
 
-def read_final(context: Context) -> FinalResult:
-    """Return SPICE-Semi's clustering, or SPICE-Self's where Semi is switched off."""
-    bank = read_embeddings(context)
+def final_result(context: Context) -> FinalResult:
+    """Return SPICE-Semi's clustering, or SPICE-Self's if Semi is switched off."""
+    bank = context.bank
     if context.config.semi.enabled:
-        semi = read_semi(context)
+        semi = context.load(Classifier)
         probabilities, embeddings = semi.probabilities, semi.embeddings
     else:
-        probabilities, embeddings = read_self(context).probabilities, bank.normalized
+        probabilities, embeddings = context.load(Heads).probabilities, bank.normalized
     clusters = probabilities.argmax(axis=1)
     reliable = np.zeros(len(clusters), bool)
-    reliable[read_reliable(context)[0]] = True
+    reliable[context.load(Reliable).indices] = True
     agrees = local_consistency(clusters, bank.neighbors) > 0.5
     return FinalResult(probabilities, embeddings, reliable, agrees)
 
@@ -52,14 +48,14 @@ def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
     """Write assignments.csv: one row an image, in the order of the source, part by part.
 
     Args:
-        results: What is judged, and its clustering. Where the data has parts, the last column
+        results: What is reported, and its clustering. If the data has parts, the last column
             names each image's.
     """
     context = results[0][0]
     header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors"]
     if context.has_parts:
         header.append("part")
-    rows = (row for judged, result in results for row in _rows(judged, result))
+    rows = (row for part, result in results for row in _rows(part, result))
     write_csv(context.run.path / "assignments.csv", header, rows)
 
 

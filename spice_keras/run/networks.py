@@ -1,0 +1,185 @@
+"""The networks of a run on disk: weights, and the facts that rebuild them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import keras
+import numpy as np
+
+from spice_keras.backbones.factory import build_backbone
+from spice_keras.backbones.folding import fold_batch_normalization
+from spice_keras.backbones.pretrained import pretrained_backbone
+from spice_keras.config import RunConfig
+from spice_keras.config.schema import BackboneConfig
+from spice_keras.data.batches import inference_batches
+from spice_keras.errors import UserError
+from spice_keras.files import write_json
+from spice_keras.models.clusterer import clusterer_from_network
+from spice_keras.models.spice_semi import classification_network
+from spice_keras.run.context import Context
+from spice_keras.run.store import Classifier, Heads
+
+_FACTS, _WEIGHTS = "network.json", "network.weights.h5"
+
+
+def build_encoder(
+    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+) -> keras.Model:
+    """Build the encoder a configuration names, with drawn weights."""
+    return build_backbone(
+        backbone.name,
+        image_size=image_size,
+        width=backbone.width,
+        bn_groups=bn_groups,
+        bn_momentum=backbone.bn_momentum,
+        stem_stride=backbone.stem_stride,
+        first_stride=backbone.first_stride,
+        seed=seed,
+    )
+
+
+def build_initial_encoder(
+    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+) -> keras.Model:
+    """Build the encoder pretraining begins with: the weights it comes with, if it has any."""
+    if backbone.pretrained:
+        return pretrained_backbone(backbone.name, image_size=image_size)
+    return build_encoder(backbone, image_size=image_size, seed=seed, bn_groups=bn_groups)
+
+
+def save_network(
+    folder: Path, network: keras.Model, backbone: BackboneConfig, *, image_size: int
+) -> None:
+    """Write a network's weights with the facts that rebuild it."""
+    network.save_weights(folder / _WEIGHTS)
+    write_json(folder / _FACTS, {"backbone": backbone.model_dump(), "image_size": image_size})
+
+
+def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -> None:
+    """Load weights into a network built from the same facts.
+
+    Raises:
+        UserError: If the weights belong to another network.
+    """
+    facts = json.loads((folder / _FACTS).read_text("utf-8"))
+    # Compared as configurations: weights may be older than an option.
+    if BackboneConfig.model_validate(facts["backbone"]) != backbone:
+        raise UserError(
+            f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
+            f"for {backbone.model_dump()}. Use another run directory."
+        )
+    network.load_weights(folder / _WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What pretraining leaves: the query encoder, or a pretrained one as it came.
+
+    Attributes:
+        network: uint8 images [B, S, S, 3] to features [B, D].
+        backbone: What it was built from.
+    """
+
+    name: ClassVar[str] = "encoder"
+    stage: ClassVar[str] = "pretrain"
+    command: ClassVar[str] = "pretrain"
+
+    network: keras.Model
+    backbone: BackboneConfig
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the images it takes, in pixels."""
+        side: int = self.network.input_shape[1]
+        return side
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        save_network(folder, self.network, self.backbone, image_size=self.image_size)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Rebuild it, not trainable."""
+        facts = json.loads((folder / _FACTS).read_text("utf-8"))
+        backbone = BackboneConfig.model_validate(facts["backbone"])
+        network = build_encoder(backbone, image_size=facts["image_size"], seed=0)
+        load_network(folder, network, backbone)
+        network.trainable = False
+        return cls(network, backbone)
+
+
+def pretrained_encoder(context: Context, *, fold: bool = True) -> keras.Model:
+    """Rebuild the encoder that pretraining left, in inference mode.
+
+    Args:
+        context: The run.
+        fold: Merge batch normalisation into the convolutions: the same function, faster.
+
+    Returns:
+        uint8 images [B, S, S, 3] to features [B, D], not trainable.
+
+    Raises:
+        UserError: If the encoder is another one than the configuration's.
+    """
+    folder = context.run.read(Encoder.name, written_by=Encoder.command)
+    return _encoder_in(folder, context, fold=fold)
+
+
+def head_encoder(context: Context) -> keras.Model:
+    """Rebuild the encoder that the chosen head reads: the pretrained one, unless it moved."""
+    moved = Heads.encoder_folder((context.train_part or context).folder(Heads))
+    if moved.is_dir():
+        return _encoder_in(moved, context, fold=True)
+    return pretrained_encoder(context)
+
+
+def _encoder_in(folder: Path, context: Context, *, fold: bool) -> keras.Model:
+    found, asked = Encoder.load(folder), context.config.backbone
+    if found.backbone != asked:
+        raise UserError(
+            f"The encoder in {folder} is {found.backbone.model_dump()}, the configuration asks "
+            f"for {asked.model_dump()}. Use another run directory."
+        )
+    return fold_batch_normalization(found.network) if fold else found.network
+
+
+def chosen_head(context: Context) -> keras.Model:
+    """Rebuild the chosen head: features [B, D] to logits [B, K]."""
+    heads = (context.train_part or context).load(Heads)
+    if heads.head is None:
+        raise ValueError("The artifact `heads` of a test part names no head.")
+    return heads.classifier(context.config.head_input_scale).head_model(heads.head)
+
+
+def semi_backbone(config: RunConfig) -> BackboneConfig:
+    """Return the network SPICE-Semi trains: its own, or the pretrained one's."""
+    return config.semi.backbone or config.backbone
+
+
+def semi_network(context: Context) -> keras.Model:
+    """Rebuild SPICE-Semi's averaged network: uint8 images [B, S, S, 3] to logits [B, K]."""
+    backbone, config = semi_backbone(context.config), context.config
+    encoder = build_encoder(backbone, image_size=config.data.image_size, seed=0)
+    network = classification_network(encoder, config.num_clusters)
+    folder = context.run.read(Classifier.name, written_by=Classifier.command)
+    load_network(folder, network, backbone)
+    return network
+
+
+def classified(network: keras.Model, images: np.ndarray) -> Classifier:
+    """Ask SPICE-Semi's averaged network about images.
+
+    Args:
+        network: From `semi_network`, or the model's own.
+        images: uint8 [N, S, S, 3].
+
+    Returns:
+        Probabilities [N, K] and embeddings [N, D] of unit length.
+    """
+    batches = inference_batches(images, 256).map(lambda batch: batch["image"])
+    outputs = clusterer_from_network(network).predict(batches, verbose=0)
+    return Classifier(outputs["probabilities"], outputs["embedding"])

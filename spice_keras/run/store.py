@@ -1,0 +1,361 @@
+"""The artifacts of a run: one dataclass each, with the files it lies in.
+
+`Context.load` reads one, `Context.save` writes one. Large arrays are memory-mapped, so that an
+artifact costs little until it is used. File names stand here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from spice_keras.files import write_json
+from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.options import InputScale
+
+_PROBABILITIES, _ENCODER = "probabilities.npy", "encoder"
+
+
+class Artifact(Protocol):
+    """What a stage leaves in the run directory.
+
+    Attributes:
+        name: Name of its folder, below `artifacts/`.
+        stage: The stage that writes it, as the manifest says.
+        command: The command that writes it, for messages.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[str]
+    command: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        """Write it into an empty folder."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it from its folder, which was checked."""
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    array: np.ndarray = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _optional_array(folder: Path, name: str) -> np.ndarray | None:
+    return _array(folder, name) if (folder / name).is_file() else None
+
+
+def _json(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a run: images brought to one size, or embeddings that were given.
+
+    Pixels are written row by row, before the rest is saved: see `pixels_file`.
+
+    Attributes:
+        ids: Their names, in the order of the rows.
+        skipped: Files left out, with the reasons.
+        content_hash: SHA-256 of names and content.
+        parts: Items of each part, and `duplicates_removed`; empty in a run of one part.
+        features: Embeddings that were given, float32 [N, D]; None in a run of images.
+    """
+
+    name: ClassVar[str] = "images"
+    stage: ClassVar[str] = "ingest"
+    command: ClassVar[str] = "pretrain"
+
+    ids: list[str]
+    skipped: list[tuple[str, str]]
+    content_hash: str | None = None
+    parts: Mapping[str, int | None] = field(default_factory=dict)
+    features: np.ndarray | None = None
+
+    @staticmethod
+    def pixels_file(folder: Path) -> Path:
+        """Where the pixels lie, uint8 [N, S, S, 3]."""
+        return folder / "images.npy"
+
+    def save(self, folder: Path) -> None:
+        """Write all but the pixels."""
+        if self.features is not None:
+            np.save(folder / "features.npy", self.features, allow_pickle=False)
+        write_json(folder / "ids.json", self.ids)
+        write_json(folder / "skipped.json", self.skipped)
+        write_json(folder / "content.json", {"sha256": self.content_hash})
+        if self.parts:
+            write_json(folder / "parts.json", self.parts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read all but the pixels."""
+        parts, content = folder / "parts.json", folder / "content.json"
+        return cls(
+            _json(folder, "ids.json"),
+            [(path, reason) for path, reason in _json(folder, "skipped.json")],
+            _json(folder, "content.json")["sha256"] if content.is_file() else None,
+            _json(folder, "parts.json") if parts.is_file() else {},
+            _optional_array(folder, "features.npy"),
+        )
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What the frozen encoder says of every item.
+
+    The cached views are written row by row, before the rest is saved: see `views_file`.
+
+    Attributes:
+        neighbors: int32 [N, n], each row led by the item itself.
+        features: float32 [N, D], pooled and not normalised; None if embeddings were given.
+        weak: float16 [W, N, D], features of weakly augmented copies; None if none are cached.
+        strong: float16 [V, N, D], of strongly augmented copies, likewise.
+    """
+
+    name: ClassVar[str] = "embeddings"
+    stage: ClassVar[str] = "embed"
+    command: ClassVar[str] = "self"
+
+    neighbors: np.ndarray
+    features: np.ndarray | None = None
+    weak: np.ndarray | None = None
+    strong: np.ndarray | None = None
+
+    @staticmethod
+    def views_file(folder: Path, kind: str) -> Path:
+        """Where the cached views of a kind lie, "weak" or "strong"."""
+        return folder / f"{kind}.npy"
+
+    def save(self, folder: Path) -> None:
+        """Write all but the cached views."""
+        if self.features is not None:
+            np.save(folder / "features.npy", self.features, allow_pickle=False)
+        np.save(folder / "neighbors.npy", self.neighbors, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        optional = {
+            name: _optional_array(folder, f"{name}.npy") for name in ("features", "weak", "strong")
+        }
+        return cls(_array(folder, "neighbors.npy"), **optional)
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Soft clusters of every item, and what is read off them.
+
+    Attributes:
+        probabilities: float32 [N, K].
+    """
+
+    probabilities: np.ndarray
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """The most probable cluster of each item, int32 [N]."""
+        return self.probabilities.argmax(axis=1).astype(np.int32)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Its probability, float32 [N]."""
+        return self.probabilities.max(axis=1)
+
+
+@dataclass(frozen=True)
+class Heads(Clustering):
+    """What self-labelling leaves; probabilities are the chosen head's.
+
+    An encoder that changed along with the heads is saved beside them: see `encoder_folder`.
+
+    Attributes:
+        assignments: int32 [H, N], the clusters of every head at the chosen epoch.
+        head: The chosen head; None for items that no head was chosen on.
+        epoch: The epoch it was chosen at, from 0.
+        loss: Its loss over the whole set.
+        weights: Weights of all heads, as `MultiHeadClassifier` orders them.
+        unrefined: int32 [N], the clusters SPICE-Self chose before the refinement; None if there
+            was no refinement.
+        histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
+            of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
+    """
+
+    name: ClassVar[str] = "heads"
+    stage: ClassVar[str] = "self"
+    command: ClassVar[str] = "self"
+
+    assignments: np.ndarray
+    head: int | None = None
+    epoch: int | None = None
+    loss: float | None = None
+    weights: list[np.ndarray] = field(default_factory=list)
+    unrefined: np.ndarray | None = None
+    histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    @staticmethod
+    def encoder_folder(folder: Path) -> Path:
+        """Where the encoder lies that the heads read, if it is another than the pretrained one."""
+        return folder / _ENCODER
+
+    def classifier(self, input_scale: InputScale) -> MultiHeadClassifier:
+        """Rebuild all heads, as they were when one of them was chosen."""
+        return MultiHeadClassifier.from_weights(self.weights, input_scale=input_scale)
+
+    def save(self, folder: Path) -> None:
+        """Write all but the encoder."""
+        np.save(folder / _PROBABILITIES, self.probabilities, allow_pickle=False)
+        np.save(folder / "assignments.npy", self.assignments, allow_pickle=False)
+        if self.unrefined is not None:
+            np.save(folder / "unrefined.npy", self.unrefined, allow_pickle=False)
+        if self.weights:
+            weights = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
+            np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
+        if self.head is not None:
+            facts = {"head": self.head, "epoch": self.epoch, "loss": self.loss}
+            write_json(folder / "selection.json", facts)
+        for phase, arrays in self.histories.items():
+            np.savez_compressed(folder / f"history-{phase}.npz", **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it; a run of an older version may have no histories."""
+        selection, weights = folder / "selection.json", folder / "weights.npz"
+        histories = {
+            path.stem.removeprefix("history-"): _arrays(path)
+            for path in sorted(folder.glob("history-*.npz"), reverse=True)  # self, then refine
+        }
+        return cls(
+            _array(folder, _PROBABILITIES),
+            _array(folder, "assignments.npy"),
+            **(_json(folder, "selection.json") if selection.is_file() else {}),
+            weights=list(_arrays(weights).values()) if weights.is_file() else [],
+            unrefined=_optional_array(folder, "unrefined.npy"),
+            histories=histories,
+        )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+@dataclass(frozen=True)
+class Reliable:
+    """The reliable labels: the items whose neighbours agree with them.
+
+    Attributes:
+        indices: Their rows, int64 [R].
+        labels: Their clusters, int32 [R].
+        consistency: Local consistency of every item, float32 [N].
+        thresholds: Thresholds, and counts by cluster; empty for items of a test part.
+    """
+
+    name: ClassVar[str] = "reliable"
+    stage: ClassVar[str] = "reliable"
+    command: ClassVar[str] = "self"
+
+    indices: np.ndarray
+    labels: np.ndarray
+    consistency: np.ndarray
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        np.savez(
+            folder / "reliable.npz",
+            indices=self.indices,
+            labels=self.labels,
+            consistency=self.consistency,
+        )
+        if self.thresholds:
+            write_json(folder / "thresholds.json", self.thresholds)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        thresholds = folder / "thresholds.json"
+        return cls(
+            **_arrays(folder / "reliable.npz"),
+            thresholds=_json(folder, "thresholds.json") if thresholds.is_file() else {},
+        )
+
+
+@dataclass(frozen=True)
+class Classifier(Clustering):
+    """What SPICE-Semi leaves; its network is saved beside it by `run.networks`.
+
+    Attributes:
+        embeddings: float32 [N, D], its pooled features on the unit sphere.
+    """
+
+    name: ClassVar[str] = "classifier"
+    stage: ClassVar[str] = "semi"
+    command: ClassVar[str] = "semi"
+
+    embeddings: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Write all but the network."""
+        np.save(folder / _PROBABILITIES, self.probabilities, allow_pickle=False)
+        np.save(folder / "embedding.npy", self.embeddings, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read all but the network."""
+        return cls(_array(folder, _PROBABILITIES), _array(folder, "embedding.npy"))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the evaluation leaves.
+
+    Attributes:
+        metrics: The content of metrics.json.
+    """
+
+    name: ClassVar[str] = "evaluation"
+    stage: ClassVar[str] = "evaluate"
+    command: ClassVar[str] = "eval"
+
+    metrics: Mapping[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        write_json(folder / "metrics.json", self.metrics)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        return cls(_json(folder, "metrics.json"))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Where the SavedModel was written.
+
+    Attributes:
+        path: Its folder.
+    """
+
+    name: ClassVar[str] = "export"
+    stage: ClassVar[str] = "export"
+    command: ClassVar[str] = "export"
+
+    path: Path
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        write_json(folder / "export.json", {"path": str(self.path)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        return cls(Path(_json(folder, "export.json")["path"]))
