@@ -201,9 +201,10 @@ def _settings_report(problems: Sequence[Problem], settings: Sequence[Setting]) -
     for problem in problems:
         said = [s for s in settings if any(s.touches(path) for path in problem.paths)]
         text = f"{', '.join(problem.paths)}: {problem.message}"
-        if said and problem.paths == (said[-1].path,):
+        typed = said[-1].said if said else ""
+        if typed and problem.paths == (said[-1].path,):
             text = problem.message
-        lines.append(f"{said[-1].said}: {text}" if said else text)
+        lines.append(f"{typed}: {text}" if typed else text)
     if len(lines) == 1:
         return lines[0]
     return "\n  ".join([f"{_count(problems)} with what was set:", *lines])
@@ -284,6 +285,6 @@ def load_config(
         >>> config.seed, config.semi.steps
         (1, 50)
     """
-    given = [Setting(path, value, f"{path}={value!r}") for path, value in (overrides or {}).items()]
+    given = [Setting(path, value) for path, value in (overrides or {}).items()]
     given += [read_setting(text) for text in settings]
     return resolve_config(name_or_path, given, base=base)

@@ -17,12 +17,13 @@ class Setting:
     Attributes:
         path: The option, `pretrain.epochs`.
         value: What it is set to.
-        said: How the user put it, `--set pretrain.epochs=3`, for errors.
+        said: How the user put it, `--set pretrain.epochs=3`, for errors; "" if the option's name
+            says it all.
     """
 
     path: str
     value: Any
-    said: str
+    said: str = ""
 
     def as_layer(self) -> dict[str, Any]:
         """Return the nested mapping that sets this option alone."""

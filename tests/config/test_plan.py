@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from spice_keras.config.loading import load_config
 from spice_keras.config.plan import Plan, PseudoLabelPlan, make_plan
 from spice_keras.errors import UserError
+from spice_keras.options import head_training
 
 
 def _plan(num_images: int, **options: Any) -> Plan:
@@ -72,7 +73,9 @@ def test_automatic_epochs_are_fewer_for_more_images(images: int, epochs: int) ->
 @pytest.mark.parametrize(
     ("images", "options", "path", "message"),
     [
-        (9, {}, "num_clusters", "10 clusters of 9 images cannot be formed"),
+        (9, {}, "num_clusters", "10 clusters of 9 images cannot be formed; ask for at most 9"),
+        (1, {}, "num_clusters", "10 clusters cannot be formed of 1 image; clustering needs"),
+        (0, {}, "num_clusters", "10 clusters cannot be formed of 0 images; clustering needs"),
         (100, {}, "pretrain.batch_size", "a batch of 128 is larger than the data (100 images)"),
         (5000, {}, "pretrain.queue_size", "a queue of 12800 keys is larger than the data"),
         (
@@ -185,6 +188,53 @@ def test_every_plan_can_be_carried_out(
     assert 0 <= plan.semi.steps - steps < plan.semi.epochs
     assert plan.semi.steps_per_epoch <= steps_per_epoch
     json.dumps(plan.as_dict())
+
+
+_OWN_NETWORK = {"pretrain__batch_size": None, "pretrain__queue_size": None}
+
+
+@pytest.mark.parametrize("images", [2, 3, 1001, 2500])
+@pytest.mark.parametrize("source", ["embeddings", "images"])
+def test_as_many_clusters_as_items_can_be_asked_for(images: int, source: str) -> None:
+    """More clusters than SPICE-Self's M too: neighbour consistency has no M."""
+    neighbors: dict[str, Any] = {"self__objective": "neighbors", "num_clusters": images}
+    if source == "embeddings":
+        of_source = {"data__source": "embeddings", "data__path": "x.npy", "semi__enabled": False}
+    else:
+        of_source = {**_OWN_NETWORK, "self__cached_views": {"weak": 1, "strong": 1}}
+    plan = _plan(images, **neighbors, **of_source)
+    assert plan.self_labeling.iterations_per_epoch >= 1
+    assert (plan.self_labeling.num_neighbors, plan.reliable.num_neighbors) == (1, 1)
+    assert plan.self_labeling.pseudo_labels is None
+    json.dumps(plan.as_dict())
+
+
+@pytest.mark.parametrize("images", [2, 3, 5, 100])
+def test_the_number_of_clusters_that_is_offered_is_accepted(images: int) -> None:
+    with pytest.raises(UserError, match=f"ask for at most {images}"):
+        _plan(images, num_clusters=images + 1, **_OWN_NETWORK)
+    assert _plan(images, num_clusters=images, **_OWN_NETWORK).num_clusters == images
+
+
+@pytest.mark.parametrize("rows", [50, 14_999, 15_001, 60_000, 400_000])
+@pytest.mark.parametrize("clusters", [3, 40])
+def test_the_command_and_the_estimator_train_for_the_same_number_of_steps(
+    rows: int, clusters: int
+) -> None:
+    config = load_config("embeddings", overrides={"data.path": "x", "num_clusters": clusters})
+    plan = make_plan(config, rows).self_labeling
+    recipe = head_training("neighbors", rows, clusters)
+    assert plan.epochs == recipe.epochs
+    assert plan.pairs_per_step == min(rows, recipe.batch_size)
+    assert config.self_labeling.neighbors.learning_rate == recipe.learning_rate
+
+
+def test_stated_epochs_are_obeyed() -> None:
+    options = {"data.path": "x", "self.neighbors.epochs": 60}
+    assert (
+        make_plan(load_config("embeddings", overrides=options), 60_000).self_labeling.epochs == 60
+    )
+    assert make_plan(load_config("cifar10-cpu"), 60_000).self_labeling.epochs == 60, "as measured"
 
 
 def test_the_cost_is_counted_in_forward_passes() -> None:
