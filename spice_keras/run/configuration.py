@@ -20,7 +20,7 @@ from spice_keras.run.directory import RunDirectory
 from spice_keras.runtime import dtype_policy
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
-_JUDGING = ("evaluate.", "export.", "data.label", "data.memory_limit_mb")
+_JUDGING = ("evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb")
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 

@@ -48,7 +48,7 @@ def _count(data: DataConfig) -> int:
 
 
 def preflight(config: RunConfig) -> Plan | None:
-    """Refuse what cannot work on this source, and return the plan where the count is known."""
+    """Refuse what cannot work on this source; return the plan if the number of items is known."""
     if config.embed.neighbor_search == "approximate":
         require_faiss()
     count = count_items(config)

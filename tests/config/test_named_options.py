@@ -25,7 +25,7 @@ _SECTIONS = [
 _OPTION = re.compile(rf"(?<![\w./])(?:{'|'.join(_SECTIONS)})\.[a-z_{_HOLE}]+(?:\.[a-z_{_HOLE}]+)*")
 _SET = re.compile(rf"--set ([\w.{_HOLE}]+)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-_FOREIGN = re.compile(r"pip install [^`]*")
+_FOREIGN = re.compile(r"pip install [^`]*|\b\w+\.(?:json|npz|pkl)\b|\ba\.b\b")
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -39,9 +39,8 @@ def _texts(path: Path) -> Iterator[str]:
                 part.value if isinstance(part, ast.Constant) else _HOLE  # type: ignore[misc]
                 for part in node.values
             )
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in inside:
-                yield node.value
+        elif isinstance(node, ast.Constant) and id(node) not in inside:
+            yield str(node.value)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -107,7 +106,8 @@ def test_what_does_not_exist_would_be_seen(text: str) -> None:
         "--set self.neighbors.epochs=3 --run-dir runs/x, or semi.weak.zoom",
         f"--set {_HOLE}: an option",
         "pip install --force-reinstall 'spice-keras[lite0]'",
-        "data/labels.py, models.semi.x",
+        "data/labels.py, models.semi.x, reliable.npz",
+        "--set a.b=VALUE",
     ],
 )
 def test_what_exists_passes(text: str) -> None:

@@ -45,7 +45,7 @@ def test_an_encoder_that_moves_is_refused_beside_what_needs_a_frozen_one(
         load_config(overrides=option | beside)
     lines = [line for line in str(caught.value).splitlines() if message in line]
     (name,) = option
-    assert lines[0].startswith(f"{name}, {path}: ")
+    assert lines[0].strip().startswith(f"{name}, {path}: ")
 
 
 def test_true_labels_have_to_be_there_and_are_no_default() -> None:
