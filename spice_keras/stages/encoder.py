@@ -10,47 +10,38 @@ import keras
 from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.pretrained import pretrained_backbone
-from spice_keras.config.schema import BackboneConfig
 from spice_keras.errors import UserError
 from spice_keras.files import write_json
+from spice_keras.options import BackboneOptions, PretrainedSpec
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 
 
 def build_encoder(
-    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+    backbone: BackboneOptions, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
-    """Build the encoder a configuration names, with drawn weights."""
-    return build_backbone(
-        backbone.name,
-        image_size=image_size,
-        width=backbone.width,
-        bn_groups=bn_groups,
-        bn_momentum=backbone.bn_momentum,
-        stem_stride=backbone.stem_stride,
-        first_stride=backbone.first_stride,
-        seed=seed,
-    )
+    """Build the encoder a configuration names, for weights that are trained or loaded next."""
+    return build_backbone(backbone, image_size=image_size, bn_groups=bn_groups, seed=seed)
 
 
 def build_initial_encoder(
-    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+    backbone: BackboneOptions, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
-    """Build the encoder pretraining begins with: the weights it comes with, if it has any."""
-    if backbone.pretrained:
+    """Build the encoder pretraining begins with: with its published weights, if it has any."""
+    if isinstance(backbone.spec, PretrainedSpec):
         return pretrained_backbone(backbone.name, image_size=image_size)
     return build_encoder(backbone, image_size=image_size, seed=seed, bn_groups=bn_groups)
 
 
 def save_network(
-    folder: Path, network: keras.Model, backbone: BackboneConfig, *, image_size: int
+    folder: Path, network: keras.Model, backbone: BackboneOptions, *, image_size: int
 ) -> None:
     """Write a network's weights with the facts that rebuild it."""
     network.save_weights(folder / _WEIGHTS)
     write_json(folder / _FACTS, {"backbone": backbone.model_dump(), "image_size": image_size})
 
 
-def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -> None:
+def load_network(folder: Path, network: keras.Model, backbone: BackboneOptions) -> None:
     """Load weights into a network built from the same facts.
 
     Raises:
@@ -58,7 +49,7 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -
     """
     facts = json.loads((folder / _FACTS).read_text("utf-8"))
     # Compared as configurations: weights may be older than an option.
-    if BackboneConfig.model_validate(facts["backbone"]) != backbone:
+    if BackboneOptions.model_validate(facts["backbone"]) != backbone:
         raise UserError(
             f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
             f"for {backbone.model_dump()}. Use another run directory."
@@ -67,7 +58,7 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -
 
 
 def load_encoder(
-    folder: Path, backbone: BackboneConfig, *, image_size: int, fold: bool = True
+    folder: Path, backbone: BackboneOptions, *, image_size: int, fold: bool = True
 ) -> keras.Model:
     """Rebuild the pretrained encoder, in inference mode.
 
