@@ -77,7 +77,7 @@ def _encoded(path: Path, **options: Any) -> tuple[Context, keras.Model, FinalRes
     small = {"backbone__name": "small_resnet", "backbone__width": 2, "semi__enabled": False}
     context = make_context(path, **small, **options)
     size = context.config.data.image_size
-    encoder = build_backbone("small_resnet", image_size=size, width=2, seed=3)
+    encoder = build_backbone(context.config.backbone, image_size=size, seed=3)
     with context.run.write("encoder", stage="pretrain") as folder:
         save_network(folder, encoder, context.config.backbone, image_size=size)
     embeddings = l2_normalized(encoder.predict(context.images, verbose=0))
