@@ -67,8 +67,7 @@ def confusion_chart(classes: Classes, noun: Noun) -> Chart:
         f"{quantity(total, noun)} ({percent(classes.num_matched / max(total, 1))})."
     )
     text = (
-        f"{matched} A dark cell off the diagonal is a class that went into the cluster of another. "
-        "Labels were read for this evaluation only."
+        f"{matched} A dark cell off the diagonal is a class that went into the cluster of another."
     )
     caption = Caption(
         "Classes and clusters", text, f"Heat map of classes against clusters. {matched}"

@@ -54,8 +54,10 @@ def _sizes_caption(clustering: Clustering, noun: Noun) -> Caption:
 
 
 def _share_caption(clustering: Clustering) -> Caption:
-    shares = clustering.reliable_members / np.maximum(clustering.sizes, 1)
-    lowest, highest = int(shares.argmin()), int(shares.argmax())
+    sizes = clustering.sizes
+    shares = clustering.reliable_members / np.maximum(sizes, 1)
+    lowest = int(np.where(sizes > 0, shares, np.inf).argmin())  # an empty cluster has no share
+    highest = int(shares.argmax())
     text = (
         "The share of each cluster that passed the reliability thresholds. A low bar means that "
         "many members have neighbours in other clusters: the cluster may mix several groups, or "

@@ -110,6 +110,8 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
         "verdict": verdict,
         "key_figures": key_figures,
         "has_labels": data.classes is not None,
+        "trained_on_labels": data.setup.semi is not None
+        and data.setup.semi.labels_from == "source",
         "cards": cluster_cards(items, data.clustering, data.classes, budget),
         "figures": _by_section(shown),
         **_results(data, [term for term, _, _ in key_figures if term is not None]),

@@ -294,6 +294,8 @@ def test_notices_stand_in_the_verdict_and_choices_in_a_table(tmp_path: Path) -> 
     verdict = page[page.index('id="verdict"') : page.index('id="setup"')]
     for notice in ("25 labelled images of each class", "trained on other images with labels"):
         assert verdict.index("headline") < verdict.index(notice) < verdict.index('class="checks"')
+    assert "SPICE-Semi was trained on some of these" in parsed.text
+    assert "no training or selection step has seen" not in parsed.text
     section = Page(page[page.index('<section id="setup">') : page.index('id="notes"')]).text
     assert "How this run was set up" in section
     assert "efficientnet_lite0: pretrained weights, not trained further" in section
