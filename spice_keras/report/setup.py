@@ -13,7 +13,7 @@ from spice_keras.report.table import METHOD_NAMES
 Lines = tuple[tuple[str, str], ...]
 
 OBJECTIVES: Mapping[Objective, str] = {
-    "prototypes": "SPICE-Self: pseudo-labels from the samples nearest to the prototype of each cluster",
+    "prototypes": "SPICE-Self: pseudo-labels from the samples nearest to each prototype",
     "neighbors": "agreement with neighbours (the loss of SCAN), for features of a good encoder",
 }
 STARTS: Mapping[Start, str] = {
