@@ -14,8 +14,6 @@ from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.report.setup import Setup
 from spice_keras.report.training import Rows
 
-FINAL_METHODS = ("semi", "self")
-
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -117,15 +115,3 @@ class ReportData:
         if self.prototype_maps is not None:
             check_range("prototype_maps", self.prototype_maps.indices, num_items)
             check_range("prototype_maps", self.prototype_maps.clusters, num_clusters)
-
-
-def final_method(metrics: Mapping[str, Any]) -> str | None:
-    """Names the method whose clusters a run ends with.
-
-    Args:
-        metrics: as in `ReportData.metrics`.
-
-    Returns:
-        "semi" where SPICE-Semi was measured, else "self", else None.
-    """
-    return next((method for method in FINAL_METHODS if metrics.get(method)), None)

@@ -15,11 +15,11 @@ from spice_keras.errors import UserError
 from spice_keras.files import write_atomically
 from spice_keras.report.cards import cluster_cards
 from spice_keras.report.chart import Caption, Section
-from spice_keras.report.data import ReportData, final_method
+from spice_keras.report.data import ReportData
 from spice_keras.report.figures import SavedFigure
 from spice_keras.report.formatting import MISSING, count, decimal, duration, finite, percent, plain
 from spice_keras.report.setup import choices, notices
-from spice_keras.report.table import COLUMNS, RESULT_HEADER, method_name, result_rows
+from spice_keras.report.table import COLUMNS, RESULT_HEADER, final_method, method_name, result_rows
 from spice_keras.report.terms import explained
 from spice_keras.report.thumbnails import LOSSLESS_SIDE, display_side, figure_uri
 from spice_keras.report.verdict import Verdict, reliable_name, trust_verdict

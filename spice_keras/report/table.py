@@ -15,6 +15,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "kmeans_pixels": "k-means on pixels",
 }
 
+_FINAL_METHODS = ("semi", "self")
+
 COLUMNS: Mapping[str, str] = {
     figure: TERMS[figure][0]
     for figure in (
@@ -49,6 +51,18 @@ def method_name(method: str, metrics: Mapping[str, Any]) -> str:
         return "FixMatch, true labels"
     objective = figures.get("objective", "prototypes")
     return METHOD_NAMES[method] if objective == "prototypes" else f"Heads ({objective})"
+
+
+def final_method(metrics: Mapping[str, Any]) -> str | None:
+    """Names the method whose clusters a run ends with.
+
+    Args:
+        metrics: figures of each method.
+
+    Returns:
+        "semi" if SPICE-Semi was measured, else "self", else None.
+    """
+    return next((method for method in _FINAL_METHODS if metrics.get(method)), None)
 
 
 def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:

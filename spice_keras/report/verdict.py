@@ -13,10 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from spice_keras.report.clustering import Clustering, Noun, collapsed
-from spice_keras.report.data import final_method
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
 from spice_keras.report.setup import STARTS, HeadSetup
-from spice_keras.report.table import METHOD_NAMES
+from spice_keras.report.table import METHOD_NAMES, final_method
 
 Grade = Literal["strong", "mixed", "weak"]
 Level = Literal["strong", "mixed", "weak", "unknown"]

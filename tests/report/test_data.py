@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spice_keras.report.data import final_method
-from tests.report.run_data import embedding_run, figures_row, report_data
+from tests.report.run_data import embedding_run, report_data
 
 
 @pytest.mark.parametrize(
@@ -55,14 +54,6 @@ def test_a_collapse_is_one_cluster_with_everything(
 ) -> None:
     data = report_data(clusters=clusters.astype(np.int32))
     assert data.clustering.is_collapsed == is_collapsed
-
-
-def test_the_run_ends_with_semi_where_it_was_measured() -> None:
-    row = figures_row()
-    assert final_method({"self": row, "semi": row}) == "semi"
-    assert final_method({"self": row, "semi": None}) == "self"
-    assert final_method({"self": row}) == "self"
-    assert final_method({"kmeans_pixels": row}) is None
 
 
 def test_items_are_images_only_where_there_are_images() -> None:
