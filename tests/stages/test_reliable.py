@@ -21,6 +21,11 @@ from tests.stages.made_run import (
     write_heads,
 )
 
+_NEIGHBORS = {
+    "self__objective": "neighbors",
+    "self__cached_views": {"weak": 4, "strong": 6},
+}
+
 
 def test_where_heads_and_neighbours_agree_all_are_reliable(tmp_path: Path) -> None:
     context = make_context(tmp_path)
@@ -99,7 +104,12 @@ def test_a_single_cluster_stops_semi_and_nothing_is_written(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{"semi__enabled": False}, {"semi__labels_from": "source"}], ids=str
+    "options",
+    [
+        {"semi__enabled": False},
+        {"semi__labels_from": "source", "data__labels": "from-folders"},
+    ],
+    ids=["semi off", "semi on true labels"],
 )
 def test_a_single_cluster_is_a_warning_where_semi_does_not_learn_from_it(
     tmp_path: Path, options: dict[str, Any]
@@ -118,7 +128,7 @@ def test_a_single_cluster_is_a_warning_where_semi_does_not_learn_from_it(
     [
         ({}, None, "self.learning_rate=0.001"),
         ({"self__learning_rate": 0.05}, None, "self.learning_rate=0.01"),
-        ({"self__objective": "neighbors"}, None, "self.neighbors.learning_rate=0.0002"),
+        (_NEIGHBORS, None, "self.neighbors.learning_rate=0.0002"),
         ({"self__refine_epochs": 2}, truth(), "self.neighbors.learning_rate=0.0002"),
         ({"self__refine_epochs": 2}, np.zeros(COUNT), "self.learning_rate=0.001"),
     ],
