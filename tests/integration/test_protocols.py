@@ -175,7 +175,7 @@ def test_the_report_says_which_images_it_shows(split: Seen) -> None:
     page = (split.run / "report.html").read_text(encoding="utf-8")
     assert f"split: {96 + _EXTRA} images to pretrain on, 96 to cluster" in page
     assert f"{_TEST} test images, which no stage saw" in page
-    assert f"{_COPIES} extra images equal to a test image left out" in page
+    assert f"{_COPIES} extra images equal to a test image were left out" in page
     assert "SPICE-Semi, train images" in page
     assert "trained from scratch on the train images with MoCo v2" in page
     assert (split.run / "figures" / "embedding_map.png").is_file()
