@@ -65,11 +65,12 @@ def test_the_map_is_a_seeded_sample(tmp_path: Path, method: str) -> None:
     options = {"evaluate__map_method": method, "evaluate__map_samples": 20}
     context = make_context(tmp_path, **options)
     embeddings = np.random.default_rng(0).normal(size=(COUNT, 5)).astype(np.float32)
-    rows, points = embedding_map(context, embeddings)
-    assert points.shape == (20, 2)
-    assert len(set(rows.tolist())) == 20
-    assert (np.diff(rows) > 0).all()
-    np.testing.assert_array_equal(embedding_map(context, embeddings)[1], points)
+    placed = embedding_map(context, embeddings)
+    assert placed.method == {"pca": "PCA", "tsne": "t-SNE"}[method]
+    assert placed.points.shape == (20, 2)
+    assert len(set(placed.indices.tolist())) == 20
+    assert (np.diff(placed.indices) > 0).all()
+    np.testing.assert_array_equal(embedding_map(context, embeddings).points, placed.points)
 
 
 def _encoded(path: Path, **options: Any) -> tuple[Context, keras.Model, FinalResult]:
