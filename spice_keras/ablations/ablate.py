@@ -124,7 +124,7 @@ class Ablation:
         start_tensorflow(precision=config.precision)
         from spice_keras.run.context import Context
         from spice_keras.stages.embed import embed
-        from spice_keras.stages.evaluate import read_labels
+        from spice_keras.stages.labels import read_labels
         from spice_keras.stages.ingest import ingest
 
         context = Context(config, run, self.screen)
@@ -173,7 +173,7 @@ class Ablation:
         from spice_keras.run.configuration import read_run_config
         from spice_keras.run.context import Context
         from spice_keras.run.store import Classifier, Heads
-        from spice_keras.stages.evaluate import read_labels
+        from spice_keras.stages.labels import read_labels
         from spice_keras.stages.held_out import classify_test
         from spice_keras.stages.scores import against_labels, embedding_kmeans
 

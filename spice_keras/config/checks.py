@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig
+from spice_keras.options import SOURCES
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ def _backbone_problems(config: RunConfig) -> Iterator[Problem]:
 
 def _source_problems(config: RunConfig) -> Iterator[Problem]:
     data = config.data
-    if data.source == "digits" and data.path is not None:
+    takes_path = SOURCES[data.source].takes_path
+    if not takes_path and data.path is not None:
         yield Problem(
             ("data.path", "data.source"),
-            "the digits ship with scikit-learn and take no path; "
+            f"the source {data.source} takes no path; "
             "for images of your own set data.source to folder or arrays",
         )
-    if data.source != "digits" and not data.path:
+    if takes_path and not data.path:
         yield Problem(
             ("data.path", "data.source"),
             f"the source {data.source} needs a path (on the command line: "
@@ -88,9 +90,9 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
 def _part_problems(config: RunConfig) -> Iterator[Problem]:
     """Options of the parts of a data set, and of a kind of source."""
     data = config.data
-    kinds = {"_split": ("tfds",), "_path": ("folder", "arrays")}
     for name in ("test_path", "test_split", "extra_path", "extra_split"):
-        sources = next(kinds[end] for end in kinds if name.endswith(end))
+        parts_by = name.rpartition("_")[2]
+        sources = [source for source, kind in SOURCES.items() if kind.parts_by == parts_by]
         if getattr(data, name) is not None and data.source not in sources:
             yield Problem(
                 (f"data.{name}", "data.source"),

@@ -1,4 +1,4 @@
-"""Evaluation: the only stage that reads labels, and the report.
+"""Evaluation: the stage that judges by labels, and the report.
 
 Nothing here trains, selects or thresholds; nothing a training stage does comes after it.
 """
@@ -16,18 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from spice_keras.config.protocol import part_config, part_prefix
-from spice_keras.config.schema import DataConfig
-from spice_keras.data.labels import (
-    Labels,
-    array_labels,
-    digits_labels,
-    embedding_labels,
-    folder_labels,
-    has_array_labels,
-    joined_labels,
-    tfds_labels,
-)
+from spice_keras.data.labels import Labels
 from spice_keras.files import write_json
 from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.content import ReportData
@@ -45,40 +34,10 @@ from spice_keras.stages.figures import (
     prototype_images,
     prototype_maps,
 )
+from spice_keras.stages.labels import read_labels
 from spice_keras.stages.scores import score
 
 _HISTORIES = ("pretrain", "self", "refine", "semi")
-
-
-def read_labels(context: Context) -> Labels | None:
-    """Read the labels evaluation may compare with; None where there are none.
-
-    Raises:
-        UserError: Where labels were asked for and cannot be had.
-    """
-    data = context.config.data
-    if data.labels == "none" or (data.source == "folder" and data.labels != "from-folders"):
-        return None
-    found = []
-    for role, rows in context.parts.items():
-        prefix = part_prefix(data, role)
-        ids = [name.removeprefix(prefix) for name in context.ids[rows]]
-        found.append(_part_labels(part_config(data, role), ids))
-    known = [labels for labels in found if labels is not None]
-    return joined_labels(known) if len(known) == len(found) else None
-
-
-def _part_labels(data: DataConfig, ids: list[str]) -> Labels | None:
-    path = data.path or ""
-    if data.source == "folder":
-        return folder_labels(ids, path)
-    if data.source == "embeddings":
-        return embedding_labels(path, ids) if has_array_labels(path) else None
-    if data.source == "arrays":
-        return array_labels(path, ids) if has_array_labels(path) else None
-    if data.source == "tfds":
-        return tfds_labels(path, data.split, data.tfds_dir, ids, feature=data.label_key)
-    return digits_labels(ids)
 
 
 def _json(path: Path) -> Any:

@@ -26,8 +26,8 @@ from spice_keras.run.store import Classifier, Heads, Reliable
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
-    """Compare a clustering with labels; every figure is None where there are none."""
-    if labels is None:
+    """Compare a clustering with labels; every figure is None if no label is known."""
+    if labels is None or not (labels >= 0).any():
         return dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
     known = labels >= 0  # STL-10's unlabelled images carry -1
     labels, clusters = labels[known], clusters[known]
