@@ -13,7 +13,8 @@ import pytest
 from spice_keras.errors import UserError
 from spice_keras.run.context import Context
 from spice_keras.run.store import Evaluation
-from spice_keras.stages.evaluate import evaluate, read_labels
+from spice_keras.stages.evaluate import evaluate
+from spice_keras.stages.labels import read_labels
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     COUNT,
