@@ -29,14 +29,14 @@ def test_what_is_registered_can_be_configured_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = {"data.source": "mine", "data.path": "x"}
-    with pytest.raises(UserError, match=r"data\.source: .*no source of this name.* digits, folder"):
+    with pytest.raises(UserError, match="no source of this name.* " + ", ".join(SOURCES)):
         load_config(overrides=asked)
     monkeypatch.setitem(SOURCES, "mine", SourceKind("mine:Mine"))
     assert load_config(overrides=asked | {"data.test_path": "y"}).data.source == "mine"
     monkeypatch.setitem(SOURCES, "mine", SourceKind("mine:Mine", takes_path=False, parts_by=None))
     with pytest.raises(UserError, match="the source mine takes no path"):
         load_config(overrides=asked)
-    with pytest.raises(UserError, match="belongs to the source folder or arrays"):
+    with pytest.raises(UserError, match=r"belongs to the source .*folder"):
         load_config(overrides={"data.source": "mine", "data.test_path": "y"})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spice_keras import pipeline
 from spice_keras.config import RunConfig, load_config
 from spice_keras.config.protocol import PartCounts
 from spice_keras.data import folder_source
@@ -18,6 +19,7 @@ from spice_keras.data.sources import Decoded
 from spice_keras.errors import UserError
 from spice_keras.run.preflight import describe_plan, preflight
 from spice_keras.run.sources import count_sources, take_sources
+from tests.integration.tiny import invoke
 
 
 def _config(**options: Any) -> RunConfig:
@@ -80,6 +82,27 @@ def test_a_folder_is_walked_once_to_be_counted_and_read(
     assert preflight(config) is not None
     assert len(take_sources(config.data)["train"]) == 3
     assert listed == ["photos", "a"]
+
+
+def test_the_command_hands_on_what_it_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / "photos" / f"{number}.png").touch()
+
+    def read_alone(config: RunConfig, run_dir: Path, **options: Any) -> None:
+        read.append(len(take_sources(config.data)["train"]))
+        raise UserError("enough")
+
+    read: list[int] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "run_all", read_alone)
+    listed = _listed(monkeypatch)
+    result = invoke("run", "--images", "photos", "--clusters", "2")
+    assert "enough" in result.stderr
+    assert read == [20]
+    assert listed.count("photos") == 1
 
 
 def test_whoever_reads_once_more_sees_what_lies_there_by_then(
