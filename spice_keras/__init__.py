@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from spice_keras.registration import register_with_keras
+
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig, load_config
     from spice_keras.estimator import SpiceClusterer
@@ -49,3 +51,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+register_with_keras()
