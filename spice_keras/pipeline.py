@@ -17,7 +17,12 @@ from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.configuration import keep_configuration, open_run
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.stage_list import STAGES, UNTRAINED, Stage
-from spice_keras.runtime import peak_memory_bytes, release_memory, start_tensorflow
+from spice_keras.runtime import (
+    peak_memory_bytes,
+    refuse_other_backend,
+    release_memory,
+    start_tensorflow,
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def run_stages(
     Raises:
         UserError: Where the configuration, the data or the folder do not allow it.
     """
+    refuse_other_backend()
     screen = screen or silent_screen()
     stages = _chosen(config, commands)
     trained = [stage for stage in stages if stage.name not in UNTRAINED]

@@ -17,6 +17,13 @@ from typing import Any
 from spice_keras.errors import UserError
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    # OpenMP, on which scikit-learn and FAISS run, waits for its slowest thread in a loop. With
+    # another program on a core, t-SNE took five times as long so. Read when it is loaded.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 
 
 @cache
@@ -177,15 +184,6 @@ def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-_ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "KERAS_BACKEND": "tensorflow",
-    # OpenMP, on which scikit-learn and FAISS run, waits for its slowest thread in a loop. With
-    # another program on a core, t-SNE took five times as long so. Read when it is loaded.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
 
 
 def _settings() -> dict[str, Any]:

@@ -128,6 +128,9 @@ class PartlyTrainedModel(keras.Model):
             )
         if options.get("validation_data") is not None:
             self._refuse_other_data(options["validation_data"], None, {})
+        if isinstance(x, tf.data.Dataset):
+            # Keras cannot shuffle batches, and warns of its own default.
+            options.setdefault("shuffle", False)
         return super().fit(x, y, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
