@@ -19,7 +19,7 @@ _PACKAGE = _ROOT / "spice_keras"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # A room imports only rooms before it; those of `_BOTTOM` stand side by side.
-_BOTTOM = {"errors", "extras", "files", "options", "progress", "runtime"}
+_BOTTOM = {"errors", "extras", "files", "options", "progress", "registration", "runtime"}
 _ORDER = (
     "algorithm",
     "clustering",
@@ -44,8 +44,9 @@ _ALLOWED: dict[str, set[str]] = {
     **{room: _BOTTOM | set(_ORDER[:place]) for place, room in enumerate(_ORDER)},
 }
 _ALLOWED["config"] = _BOTTOM
-# Beside the run: a door of its own to the heads.
-_ALLOWED["estimator"] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])
+# Beside the run: doors of their own, to the heads and to what the models train on.
+for _door in ("estimator", "views"):
+    _ALLOWED[_door] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])
 _LARGEST_BODY = 40
 _HEAVY = ("tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib")
 
