@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -217,13 +216,6 @@ def test_two_hundred_clusters_of_noise_stay_below_three_megabytes(
     assert len(page.encode()) < MAX_BYTES
     assert len(parsed.all("article")) == 200
     assert sum("title" in image for image in parsed.all("img")) >= 200 * 3
-
-
-def test_a_usual_run_takes_less_than_five_seconds(tmp_path: Path) -> None:
-    data = report_data(num_images=1800, num_clusters=10)
-    start = time.process_time()
-    written(data, tmp_path, draw=True)
-    assert time.process_time() - start < 5
 
 
 def test_figures_of_other_makers_are_shown_too(tmp_path: Path) -> None:
