@@ -200,6 +200,7 @@ def test_images_of_unknown_size_are_refused() -> None:
         policy.get_concrete_function(unknown, tf.TensorSpec([2], tf.int32))
 
 
+@pytest.mark.integration
 def test_only_the_kerascv_policy_imports_keras_cv() -> None:
     code = (
         "import sys; from spice_keras.augment import policies\n"

@@ -12,6 +12,8 @@ from benchmarks.harness import Comparison, Target, in_turns, measure, ratios
 from benchmarks.workers import Contender, Seconds, Unavailable, ask, threads_limited
 from tests.benchmarks import works
 
+pytestmark = pytest.mark.integration  # a process a contender
+
 
 def _comparison(*contenders: Contender, **options: object) -> Comparison:
     targets = [Target(contenders[0].name, other.name, 1.5) for other in contenders[1:]]
