@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spice_keras.stages import embed, pretrain, self_label, semi
+from spice_keras.run import networks
+from spice_keras.stages import pretrain, self_label, semi
+from spice_keras.training import encoding
 from tests.integration.conftest import _label_readers, _refuse, unverified
 from tests.integration.tiny import CONFIG, artifact_files, invoke, metrics, shapes
 
@@ -66,10 +68,10 @@ def _spy(patch: pytest.MonkeyPatch, roles: dict[str, dict[str, int]]) -> None:
     """Note the images every maker of batches is given."""
     readers: list[tuple[str, Any, str]] = [
         ("pretrain", pretrain, "training_batches"),
-        ("embed", embed, "inference_batches"),
+        ("embed", encoding, "inference_batches"),
         ("self", self_label, "training_batches"),
         ("semi", semi, "semi_batches"),
-        ("classify", semi, "inference_batches"),
+        ("classify", networks, "inference_batches"),
     ]
     for stage, module, name in readers:
         make = getattr(module, name)
