@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-all golden smoke docs bench check
+.PHONY: install format lint type test test-all golden smoke bench check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -35,6 +35,7 @@ smoke:
 		--set semi.steps_per_epoch=10 --set evaluate.map_method=pca \
 		--set export.directory="$$folder/saved_models"
 
+.PHONY: docs
 # The documentation as a site, in build/site; any warning and any file from a network is an error.
 docs:
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
