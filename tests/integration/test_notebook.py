@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parent.parent
+from tests.integration.tiny import ROOT
+
 NOTEBOOK = ROOT / "examples" / "from_folder_to_use.ipynb"
 
 
