@@ -141,7 +141,6 @@ class BackboneConfig(Options):
     """The encoder."""
 
     name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
-    """The network: one trained here, or one that comes with weights."""
     width: Positive | None = None
     """Filters of the first stage of a network trained here, doubled at each further one. null: as
     published, which is 64; 32 for small_resnet, wrn_28_2 and wrn_37_2, 128 for wrn_28_8."""
@@ -204,7 +203,6 @@ class NeighborsConfig(Options):
     batch_size: Positive | None = None
     """Pairs of a step; null: 256, or ten for each cluster where that is more."""
     epochs: Positive = 60
-    """Passes over the items."""
     learning_rate: PositiveFloat = 0.001
     """Learning rate of Adam."""
 
@@ -332,7 +330,6 @@ class SemiConfig(Options):
     labels_per_class: Positive = 25
     """Of `labels_from: source` alone; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"
-    """Where the network starts: at drawn weights (paper), or at the pretrained encoder."""
     backbone: BackboneConfig | None = None
     """null: the same network as pretraining."""
     steps: Positive = 1_048_576
