@@ -2,68 +2,104 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from spice_keras.errors import UserError
+from spice_keras.options import Labels
+from spice_keras.progress import Loudness, Screen
 
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig
-    from spice_keras.progress import Screen
+    from spice_keras.run.request import PreparedRun, RunRequest
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+_RUN_OPTIONS = (
+    click.argument("config", required=False),
+    click.option(
+        "--images", metavar="PATH", help="A folder of images, an .npy/.npz file, or tfds:NAME."
+    ),
+    click.option(
+        "--embeddings", metavar="FILE", help="An .npy/.npz file of embeddings instead of images."
+    ),
+    click.option(
+        "--backbone",
+        metavar="NAME",
+        help="The encoder: small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
+    ),
+    click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
+    click.option(
+        "--labels",
+        type=click.Choice(get_args(Labels)),
+        help="What evaluation compares with; no other stage reads labels.",
+    ),
+    click.option("--seed", type=int, help="Same seed, same result."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="a.b=VALUE",
+        help="Set one option of the configuration; repeatable.",
+    ),
+    click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
+    click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
+    click.option("--dry-run", is_flag=True, help="Print configuration and sizes; do nothing."),
+)
 
 
-def loudness_options(command: Command) -> Command:
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command of a run takes; the command gets it as one `RunRequest`."""
+
+    @functools.wraps(command)
+    def with_request(
+        *,
+        config: str | None,
+        images: str | None,
+        embeddings: str | None,
+        backbone: str | None,
+        clusters: int | None,
+        labels: str | None,
+        seed: int | None,
+        settings: tuple[str, ...],
+        run_dir: Path | None,
+        resume: bool,
+        dry_run: bool,
+        quiet: bool,
+        verbose: bool,
+        **own: object,
+    ) -> None:
+        from spice_keras.run.request import OptionRequest, RunRequest, SourceRequest
+
+        request = RunRequest(
+            SourceRequest(config, images, embeddings),
+            OptionRequest(backbone, clusters, labels, seed, settings),
+            run_dir,
+            resume=resume,
+            dry_run=dry_run,
+            loudness=_loudness(quiet, verbose),
+        )
+        command(request, **own)
+
+    for option in reversed(_RUN_OPTIONS):
+        option(with_request)
+    return loudness_options(with_request)
+
+
+def loudness_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add --quiet and --verbose."""
-    command = click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
-    return click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
+    click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
+    click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
+    return command
 
 
-def run_options(command: Command) -> Command:
-    """Add what every command of a run takes: source, configuration, run directory."""
-    options = [
-        click.argument("config", required=False),
-        click.option(
-            "--images",
-            metavar="PATH",
-            help="A folder of images, an .npy/.npz file, or tfds:NAME.",
-        ),
-        click.option(
-            "--embeddings",
-            metavar="FILE",
-            help="An .npy/.npz file of embeddings instead of images.",
-        ),
-        click.option(
-            "--backbone",
-            metavar="NAME",
-            help="small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
-        ),
-        click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
-        click.option(
-            "--labels",
-            type=click.Choice(["none", "source", "from-folders"]),
-            help="What evaluation compares with; nothing else reads labels.",
-        ),
-        click.option("--seed", type=int, help="Same seed, same result."),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="a.b=VALUE",
-            help="Override one option; repeatable.",
-        ),
-        click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
-        click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
-        click.option("--dry-run", is_flag=True, help="Print configuration and arithmetic."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return loudness_options(command)
+def _loudness(quiet: bool, verbose: bool) -> Loudness:
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose contradict each other; give one.")
+    return Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
 
 
 class _Group(click.Group):
@@ -104,114 +140,55 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-def _load(options: dict[str, Any], run_dir: Path | None) -> RunConfig:
-    """Build the configuration from what was typed, or read the run directory's."""
-    from spice_keras.config import load_config
-    from spice_keras.config.shortcuts import folder_config
-    from spice_keras.run.configuration import read_run_config
-    from spice_keras.run.directory import RunDirectory
-
-    overrides = _source(options)
-    name, own = options["config"], bool(overrides)
-    if own and name is None and options["clusters"] is None:
-        raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
-    shortcuts = {
-        "clusters": "num_clusters",
-        "labels": "data.labels",
-        "seed": "seed",
-        "backbone": "backbone.name",
-    }
-    for option, path in shortcuts.items():
-        if options[option] is not None:
-            overrides[path] = options[option]
-    if name is None and not own and run_dir is not None and RunDirectory.holds_run(run_dir):
-        base = read_run_config(run_dir).as_dict()
-        return load_config(base=base, overrides=overrides, assignments=options["assignments"])
-    if options["embeddings"] is not None:
-        name = name or "embeddings"
-    elif own and name is None:
-        name, reason = folder_config(options["backbone"])
-        if reason is not None and not options["quiet"]:
-            click.echo(reason, err=True)
-    return load_config(name or "digits", overrides=overrides, assignments=options["assignments"])
-
-
-def _source(options: dict[str, Any]) -> dict[str, Any]:
-    """Read --images or --embeddings; nothing where neither is given."""
-    from spice_keras.config.shortcuts import embeddings_overrides, source_overrides
-
-    images, embeddings = options["images"], options["embeddings"]
-    if images is not None and embeddings is not None:
-        raise UserError("--images and --embeddings name two sources; give one.")
-    if embeddings is not None:
-        return embeddings_overrides(embeddings)
-    return {} if images is None else source_overrides(images)
-
-
-def _screen(quiet: bool, verbose: bool) -> Screen:
-    from spice_keras.progress import Loudness, Screen
-
-    if quiet and verbose:
-        raise UserError("--quiet and --verbose contradict each other; give one.")
-    return Screen(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL)
-
-
-def _prepare(options: dict[str, Any], *, existing: bool) -> tuple[RunConfig, Path] | None:
-    """Resolve configuration and folder; print them and return None for a dry run."""
-    import yaml
-
-    from spice_keras.run.directory import free_run_dir, latest_run_dir, must_hold_run
-    from spice_keras.run.preflight import describe_plan, preflight
-
-    run_dir = options["run_dir"]
-    named = any(options[key] is not None for key in ("config", "images", "embeddings"))
-    existing = existing and options["embeddings"] is None
-    goes_on = existing or options["resume"]
-    if goes_on and run_dir is None and not named:
-        run_dir = latest_run_dir(None if existing else "digits")
-    if existing and run_dir is not None and not options["dry_run"]:
-        must_hold_run(run_dir)
-    config = _load(options, run_dir)
-    if run_dir is None:
-        run_dir = latest_run_dir(config.name) if goes_on else free_run_dir(config.name)
-    prepared = (run_dir / "artifacts" / "images").is_dir()
-    plan = None if prepared and not options["dry_run"] else preflight(config)
-    if not options["dry_run"]:
-        return config, run_dir
-    text = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
-    click.echo(text)
-    objective = config.self_labeling.objective
-    lines = ["the number of images is known once TensorFlow Datasets is asked"]
-    for line in lines if plan is None else describe_plan(plan, objective):
-        click.echo(f"# {line}")
-    click.echo(f"# run directory {run_dir}")
-    return None
-
-
 @main.command()
 @run_options
-def run(**options: Any) -> None:
+def run(request: RunRequest) -> None:
     """Do everything: images to clusters, a report and a SavedModel.
 
-    CONFIG is a YAML file or the name of a shipped one (see `spice configs`); without it and
+    CONFIG is a YAML file or the name of a shipped one (see `spice configs`). Without CONFIG and
     without --images, scikit-learn's digits are clustered.
     """
-    prepared = _prepare(options, existing=False)
+    prepared = _prepare(request, existing=False)
     if prepared is None:
         return
-    screen = _screen(options["quiet"], options["verbose"])
-    config, run_dir = prepared
-    screen.say(f"spice run: {config.name}, {config.num_clusters} clusters, in {run_dir}")
+    screen, config = Screen(request.loudness), prepared.config
+    screen.say(f"spice run: {config.name}, {config.num_clusters} clusters, in {prepared.run_dir}")
     from spice_keras.pipeline import run_all
 
-    result = run_all(config, run_dir, resume=options["resume"], screen=screen)
+    result = run_all(config, prepared.run_dir, resume=request.resume, screen=screen)
     _print_results(result.metrics)
     click.echo(f"Report       {result.path / 'report.html'}")
     click.echo(f"Assignments  {result.path / 'assignments.csv'}")
     click.echo(f"SavedModel   {result.saved_model}")
 
 
-def _print_results(metrics: Any) -> None:
+def _prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:
+    """Resolve configuration and folder; print them and return None for a dry run."""
+    from spice_keras.run.request import prepare_run
+
+    prepared = prepare_run(request, existing=existing)
+    if prepared.note is not None and request.loudness > Loudness.QUIET:
+        click.echo(prepared.note, err=True)
+    if not request.dry_run:
+        return prepared
+    _print_plan(prepared)
+    return None
+
+
+def _print_plan(prepared: PreparedRun) -> None:
+    import yaml
+
+    from spice_keras.run.preflight import describe_plan
+
+    values = prepared.config.as_dict()
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    lines = ["the number of images is known once TensorFlow Datasets is asked"]
+    for line in lines if prepared.plan is None else describe_plan(prepared.plan):
+        click.echo(f"# {line}")
+    click.echo(f"# run directory {prepared.run_dir}")
+
+
+def _print_results(metrics: Mapping[str, Any]) -> None:
     from spice_keras.report.table import SHORT_HEADER, result_rows
     from spice_keras.report.terminal import show_table
 
@@ -224,22 +201,26 @@ def _stage_command(name: str, summary: str) -> None:
     @main.command(name, help=summary)
     @run_options
     @click.option("--redo", is_flag=True, help="Do it again; forget what came of it.")
-    def command(redo: bool, **options: Any) -> None:
-        prepared = _prepare(options, existing=name != "pretrain")
+    def command(request: RunRequest, redo: bool) -> None:
+        prepared = _prepare(request, existing=name != "pretrain")
         if prepared is None:
             return
         from spice_keras.pipeline import run_stages
 
-        config, run_dir = prepared
-        screen = _screen(options["quiet"], options["verbose"])
+        screen, run_dir = Screen(request.loudness), prepared.run_dir
         commands = [name]
-        if name == "self" and options["embeddings"] is not None:
-            commands += ["eval", "export"]  # nothing else would come between
+        if name == "self" and request.source.embeddings is not None:
+            commands += ["eval", "export"]  # no other stage comes between
         run_stages(
-            config, run_dir, commands=commands, resume=options["resume"], redo=redo, screen=screen
+            prepared.config,
+            run_dir,
+            commands=commands,
+            resume=request.resume,
+            redo=redo,
+            screen=screen,
         )
         if "eval" in commands:
-            _show_evaluation(config, run_dir)
+            _show_evaluation(prepared.config, run_dir)
         screen.say(f"spice {name}: done, in {run_dir}")
 
 
@@ -267,29 +248,29 @@ for _name, _summary in {
 @click.option("--trials", type=click.IntRange(min=1), default=5, help="Seeds, from --seed on.")
 @click.option("--rows", metavar="NAME,...", help="Only these; --dry-run lists them.")
 @click.option("--pretrain-once", is_flag=True, help="One encoder for all trials.")
-def ablate(trials: int, rows: str | None, pretrain_once: bool, **options: Any) -> None:
+def ablate(request: RunRequest, trials: int, rows: str | None, pretrain_once: bool) -> None:
     """The paper's ablation tables: mean and deviation over trials.
 
-    Every trial pretrains an encoder, which its rows share. Needs labels, to judge by.
+    Every trial pretrains one encoder, which its rows share. The data needs labels to compare with.
     """
     from spice_keras.ablations.rows import chosen_rows
     from spice_keras.run.preflight import preflight
+    from spice_keras.run.request import request_config
 
-    config = _load(options, None)
-    chosen, folder = chosen_rows(config, rows), options["run_dir"]
-    folder = folder or Path("runs") / f"{config.name}-ablations"
+    config, _ = request_config(request)
+    chosen = chosen_rows(config, rows)
+    folder = request.run_dir or Path("runs") / f"{config.name}-ablations"
     preflight(config)
-    if options["dry_run"]:
+    if request.dry_run:
         for row in chosen:
             click.echo(f"{row.name:<16} {row.table}: {row.title}")
         return
-    screen = _screen(options["quiet"], options["verbose"])
     from spice_keras.ablations import ablate as stage
     from spice_keras.ablations.table import ABLATION_HEADER, ablation_rows
     from spice_keras.report.terminal import show_table
 
-    ablation = stage.Ablation(config, folder, pretrain_once, screen)
-    results = stage.ablate(ablation, chosen, trials=trials, resume=options["resume"])
+    ablation = stage.Ablation(config, folder, pretrain_once, Screen(request.loudness))
+    results = stage.ablate(ablation, chosen, trials=trials, resume=request.resume)
     show_table(ABLATION_HEADER, ablation_rows(results["rows"]))
     click.echo(f"Tables  {folder / 'ablations.md'}")
 
@@ -307,7 +288,7 @@ def predict(
 
     from spice_keras.runtime import start_tensorflow
 
-    screen = _screen(quiet, verbose)
+    screen = Screen(_loudness(quiet, verbose))
     start_tensorflow(precision="float32", deterministic=False)
     from spice_keras.serving.predict import HEADER, predict
 

@@ -150,9 +150,9 @@ def test_only_evaluation_imports_the_labels() -> None:
 
 
 def test_few_import_evaluation() -> None:
-    """Ablations, which judge; and the one place that trains on labels if asked to."""
+    """What judges at the end: a run, ablations; and what trains on labels if asked to."""
     readers = [_name(path) for path in _FILES if "spice_keras.stages.evaluate" in _imports(path)]
-    assert readers == ["ablations/ablate.py", "stages/true_labels.py"]
+    assert readers == ["ablations/ablate.py", "pipeline.py", "stages/true_labels.py"]
 
 
 def test_few_import_the_labels_on_request() -> None:

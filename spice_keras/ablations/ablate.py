@@ -31,8 +31,9 @@ from spice_keras.errors import UserError
 from spice_keras.files import write_atomically, write_csv, write_json
 from spice_keras.pipeline import run_stages
 from spice_keras.progress import Screen, silent_screen
-from spice_keras.run.configuration import differences, environment, open_run
+from spice_keras.run.configuration import differences, environment
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.history import open_run
 from spice_keras.runtime import release_memory, start_tensorflow
 
 _BEGUN = "ablation.yaml"

@@ -1,4 +1,4 @@
-"""Options that are each valid, and impossible together."""
+"""Options that are valid alone but not together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("data.path", "data.source"),
             "the digits ship with scikit-learn and take no path; "
-            "for images of your own set data.source to folder or arrays",
+            "for your own images set data.source to folder or arrays",
         )
     if data.source != "digits" and not data.path:
         yield Problem(
@@ -71,12 +71,12 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
     if data.source == "embeddings" and config.semi.enabled:
         yield Problem(
             ("semi.enabled", "data.source"),
-            "SPICE-Semi trains a network on images, and embeddings are none; set it to false",
+            "SPICE-Semi trains a network on images, and there are only embeddings; set it to false",
         )
     if data.source == "embeddings" and config.self_labeling.cached_views is not None:
         yield Problem(
             ("self.cached_views", "data.source"),
-            "views are augmented images, and embeddings are none; set it to null",
+            "views are augmented images, and there are only embeddings; set it to null",
         )
     if data.labels == "from-folders" and data.source != "folder":
         yield Problem(
@@ -88,35 +88,40 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
 def _part_problems(config: RunConfig) -> Iterator[Problem]:
     """Options of the parts of a data set, and of a kind of source."""
     data = config.data
-    kinds = {"_split": ("tfds",), "_path": ("folder", "arrays")}
-    for name in ("test_path", "test_split", "extra_path", "extra_split"):
-        sources = next(kinds[end] for end in kinds if name.endswith(end))
-        if getattr(data, name) is not None and data.source not in sources:
+    files, published = ("folder", "arrays"), ("tfds",)
+    for option, value, sources in (
+        ("data.test_path", data.test_path, files),
+        ("data.test_split", data.test_split, published),
+        ("data.extra_path", data.extra_path, files),
+        ("data.extra_split", data.extra_split, published),
+    ):
+        if value is not None and data.source not in sources:
             yield Problem(
-                (f"data.{name}", "data.source"),
+                (option, "data.source"),
                 f"belongs to the source {' or '.join(sources)}. Received: {data.source}; "
                 "set it to null",
             )
     parts = {role: part_config(data, role) for role in roles_of(data)}
     if len({(part.path, part.split) for part in parts.values()}) < len(parts):
         yield Problem(
-            tuple(f"data.{name}" for name in ("path", "split")),
+            ("data.path", "data.split"),
             f"two of the parts {', '.join(parts)} are the same images",
         )
     if data.classes is not None and data.source != "folder":
         yield Problem(
             ("data.classes", "data.source"),
-            f"classes are sub-folders, of the source folder. Received: {data.source}",
+            f"classes are sub-folders, so they need the source folder. Received: {data.source}",
         )
     if data.label_key != "label" and data.source != "tfds":
         yield Problem(
             ("data.label_key", "data.source"),
-            f"is a feature of TensorFlow Datasets. Received: {data.source}",
+            f"names a feature of TensorFlow Datasets, so it needs the source tfds. "
+            f"Received: {data.source}",
         )
 
 
 def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
-    """What is asked of parts that are not there."""
+    """Options that ask for parts of the data that are not named."""
     data = config.data
     if data.protocol == "split" and not data.has_test:
         yield Problem(
@@ -127,7 +132,7 @@ def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
     if data.deduplicate and not (data.has_test and data.has_extra):
         yield Problem(
             ("data.deduplicate",),
-            "compares extra images with test images, and needs both parts",
+            "compares extra images with test images and needs both parts",
         )
     if config.semi.use_extra and not data.has_extra:
         yield Problem(
@@ -153,7 +158,8 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
     if neighbors and section.refine_epochs:
         yield Problem(
             ("self.refine_epochs", "self.objective"),
-            "the refinement is that objective; self.neighbors.epochs sets its length",
+            "the refinement is this objective already; set it to 0 and the length with "
+            "self.neighbors.epochs",
         )
     if neighbors and section.cached_views is None and config.data.source != "embeddings":
         yield Problem(

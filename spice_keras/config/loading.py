@@ -1,10 +1,10 @@
-"""From a file's name and `--set` overrides to a checked configuration."""
+"""From a file's name and the settings on top of it to a checked configuration."""
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from spice_keras.config.checks import Problem, problems_between_options
 from spice_keras.config.schema import RunConfig
+from spice_keras.config.settings import Setting, read_setting
 from spice_keras.config.shortcuts import run_name
 from spice_keras.config.yaml_reader import read_yaml
 from spice_keras.errors import UserError
@@ -42,7 +43,7 @@ def find_config(name_or_path: str) -> Path:
         The file's path.
 
     Raises:
-        UserError: Where neither exists; it lists what is shipped.
+        UserError: If neither exists; it lists what is shipped.
     """
     path = Path(name_or_path)
     if path.is_file():
@@ -57,17 +58,6 @@ def find_config(name_or_path: str) -> Path:
         f"No configuration {name_or_path!r}: neither a file nor a shipped one.{hint} "
         f"Shipped: {', '.join(shipped)}. `spice configs` describes them."
     )
-
-
-def parse_override(text: str) -> tuple[list[str], Any]:
-    """Read one `--set a.b=value`; the value is YAML."""
-    path, sign, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not sign or not all(keys):
-        raise UserError(
-            f"--set takes a.b=value, for example --set pretrain.epochs=50. Received: {text!r}"
-        )
-    return keys, read_yaml(value, origin=f"The value of --set {path}")
 
 
 def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,17 +77,6 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = copy.deepcopy(value)
     return merged
-
-
-def _at_path(keys: Iterable[str], value: Any) -> dict[str, Any]:
-    for key in reversed(list(keys)):
-        value = {key: value}
-    return value
-
-
-def _set_override(config: dict[str, Any], text: str) -> dict[str, Any]:
-    keys, value = parse_override(text)
-    return merge(config, _at_path(keys, value))
 
 
 def _fields(models: Iterable[type[BaseModel]]) -> list[tuple[str, FieldInfo]]:
@@ -162,18 +141,14 @@ def _without(config: Mapping[str, Any], location: tuple[str, ...]) -> dict[str, 
     return pruned
 
 
-def check(values: Mapping[str, Any], *, origin: str) -> RunConfig:
-    """Validate a nested mapping and report ALL its problems at once.
+def find_problems(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
+    """Validate a nested mapping and collect all its problems.
 
     Args:
-        values: The configuration, as a file and its overrides state it.
-        origin: What to call it in the error.
+        values: The configuration, as a file and the settings on top of it state it.
 
     Returns:
-        The frozen configuration.
-
-    Raises:
-        UserError: One message that lists every problem with its path.
+        The configuration, or None if it cannot be built; and what is wrong.
     """
     problems: list[Problem] = []
     left: Mapping[str, Any] = values
@@ -188,12 +163,100 @@ def check(values: Mapping[str, Any], *, origin: str) -> RunConfig:
             continue
         wrong = {path for problem in problems for path in problem.paths}
         problems += [p for p in problems_between_options(config) if wrong.isdisjoint(p.paths)]
-        break
-    if problems:
-        lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
-        count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
-        raise UserError(f"{origin} has {count}:\n{lines}")
+        return (None if problems else config), problems
+    return None, problems
+
+
+def check(values: Mapping[str, Any], *, origin: str) -> RunConfig:
+    """Validate a nested mapping and report all its problems at once.
+
+    Args:
+        values: The configuration, as a file states it.
+        origin: The file, for the error.
+
+    Returns:
+        The frozen configuration.
+
+    Raises:
+        UserError: If anything is wrong; one message lists every problem with its option.
+    """
+    config, problems = find_problems(values)
+    if config is None:
+        raise UserError(_file_report(origin, problems))
     return config
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    return f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+
+
+def _file_report(origin: str, problems: Sequence[Problem]) -> str:
+    lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
+    return f"{origin} has {_count(problems)}:\n{lines}"
+
+
+def _settings_report(problems: Sequence[Problem], settings: Sequence[Setting]) -> str:
+    """Name each problem after what the user typed last of the options it concerns."""
+    lines = []
+    for problem in problems:
+        said = [s for s in settings if any(s.touches(path) for path in problem.paths)]
+        text = f"{', '.join(problem.paths)}: {problem.message}"
+        typed = said[-1].said if said else ""
+        if typed and problem.paths == (said[-1].path,):
+            text = problem.message
+        lines.append(f"{typed}: {text}" if typed else text)
+    if len(lines) == 1:
+        return lines[0]
+    return "\n  ".join([f"{_count(problems)} with what was set:", *lines])
+
+
+def resolve_config(
+    name_or_path: str | None, settings: Sequence[Setting], *, base: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """Lay settings over a file, the file over the defaults, and check the result.
+
+    Args:
+        name_or_path: A YAML file, or the name of a shipped one; None for none.
+        settings: The settings, the last of an option first to count.
+        base: A whole configuration in place of the defaults.
+
+    Returns:
+        The frozen, checked configuration.
+
+    Raises:
+        UserError: If a file is missing or anything is wrong. The problems that the settings
+            bring are told apart from those of the file.
+    """
+    below = dict(base) if base is not None else RunConfig().as_dict()
+    origin = "The configuration"
+    if name_or_path is not None:
+        path = find_config(name_or_path)
+        origin = str(path)
+        below = merge(below, _read_file(path))
+    values = below
+    for setting in settings:
+        values = merge(values, setting.as_layer())
+    config, problems = find_problems(values)
+    if config is not None:
+        return config
+    of_the_file = find_problems(below)[1]
+    file_problems = [problem for problem in problems if problem in of_the_file]
+    set_problems = [problem for problem in problems if problem not in of_the_file]
+    reports = [_settings_report(set_problems, settings)] if set_problems else []
+    if file_problems:
+        reports.insert(0, _file_report(origin, file_problems))
+    raise UserError("\n".join(reports))
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file; its name is the run's, unless it states another."""
+    try:
+        loaded = read_yaml(path.read_text(encoding="utf-8"), origin=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(loaded, dict | None):
+        raise UserError(f"{path} must hold `key: value` pairs. Received: {loaded!r:.60}")
+    return {"name": run_name(path.stem), **(loaded or {})}
 
 
 def load_config(
@@ -201,36 +264,27 @@ def load_config(
     *,
     base: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    assignments: Iterable[str] = (),
+    settings: Iterable[str] = (),
 ) -> RunConfig:
-    """Load a configuration: defaults, then a file, then overrides, then `a.b=value` texts.
+    """Load a configuration: defaults, then a file, then overrides, then `a.b=VALUE` texts.
 
     Args:
         name_or_path: A YAML file, or the name of a shipped one; None for the bare defaults.
         base: A whole configuration to start from in place of the defaults.
         overrides: Values by dotted path, `{"data.path": "photos", "num_clusters": 12}`.
-        assignments: Texts as `--set` takes them; they are laid on last.
+        settings: Texts as `--set` takes them, `["pretrain.epochs=50"]`; they come last.
 
     Returns:
         The frozen, checked configuration.
 
     Raises:
-        UserError: Where a file is missing or anything in it is wrong; all problems at once.
+        UserError: If a file is missing or anything in it is wrong; all problems at once.
+
+    Example:
+        >>> config = load_config("digits", overrides={"seed": 1}, settings=["semi.steps=50"])
+        >>> config.seed, config.semi.steps
+        (1, 50)
     """
-    values = dict(base) if base is not None else RunConfig().as_dict()
-    origin = "The configuration"
-    if name_or_path is not None:
-        path = find_config(name_or_path)
-        origin = str(path)
-        try:
-            loaded = read_yaml(path.read_text(encoding="utf-8"), origin=origin)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{origin} cannot be read: {error}") from error
-        if not isinstance(loaded, dict | None):
-            raise UserError(f"{origin} must hold `key: value` pairs. Received: {loaded!r:.60}")
-        values = merge(values, {"name": run_name(path.stem), **(loaded or {})})
-    for dotted, value in (overrides or {}).items():
-        values = merge(values, _at_path(dotted.split("."), value))
-    for text in assignments:
-        values = _set_override(values, text)
-    return check(values, origin=origin)
+    given = [Setting(path, value) for path, value in (overrides or {}).items()]
+    given += [read_setting(text) for text in settings]
+    return resolve_config(name_or_path, given, base=base)

@@ -66,11 +66,11 @@ class DataConfig(Options):
     test_path: str | None = None
     """The test images: a folder or file of the same kind as `path`."""
     test_split: str | None = None
-    """The same of TensorFlow Datasets: a split."""
+    """TensorFlow Datasets only: the split that holds the test images."""
     extra_path: str | None = None
-    """Further images, unlabelled, that pretraining sees as well."""
+    """More images, without labels, that pretraining sees as well."""
     extra_split: str | None = None
-    """The same of TensorFlow Datasets: a split."""
+    """TensorFlow Datasets only: the split that holds the extra images."""
     deduplicate: bool = False
     """Leave out extra images whose pixels, at `image_size`, are those of a test image."""
     classes: Classes | None = None
@@ -78,7 +78,7 @@ class DataConfig(Options):
     label_key: str = "label"
     """TensorFlow Datasets only: the feature that holds the class, for evaluation."""
     tfds_dir: str | None = None
-    """Where prepared TensorFlow Datasets lie; null: their own place."""
+    """The folder of prepared TensorFlow Datasets; null: its default folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
     """Side of the squares that images are brought to, in pixels."""
     fit: Fit = "crop"
@@ -104,7 +104,7 @@ class DataConfig(Options):
 
     @property
     def gives_no_labels(self) -> bool:
-        """Whether it is clear without a look at the data that there are no labels."""
+        """Whether the options alone say that there are no labels."""
         return self.labels == "none" or (self.source == "folder" and self.labels != "from-folders")
 
 
@@ -201,8 +201,9 @@ class NeighborsConfig(Options):
     hidden_dim: Positive | None = None
     """Width of the heads' hidden layer; null: linear heads."""
     batch_size: Positive | None = None
-    """Pairs of a step; null: 256, or ten for each cluster where that is more."""
-    epochs: Positive = 60
+    """Pairs of a step; null: 256, or ten for each cluster if that is more."""
+    epochs: Positive | None = None
+    """Passes over the items; null: 60, coming down to 10 as the items grow beyond 15,000."""
     learning_rate: PositiveFloat = 0.001
     """Learning rate of Adam."""
 
@@ -218,10 +219,10 @@ class SelfConfig(SelfVariant):
     num_heads: Positive = 10
     """H: heads trained independently, of which one is kept."""
     input_scale: InputScale | None = None
-    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` where the paper's
-    objective reads an encoder trained here, `unit` elsewhere."""
+    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` if the objective is
+    `prototypes` and the encoder was trained here, else `unit`."""
     select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the epochs after which heads are judged; the paper judges all."""
+    """Share of the epochs that pass before heads are compared; the paper compares in all."""
     weak: PolicyField = WeakPolicy()
     """Policy of the views that make the pseudo-labels."""
     strong: PolicyField = SpicePolicy()
@@ -233,7 +234,7 @@ class SelfConfig(SelfVariant):
     checkpoint_every: Positive = 5
     """Epochs between two checkpoints."""
     neighbors: NeighborsConfig = NeighborsConfig()
-    """The options of that objective; those below are of `prototypes`."""
+    """Options of the objective `neighbors`; those below are for `prototypes`."""
     refine_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs of neighbour consistency after SPICE-Self, on its heads; not in the paper."""
     hidden_dim: Positive | None = None
@@ -281,7 +282,7 @@ class PretrainConfig(Options):
     """MoCo v2 (the paper's stage 1)."""
 
     enabled: bool | None = None
-    """null: unless the backbone comes with weights. With such a one, true goes on from them."""
+    """null: only if the backbone comes without weights. true trains on from the weights it has."""
     epochs: Positive | None = 1000
     """null: chosen from the number of images."""
     batch_size: Positive | None = 128
@@ -325,10 +326,10 @@ class SemiConfig(Options):
     enabled: bool = True
     """Whether the stage runs; if not, SPICE-Self's clusters are the result."""
     labels_from: LabelsFrom = "reliable"
-    """`source`: true labels of the data, a few per class, in place of the reliable ones: the
-    semi-supervised comparison of Table 3, and no clustering. Nothing else trains on labels."""
+    """`source`: true labels of the data, a few per class, in place of the reliable ones. This is
+    the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
     labels_per_class: Positive = 25
-    """Of `labels_from: source` alone; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
+    """Only for `labels_from: source`; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"
     backbone: BackboneConfig | None = None
     """null: the same network as pretraining."""
@@ -410,14 +411,14 @@ class RunConfig(Options):
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether there is a MoCo stage: not on embeddings, not where it is switched off."""
+        """Whether there is a MoCo stage: not on embeddings, not if it is switched off."""
         asked = self.pretrain.enabled
         wanted = not self.backbone.pretrained if asked is None else asked
         return wanted and self.data.source != "embeddings"
 
     @property
     def head_input_scale(self) -> InputScale:
-        """What the heads do to their input, worked out where the configuration leaves it open."""
+        """What the heads do to their input, worked out if the configuration leaves it open."""
         if self.self_labeling.input_scale is not None:
             return self.self_labeling.input_scale
         own = not self.backbone.pretrained and self.data.source != "embeddings"

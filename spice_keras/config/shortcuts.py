@@ -23,7 +23,7 @@ def source_overrides(images: str) -> dict[str, Any]:
         Values by dotted path, for `load_config`.
 
     Raises:
-        UserError: Where there is nothing of that name, or something else.
+        UserError: If there is nothing of that name, or it is something else.
     """
     if images.startswith("tfds:"):
         name = images.removeprefix("tfds:")
@@ -36,13 +36,13 @@ def source_overrides(images: str) -> dict[str, Any]:
     if path.suffix not in {".npy", ".npz"}:
         raise UserError(
             f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
-            "For single images of a trained model there is `spice predict`."
+            "To sort single images with a trained model, use `spice predict`."
         )
     return _files("arrays", images, path.stem)
 
 
 def _files(source: str, path: str, name: str) -> dict[str, Any]:
-    """A source of files, in place of the parts a configuration names of TensorFlow Datasets."""
+    """Name files as the source, and drop the parts of TensorFlow Datasets."""
     parts = {"data.test_split": None, "data.extra_split": None, "data.label_key": "label"}
     return {"data.source": source, "data.path": path, "name": run_name(name), **parts}
 
@@ -57,7 +57,7 @@ def embeddings_overrides(path: str) -> dict[str, Any]:
         Values by dotted path, for `load_config`.
 
     Raises:
-        UserError: Where there is no such file.
+        UserError: If there is no such file.
     """
     if not Path(path).is_file():
         raise UserError(f"--embeddings {path}: there is no such file. Give an .npy or .npz file.")
@@ -69,13 +69,13 @@ def embeddings_overrides(path: str) -> dict[str, Any]:
 
 
 def folder_config(backbone: str | None) -> tuple[str, str | None]:
-    """Choose the configuration of a user's own images where none is named.
+    """Choose the configuration of a user's own images if none is named.
 
     Args:
         backbone: What `--backbone` says, if anything.
 
     Returns:
-        Name of a shipped configuration, and, where the choice was not the user's, the reason.
+        Name of a shipped configuration; and the reason, unless the user made the choice.
     """
     if backbone is not None:
         return ("folder" if backbone in OWN_BACKBONES else "pretrained"), None
@@ -91,6 +91,6 @@ def folder_config(backbone: str | None) -> tuple[str, str | None]:
 
 
 def run_name(text: str) -> str:
-    """Make a name a run can have of a file's or folder's."""
+    """Turn the name of a file or folder into one that a run can have."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64]
     return slug or "images"

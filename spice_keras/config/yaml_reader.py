@@ -47,7 +47,7 @@ def read_yaml(text: str, *, origin: str) -> Any:
         Plain Python values.
 
     Raises:
-        UserError: Where the text is not YAML, or a key stands twice.
+        UserError: If the text is not YAML, or a key stands twice.
     """
     try:
         return yaml.load(text, Loader=_Loader)

@@ -1,7 +1,8 @@
-"""The configuration a run directory was made with, and what may change in it."""
+"""The configuration a run directory was made with, and how another one differs from it."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -12,26 +13,14 @@ from typing import Any
 import yaml
 
 from spice_keras.config import RunConfig
-from spice_keras.config.loading import check
+from spice_keras.config.loading import find_problems
 from spice_keras.errors import UserError
-from spice_keras.files import write_atomically, write_json
+from spice_keras.files import write_atomically
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.stage_list import STAGES, UNTRAINED
 from spice_keras.runtime import dtype_policy
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
-_JUDGING = ("evaluate.", "export.", "data.label", "data.memory_limit_mb")
-_READERS = {
-    "backbone": "pretrain",
-    "pretrain": "pretrain",
-    "num_clusters": "embed",  # of pretraining it decides a logged figure alone
-    "embed": "embed",
-    "reliable": "reliable",
-    "semi": "semi",
-}
-_ORDER = [stage.name for stage in STAGES]
-_VIEWS = ("weak", "strong", "cached_views")
-_NEIGHBOR_COUNTS = ("self.neighbors.num_neighbors", "reliable.num_neighbors")
+_JUDGING = ("evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb")
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -56,74 +45,46 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
 
 
 def read_run_config(path: Path) -> RunConfig:
-    """Read the configuration a run directory was made with."""
-    try:
-        values = yaml.safe_load((path / "config.yaml").read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path / 'config.yaml'} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path / 'config.yaml'} is damaged: it holds no configuration.")
-    return check(values, origin=str(path / "config.yaml"))
+    """Read the configuration a run directory was made with.
 
-
-def _reader(option: str) -> str:
-    """Name the first stage that reads an option."""
-    section, _, key = option.partition(".")
-    if option.startswith(_NEIGHBOR_COUNTS):
-        return "embed"
-    if section == "self":
-        return "embed" if key.startswith(_VIEWS) else "self"
-    return _READERS.get(section, "images")
-
-
-def _is_fixed(run: RunDirectory, option: str, redone_from: str | None) -> bool:
-    """Tell whether a stage that reads the option is finished or begun, and stays so."""
-    first = _ORDER.index(_reader(option))
-    last = len(_ORDER) if redone_from is None else _ORDER.index(redone_from)
-    return any(
-        run.has(stage.artifact) or (run.checkpoints / stage.name).is_dir()
-        for stage in STAGES[first:last]
-        if stage.name == "images" or stage.name not in UNTRAINED
-    )
-
-
-def open_run(path: Path, config: RunConfig, *, redone_from: str | None = None) -> RunDirectory:
-    """Open the run directory of a configuration, or make it.
-
-    Options that no finished stage has read may differ from those the folder was made with: one
-    pretraining serves for heads of several kinds, one after the other.
+    Options that an older version did not have yet take their defaults.
 
     Args:
-        path: The folder.
-        config: The configuration.
-        redone_from: The first stage that will be done again, with all that follow; None for none.
+        path: The run directory.
 
     Returns:
-        The run directory, as it was.
+        The configuration.
 
     Raises:
-        UserError: Where a finished stage was made with other options; it lists them.
+        UserError: If it cannot be read, or states an option that this version does not have; it
+            names the version that wrote it.
     """
-    if not RunDirectory.holds_run(path):
-        run = RunDirectory.create(path, config.as_dict())
-        write_json(path / "environment.json", environment(config))
-        return run
-    run, there = RunDirectory(path), read_run_config(path).as_dict()
-    found = {
-        option: text
-        for option, text in differences(there, config.as_dict()).items()
-        if _is_fixed(run, option, redone_from)
-    }
-    if found:
-        lines = "\n".join(f"  {text}" for text in found.values())
-        first = STAGES[min(_ORDER.index(_reader(option)) for option in found)]
-        again = f", or do it again from there: spice {first.command} --redo"
-        again = "" if first.name == "images" else again
+    file = path / "config.yaml"
+    try:
+        values = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file} is damaged: it holds no configuration.")
+    config, problems = find_problems(values)
+    if config is None:
+        listed = "; ".join(f"{', '.join(p.paths)}: {p.message}" for p in problems)
+        writer, reader = _writer(path), _version("spice-keras")
+        way_on = "correct it" if writer == reader else f"go on with spice-keras {writer}"
         raise UserError(
-            f"{path} was made with another configuration:\n{lines}\n"
-            f"Name another folder with --run-dir, or ask for the same{again}."
+            f"{file} was written by spice-keras {writer} and cannot be read by version {reader} "
+            f"({listed}); {way_on}, or begin a new run in another folder (--run-dir)."
         )
-    return run
+    return config
+
+
+def _writer(path: Path) -> str:
+    """Return the version of the package that made a run directory, as its environment says."""
+    try:
+        facts = json.loads((path / "environment.json").read_text("utf-8"))
+        return str(facts["spice-keras"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "of an unknown version"
 
 
 def keep_configuration(run: RunDirectory, config: RunConfig) -> None:

@@ -194,8 +194,8 @@ class Context:
         return FeatureBank(
             features,
             l2_normalized(features),
-            found.neighbors[:, : plan.num_neighbors],
-            found.neighbors[:, 1 : 1 + plan.head_neighbors],
+            found.neighbors[:, : plan.reliable.num_neighbors],
+            found.neighbors[:, 1 : 1 + plan.self_labeling.num_neighbors],
             none if found.weak is None else found.weak,
             none if found.strong is None else found.strong,
             self.neighbor_search,

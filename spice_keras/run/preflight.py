@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spice_keras.config import Plan, RunConfig, make_plan
+from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.config.protocol import PartCounts, part_config, roles_of
 from spice_keras.config.schema import DataConfig
 from spice_keras.extras import require_faiss
@@ -47,54 +48,55 @@ def _count(data: DataConfig) -> int:
 
 
 def preflight(config: RunConfig) -> Plan | None:
-    """Refuse what cannot work on this source, and return the plan where the count is known."""
+    """Refuse what cannot work on this source; return the plan if the number of items is known."""
     if config.embed.neighbor_search == "approximate":
         require_faiss()
     count = count_items(config)
     return None if count is None else make_plan(config, count)
 
 
-def describe_plan(plan: Plan, objective: str) -> list[str]:
+def describe_plan(plan: Plan) -> list[str]:
     """Put the arithmetic of a run into lines.
 
     Args:
         plan: The plan.
-        objective: Of the self-labelling stage.
 
     Returns:
         A line for each stage, then the adaptations.
     """
+    pretrain, semi = plan.pretrain, plan.semi
     mib = plan.image_bytes / 2**20
     count = f"{plan.num_images} ({mib:,.1f} MiB decoded)"
     lines = [f"items       {count}, {plan.num_clusters} clusters"]
-    others = (plan.pretrain_images, plan.unlabeled_images, plan.reported_images)
+    others = (pretrain.num_images, semi.num_images, plan.reported_images)
     if any(number != plan.num_images for number in others):
         lines.append(
             "protocol    {} images pretrain, {} are clustered, {} unlabelled in SPICE-Semi, "
             "{} reported".format(others[0], plan.num_images, *others[1:])
         )
-    if plan.pretrain_epochs:
+    if pretrain.epochs:
         lines.append(
-            f"pretrain    {plan.pretrain_epochs} epochs x {plan.pretrain_steps_per_epoch} batches "
-            f"of {plan.pretrain_batch} = {plan.pretrain_steps} steps, queue {plan.queue_size}"
+            f"pretrain    {pretrain.epochs} epochs x {pretrain.steps_per_epoch} batches "
+            f"of {pretrain.batch_size} = {pretrain.steps} steps, queue {pretrain.queue_size}"
         )
-    lines += _describe_self(plan, objective)
-    lines.append(f"reliable    n_s = {plan.num_neighbors} neighbours")
-    if plan.semi_epochs:
+    lines += _describe_self(plan.self_labeling)
+    lines.append(f"reliable    n_s = {plan.reliable.num_neighbors} neighbours")
+    if semi.epochs:
         lines.append(
-            f"semi        {plan.semi_steps} steps, {plan.labeled_batch} labelled and "
-            f"{plan.unlabeled_batch} unlabelled images each (the latter twice)"
+            f"semi        {semi.steps} steps, {semi.labeled_batch} labelled and "
+            f"{semi.unlabeled_batch} unlabelled images each (the latter twice)"
         )
     return [*lines, *(f"note        {note}" for note in plan.notes)]
 
 
-def _describe_self(plan: Plan, objective: str) -> list[str]:
-    epochs = f"self        {plan.self_epochs} epochs x {plan.iterations_per_epoch}"
-    if objective == "neighbors":
-        return [f"{epochs} steps of {plan.large_batch} pairs, {plan.head_neighbors} neighbours"]
+def _describe_self(plan: SelfLabelingPlan) -> list[str]:
+    epochs = f"self        {plan.epochs} epochs x {plan.iterations_per_epoch}"
+    labels = plan.pseudo_labels
+    if labels is None:
+        return [f"{epochs} steps of {plan.large_batch} pairs, {plan.num_neighbors} neighbours"]
     return [
-        f"{epochs} iterations, M = {plan.large_batch}; {plan.confident_per_cluster} confident and "
-        f"{plan.labels_per_cluster} labelled images for each cluster",
-        f"            {plan.pseudo_labels_per_iteration} pseudo-labels per iteration, "
-        f"{plan.head_steps_per_iteration} head steps with batches of {plan.head_batch}",
+        f"{epochs} iterations, M = {plan.large_batch}; {labels.confident_per_cluster} confident "
+        f"and {labels.labels_per_cluster} labelled images for each cluster",
+        f"            {labels.labels} pseudo-labels per iteration, "
+        f"{labels.steps} head steps with batches of {labels.batch_size}",
     ]

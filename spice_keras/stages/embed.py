@@ -35,7 +35,8 @@ def embed(context: Context) -> None:
 def _neighbors(context: Context, features: np.ndarray) -> np.ndarray:
     """Find neighbours, the item itself among them: for reliability, and for the heads."""
     plan = context.plan
-    count = min(plan.num_images, max(plan.num_neighbors, 1 + plan.head_neighbors))
+    wanted = max(plan.reliable.num_neighbors, 1 + plan.self_labeling.num_neighbors)
+    count = min(plan.num_images, wanted)
     return context.neighbor_search(l2_normalized(features), count)
 
 

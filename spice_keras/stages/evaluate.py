@@ -126,7 +126,7 @@ def _protocol(context: Context, metrics: dict[str, Any]) -> tuple[tuple[str, str
     lines = [
         (
             "Protocol",
-            f"{context.config.data.protocol}: {plan.pretrain_images} images pretrained on, "
+            f"{context.config.data.protocol}: {plan.pretrain.num_images} images pretrained on, "
             f"{plan.num_images} clustered; this page reports on {reported}",
         )
     ]

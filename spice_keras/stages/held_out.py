@@ -46,7 +46,7 @@ def _features(test: Context) -> np.ndarray:
 def _neighbors(test: Context, features: np.ndarray) -> np.ndarray:
     """The neighbours of a test image are test images."""
     half_a_cluster = max(1, len(features) // (2 * test.config.num_clusters))
-    count = min(test.plan.num_neighbors, half_a_cluster)
+    count = min(test.plan.reliable.num_neighbors, half_a_cluster)
     return test.neighbor_search(l2_normalized(features), count)
 
 

@@ -76,7 +76,7 @@ def build_moco(context: Context) -> MoCo:
     model = MoCo(
         encoder,
         projection_dim=section.projection_dim,
-        queue_size=plan.queue_size,
+        queue_size=plan.pretrain.queue_size,
         momentum=section.momentum,
         temperature=section.temperature,
         symmetric=section.symmetric,
@@ -85,7 +85,7 @@ def build_moco(context: Context) -> MoCo:
         seed=seed,
     )
     schedule = MoCoCosine(
-        section.learning_rate, plan.pretrain_epochs, plan.pretrain_steps_per_epoch
+        section.learning_rate, plan.pretrain.epochs, plan.pretrain.steps_per_epoch
     )
     compile_for_device(model, FusedSGD(schedule, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
@@ -97,10 +97,10 @@ def _batches(context: Context, first_epoch: int) -> tf.data.Dataset:
     return training_batches(
         context.pretraining_images,
         views={"query": view, "key": view},
-        batch_size=context.plan.pretrain_batch,
+        batch_size=context.plan.pretrain.batch_size,
         seed=context.seed("pretrain batches"),
         first_epoch=first_epoch,
-        epochs=context.plan.pretrain_epochs - first_epoch,
+        epochs=context.plan.pretrain.epochs - first_epoch,
     )
 
 
@@ -110,7 +110,7 @@ def _estimate(context: Context) -> EstimateRun:
         passes["semi"] = 0.0
 
     def say(seconds_per_step: float) -> None:
-        per_pass = seconds_per_step * context.plan.pretrain_steps / passes["pretrain"]
+        per_pass = seconds_per_step * context.plan.pretrain.steps / passes["pretrain"]
         times = {stage: per_pass * count for stage, count in passes.items()}
         context.screen.say(
             f"About {clock(sum(times.values()))} for the three training stages on this machine "
@@ -150,7 +150,7 @@ def pretrain(context: Context) -> None:
 
 def _train(context: Context) -> None:
     section, plan = context.config.pretrain, context.plan
-    guess = random_guess_loss(plan.queue_size)
+    guess = random_guess_loss(plan.pretrain.queue_size)
     model = build_moco(context)
     quality = NeighborQuality(
         _sample(context.pretraining_images, context.seed("quality")),
@@ -166,10 +166,10 @@ def _train(context: Context) -> None:
     phase = Phase(
         "pretrain",
         FitLength(
-            plan.pretrain_epochs,
-            plan.pretrain_steps_per_epoch,
+            plan.pretrain.epochs,
+            plan.pretrain.steps_per_epoch,
             section.checkpoint_every,
-            plan.pretrain_batch,
+            plan.pretrain.batch_size,
         ),
         {"loss": f"loss {{:.3f}} (chance {guess:.2f})", "embedding_std": "std {:.2f}"},
         "pretrain.learning_rate",

@@ -70,7 +70,7 @@ def select_reliable(context: Context) -> None:
     _report(context, found)
     thresholds = {
         **section.model_dump(),
-        "num_neighbors": context.plan.num_neighbors,
+        "num_neighbors": context.plan.reliable.num_neighbors,
         "reliable": len(found.indices),
         "counts": found.counts,
         "repaired": found.repaired,

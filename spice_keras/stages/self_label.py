@@ -69,14 +69,14 @@ def self_label(context: Context) -> None:
 
 def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
     """Bind the objective the configuration asks for to the feature bank."""
-    config, plan = context.config, context.plan
+    config, plan = context.config, context.plan.self_labeling
     section, neighbors = config.self_labeling, config.self_labeling.neighbors
     heads = HeadOptions(
         num_clusters=config.num_clusters,
         num_heads=section.num_heads,
         start=section.start,
         input_scale=config.head_input_scale,
-        epochs=plan.self_epochs,
+        epochs=plan.epochs,
         learning_rate=section.learning_rate,
         seed=context.seed("self"),
     )
@@ -86,7 +86,7 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
             replace(heads, learning_rate=neighbors.learning_rate),
             entropy_weight=neighbors.entropy_weight,
             hidden_dim=neighbors.hidden_dim,
-            batch_size=plan.neighbor_batch,
+            batch_size=plan.pairs_per_step,
         )
     options = PrototypeOptions(
         large_batch=plan.large_batch,
@@ -127,7 +127,7 @@ def bound_refinement(
         weights,
         hidden_dim=section.hidden_dim,
         entropy_weight=section.neighbors.entropy_weight,
-        batch_size=context.plan.neighbor_batch,
+        batch_size=context.plan.self_labeling.pairs_per_step,
     )
 
 
@@ -148,7 +148,7 @@ def _moving_encoder(context: Context, labeling: SelfLabeling) -> keras.Model | N
 
 
 def _image_batches(context: Context, bank: FeatureBank) -> Batches:
-    section, plan = context.config.self_labeling, context.plan
+    section, plan = context.config.self_labeling, context.plan.self_labeling
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         return training_batches(
@@ -157,7 +157,7 @@ def _image_batches(context: Context, bank: FeatureBank) -> Batches:
             batch_size=plan.large_batch,
             seed=context.seed("self batches"),
             first_epoch=first_epoch,
-            epochs=plan.self_epochs - first_epoch,
+            epochs=plan.epochs - first_epoch,
             extras={"embedding": bank.normalized},
         )
 
@@ -168,7 +168,7 @@ def _train_heads(
     context: Context, labeling: SelfLabeling, bank: FeatureBank
 ) -> tuple[HeadChoice, _Past]:
     """Train with the run's objective; return the best head, its encoder with it if that moves."""
-    section, epochs = context.config.self_labeling, context.plan.self_epochs
+    section, epochs = context.config.self_labeling, context.plan.self_labeling.epochs
     encoder = _moving_encoder(context, labeling)
     selection = HeadSelection(
         bank.features if encoder is None else lambda: encode_images(encoder, context.images),

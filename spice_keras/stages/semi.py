@@ -40,7 +40,7 @@ def build_spice_semi(context: Context) -> SpiceSemi:
         weight_decay=section.weight_decay,
         seed=seed,
     )
-    schedule = FixMatchCosine(section.learning_rate, context.plan.semi_steps)
+    schedule = FixMatchCosine(section.learning_rate, context.plan.semi.steps)
     optimizer = FusedSGD(schedule, momentum=section.sgd_momentum, nesterov=True)
     compile_for_device(model, optimizer)
     model.optimizer.build(model.trainable_variables)
@@ -55,7 +55,7 @@ def semi(context: Context) -> None:
     Args:
         context: The run; its reliable labels are there.
     """
-    section, plan = context.config.semi, context.plan
+    section, plan = context.config.semi, context.plan.semi
     indices, labels = labeled_rows(context)
     model = build_spice_semi(context)
 
@@ -68,16 +68,16 @@ def semi(context: Context) -> None:
             labeled_batch=plan.labeled_batch,
             unlabeled_batch=plan.unlabeled_batch,
             seed=context.seed("semi batches"),
-            first_step=first_epoch * plan.semi_steps_per_epoch,
-            num_steps=(plan.semi_epochs - first_epoch) * plan.semi_steps_per_epoch,
+            first_step=first_epoch * plan.steps_per_epoch,
+            num_steps=(plan.epochs - first_epoch) * plan.steps_per_epoch,
             class_balanced=section.class_balanced,
         )
 
     phase = Phase(
         "semi",
         FitLength(
-            plan.semi_epochs,
-            plan.semi_steps_per_epoch,
+            plan.epochs,
+            plan.steps_per_epoch,
             1,
             plan.labeled_batch + 2 * plan.unlabeled_batch,
         ),

@@ -77,7 +77,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
 
     Args:
         stage: The stage, for the message.
-        learning_rate: The option of its learning rate.
+        learning_rate: The option that sets its learning rate.
     """
 
     def __init__(self, stage: str, learning_rate: str) -> None:
@@ -88,10 +88,12 @@ class StopWhenDiverged(keras.callbacks.Callback):
         """Look at the running loss."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
+            advice = f"Lower the learning rate (--set {self._option}=...)"
+            if keras.config.dtype_policy().name != "float32":
+                advice += " or use --set precision=float32"
             raise UserError(
                 f"{self._stage} diverged: the loss is {loss} at step {batch} of the epoch. "
-                f"Lower the learning rate (--set {self._option}=...) or use "
-                "--set precision=float32."
+                f"{advice}."
             )
 
 

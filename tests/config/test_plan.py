@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.config.loading import load_config
-from spice_keras.config.plan import Plan, make_plan
+from spice_keras.config.plan import Plan, PseudoLabelPlan, make_plan
 from spice_keras.errors import UserError
+from spice_keras.options import head_training
 
 
 def _plan(num_images: int, **options: Any) -> Plan:
@@ -22,17 +23,16 @@ def _plan(num_images: int, **options: Any) -> Plan:
 
 def test_the_papers_cifar10() -> None:
     plan = _plan(60_000)
-    assert plan.pretrain_steps_per_epoch == 468
-    assert plan.queue_size == 12_800
-    assert plan.large_batch == 1000
-    assert plan.iterations_per_epoch == 60
-    assert plan.labels_per_cluster == 100
-    assert plan.confident_per_cluster == 50
-    assert plan.pseudo_labels_per_iteration == 1000
-    assert plan.head_steps_per_iteration == 8 * 7
-    assert plan.num_neighbors == 100
-    assert plan.semi_steps == 2**20
-    assert (plan.labeled_batch, plan.unlabeled_batch) == (64, 448)
+    assert plan.pretrain.steps_per_epoch == 468
+    assert plan.pretrain.queue_size == 12_800
+    assert plan.self_labeling.large_batch == 1000
+    assert plan.self_labeling.iterations_per_epoch == 60
+    assert plan.self_labeling.pseudo_labels == PseudoLabelPlan(
+        confident_per_cluster=50, labels_per_cluster=100, labels=1000, batch_size=128, steps=8 * 7
+    )
+    assert plan.reliable.num_neighbors == 100
+    assert plan.semi.steps == 2**20
+    assert (plan.semi.labeled_batch, plan.semi.unlabeled_batch) == (64, 448)
     assert plan.image_bytes == 60_000 * 32 * 32 * 3
     assert plan.notes == ()
 
@@ -47,13 +47,13 @@ def test_little_data_is_adapted_to_and_said() -> None:
         semi__steps=250,
         semi__steps_per_epoch=100,
     )
-    assert plan.pretrain_batch == 16
-    assert plan.pretrain_epochs == 200
-    assert plan.queue_size == 48
-    assert plan.large_batch == 120
-    assert plan.num_neighbors == 20
-    assert plan.unlabeled_batch == 120
-    assert (plan.semi_epochs, plan.semi_steps_per_epoch) == (3, 84)
+    assert plan.pretrain.batch_size == 16
+    assert plan.pretrain.epochs == 200
+    assert plan.pretrain.queue_size == 48
+    assert plan.self_labeling.large_batch == 120
+    assert plan.reliable.num_neighbors == 20
+    assert plan.semi.unlabeled_batch == 120
+    assert (plan.semi.epochs, plan.semi.steps_per_epoch) == (3, 84)
     assert plan.notes == (
         "Pretraining batch 16 instead of 128: only 120 images.",
         "M = 120 instead of 1000: a large batch of SPICE-Self cannot hold more images than there "
@@ -67,13 +67,15 @@ def test_little_data_is_adapted_to_and_said() -> None:
 @pytest.mark.parametrize(("images", "epochs"), [(100, 200), (3000, 50), (1_000_000, 10)])
 def test_automatic_epochs_are_fewer_for_more_images(images: int, epochs: int) -> None:
     assert _plan(images, pretrain__epochs=None, pretrain__batch_size=None,
-                 pretrain__queue_size=None).pretrain_epochs == epochs  # fmt: skip
+                 pretrain__queue_size=None).pretrain.epochs == epochs  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("images", "options", "path", "message"),
     [
-        (9, {}, "num_clusters", "10 clusters of 9 images cannot be formed"),
+        (9, {}, "num_clusters", "10 clusters of 9 images cannot be formed; ask for at most 9"),
+        (1, {}, "num_clusters", "10 clusters cannot be formed of 1 image; clustering needs"),
+        (0, {}, "num_clusters", "10 clusters cannot be formed of 0 images; clustering needs"),
         (100, {}, "pretrain.batch_size", "a batch of 128 is larger than the data (100 images)"),
         (5000, {}, "pretrain.queue_size", "a queue of 12800 keys is larger than the data"),
         (
@@ -104,11 +106,11 @@ def test_all_that_does_not_fit_is_said_at_once() -> None:
 def test_the_queue_that_is_offered_is_accepted() -> None:
     with pytest.raises(UserError, match="take at most 4992,"):
         _plan(5000)
-    assert _plan(5000, pretrain__queue_size=4992).queue_size == 4992
+    assert _plan(5000, pretrain__queue_size=4992).pretrain.queue_size == 4992
 
 
 def test_a_queue_as_large_as_the_data_is_accepted() -> None:
-    assert _plan(12_800).queue_size == 12_800
+    assert _plan(12_800).pretrain.queue_size == 12_800
 
 
 @pytest.mark.parametrize(
@@ -135,9 +137,15 @@ def test_the_pairs_of_a_step_of_neighbour_consistency(
     trained = _plan(
         images, self__objective="neighbors", self__cached_views={"weak": 1, "strong": 1}, **options
     )
-    assert (refined.neighbor_batch, refined.large_batch) == (pairs, min(2000, images))
-    assert (trained.neighbor_batch, trained.large_batch) == (pairs, pairs)
-    assert trained.iterations_per_epoch == images // pairs
+    assert (refined.self_labeling.pairs_per_step, refined.self_labeling.large_batch) == (
+        pairs,
+        min(2000, images),
+    )
+    assert (trained.self_labeling.pairs_per_step, trained.self_labeling.large_batch) == (
+        pairs,
+        pairs,
+    )
+    assert trained.self_labeling.iterations_per_epoch == images // pairs
 
 
 @given(
@@ -163,21 +171,70 @@ def test_every_plan_can_be_carried_out(
         semi__steps=steps,
         semi__steps_per_epoch=steps_per_epoch,
     )
-    assert 1 <= plan.pretrain_batch <= min(128, images)
-    assert plan.queue_size % plan.pretrain_batch == 0
-    assert plan.queue_size <= max(images // 2, plan.pretrain_batch)
-    assert plan.pretrain_steps_per_epoch * plan.pretrain_batch <= images
-    assert plan.pretrain_steps_per_epoch >= 1
-    assert clusters <= plan.large_batch <= images
-    assert plan.iterations_per_epoch >= 1
-    assert 1 <= plan.confident_per_cluster <= plan.labels_per_cluster
-    assert plan.pseudo_labels_per_iteration <= plan.large_batch
-    assert plan.head_steps_per_iteration >= 1
-    assert 1 <= plan.num_neighbors <= max(1, images // (2 * clusters))
-    assert plan.unlabeled_batch <= images
-    assert 0 <= plan.semi_steps - steps < plan.semi_epochs
-    assert plan.semi_steps_per_epoch <= steps_per_epoch
+    assert 1 <= plan.pretrain.batch_size <= min(128, images)
+    assert plan.pretrain.queue_size % plan.pretrain.batch_size == 0
+    assert plan.pretrain.queue_size <= max(images // 2, plan.pretrain.batch_size)
+    assert plan.pretrain.steps_per_epoch * plan.pretrain.batch_size <= images
+    assert plan.pretrain.steps_per_epoch >= 1
+    assert clusters <= plan.self_labeling.large_batch <= images
+    assert plan.self_labeling.iterations_per_epoch >= 1
+    labels = plan.self_labeling.pseudo_labels
+    assert labels is not None
+    assert 1 <= labels.confident_per_cluster <= labels.labels_per_cluster
+    assert labels.labels <= plan.self_labeling.large_batch
+    assert labels.steps >= 1
+    assert 1 <= plan.reliable.num_neighbors <= max(1, images // (2 * clusters))
+    assert plan.semi.unlabeled_batch <= images
+    assert 0 <= plan.semi.steps - steps < plan.semi.epochs
+    assert plan.semi.steps_per_epoch <= steps_per_epoch
     json.dumps(plan.as_dict())
+
+
+_OWN_NETWORK = {"pretrain__batch_size": None, "pretrain__queue_size": None}
+
+
+@pytest.mark.parametrize("images", [2, 3, 1001, 2500])
+@pytest.mark.parametrize("source", ["embeddings", "images"])
+def test_as_many_clusters_as_items_can_be_asked_for(images: int, source: str) -> None:
+    """More clusters than SPICE-Self's M too: neighbour consistency has no M."""
+    neighbors: dict[str, Any] = {"self__objective": "neighbors", "num_clusters": images}
+    if source == "embeddings":
+        of_source = {"data__source": "embeddings", "data__path": "x.npy", "semi__enabled": False}
+    else:
+        of_source = {**_OWN_NETWORK, "self__cached_views": {"weak": 1, "strong": 1}}
+    plan = _plan(images, **neighbors, **of_source)
+    assert plan.self_labeling.iterations_per_epoch >= 1
+    assert (plan.self_labeling.num_neighbors, plan.reliable.num_neighbors) == (1, 1)
+    assert plan.self_labeling.pseudo_labels is None
+    json.dumps(plan.as_dict())
+
+
+@pytest.mark.parametrize("images", [2, 3, 5, 100])
+def test_the_number_of_clusters_that_is_offered_is_accepted(images: int) -> None:
+    with pytest.raises(UserError, match=f"ask for at most {images}"):
+        _plan(images, num_clusters=images + 1, **_OWN_NETWORK)
+    assert _plan(images, num_clusters=images, **_OWN_NETWORK).num_clusters == images
+
+
+@pytest.mark.parametrize("rows", [50, 14_999, 15_001, 60_000, 400_000])
+@pytest.mark.parametrize("clusters", [3, 40])
+def test_the_command_and_the_estimator_train_for_the_same_number_of_steps(
+    rows: int, clusters: int
+) -> None:
+    config = load_config("embeddings", overrides={"data.path": "x", "num_clusters": clusters})
+    plan = make_plan(config, rows).self_labeling
+    recipe = head_training("neighbors", rows, clusters)
+    assert plan.epochs == recipe.epochs
+    assert plan.pairs_per_step == min(rows, recipe.batch_size)
+    assert config.self_labeling.neighbors.learning_rate == recipe.learning_rate
+
+
+def test_stated_epochs_are_obeyed() -> None:
+    options = {"data.path": "x", "self.neighbors.epochs": 60}
+    assert (
+        make_plan(load_config("embeddings", overrides=options), 60_000).self_labeling.epochs == 60
+    )
+    assert make_plan(load_config("cifar10-cpu"), 60_000).self_labeling.epochs == 60, "as measured"
 
 
 def test_the_cost_is_counted_in_forward_passes() -> None:

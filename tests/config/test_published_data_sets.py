@@ -74,12 +74,12 @@ def test_the_protocol_is_one_switch(
     name: str, protocol: str, pretrained: int, steps: int, clustered: int, reported: int
 ) -> None:
     plan = _plan(name, protocol)
-    assert (plan.pretrain_images, plan.pretrain_steps_per_epoch) == (pretrained, steps)
+    assert (plan.pretrain.num_images, plan.pretrain.steps_per_epoch) == (pretrained, steps)
     assert (plan.num_images, plan.reported_images) == (clustered, reported)
 
 
 def test_stl10s_unlabelled_images_go_on_into_semi() -> None:
-    assert _plan("stl10", "split").unlabeled_images == 105_000
+    assert _plan("stl10", "split").semi.num_images == 105_000
 
 
 def test_superclasses_are_what_cifar100_is_compared_with() -> None:

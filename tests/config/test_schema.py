@@ -94,8 +94,7 @@ def test_a_policy_cannot_be_assigned_to() -> None:
 def test_wrong_types_and_bounds_are_refused(path: str, value: Any) -> None:
     with pytest.raises(UserError) as caught:
         load_config(overrides={path: value})
-    assert str(caught.value).startswith("The configuration has 1 problem:")
-    assert f"\n  {path}: " in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
     assert "Received: " in str(caught.value)
 
 

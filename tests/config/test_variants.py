@@ -45,7 +45,7 @@ def test_an_encoder_that_moves_is_refused_beside_what_needs_a_frozen_one(
         load_config(overrides=option | beside)
     lines = [line for line in str(caught.value).splitlines() if message in line]
     (name,) = option
-    assert lines[0].startswith(f"  {name}, {path}: ")
+    assert lines[0].strip().startswith(f"{name}, {path}: ")
 
 
 def test_true_labels_have_to_be_there_and_are_no_default() -> None:
@@ -68,5 +68,5 @@ def test_a_trained_encoder_costs_a_backward_pass_for_every_pair_of_every_head() 
     frozen = make_plan(load_config(overrides=options), 2000)
     trained = make_plan(load_config(overrides=options | {"self.train_encoder": True}), 2000)
     iterations = 5 * 2  # of M = 1000
-    assert frozen.self_passes == iterations * 2 * 1000
-    assert trained.self_passes == iterations * (1000 + 3 * 2 * 3 * 1000)
+    assert frozen.self_labeling.encoder_passes == iterations * 2 * 1000
+    assert trained.self_labeling.encoder_passes == iterations * (1000 + 3 * 2 * 3 * 1000)

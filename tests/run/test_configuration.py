@@ -1,4 +1,4 @@
-"""What a run directory was made with, and which of it may still change."""
+"""What a run directory was made with, and how another configuration differs from it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.config import RunConfig, load_config
 from spice_keras.errors import UserError
 from spice_keras.run import configuration as run_configuration
-from spice_keras.run.configuration import (
-    differences,
-    environment,
-    keep_configuration,
-    open_run,
-    read_run_config,
-)
-from spice_keras.run.directory import RunDirectory
+from spice_keras.run.configuration import differences, environment, read_run_config
 
 _JUDGING = {
     "evaluate.map_method": "pca",
@@ -89,21 +83,12 @@ def test_differences_are_those_that_were_made(paths: set[str]) -> None:
     assert differences(_changed(**options), _changed(**options)) == {}
 
 
-# Opening
+# What a run directory holds
 
 
 @pytest.fixture
 def config() -> RunConfig:
     return load_config("digits")
-
-
-def test_a_new_run_holds_configuration_and_environment(tmp_path: Path, config: RunConfig) -> None:
-    run = open_run(tmp_path / "run", config)
-    assert read_run_config(run.path) == config
-    written = json.loads((run.path / "environment.json").read_text())
-    assert written == environment(config)
-    assert written["seed"] == "0"
-    assert written["tensorflow"].startswith("2.")
 
 
 def test_the_environment_can_be_had_without_being_installed(
@@ -119,108 +104,52 @@ def test_the_environment_can_be_had_without_being_installed(
     assert (found["spice-keras"], found["keras"]) == ("not installed", "1")
 
 
-def test_the_same_configuration_opens_it_again_and_writes_nothing(
-    tmp_path: Path, config: RunConfig
-) -> None:
-    open_run(tmp_path / "run", config)
-    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
-    open_run(tmp_path / "run", config)
-    after = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
-    assert after == before
-
-
-def _finish(run: RunDirectory, *artifacts: str) -> RunDirectory:
-    for name in artifacts:
-        with run.write(name, stage="test") as folder:
-            (folder / "x").write_text("x")
-    return run
-
-
-def test_another_configuration_is_refused_with_the_differences(
-    tmp_path: Path, config: RunConfig
-) -> None:
-    run = _finish(open_run(tmp_path / "run", config), "images", "classifier")
-    other = load_config("digits", overrides={"seed": 4, "semi.steps": 5, "data.labels": "none"})
-    with pytest.raises(UserError) as caught:
-        open_run(run.path, other)
-    assert str(caught.value).splitlines() == [
-        f"{tmp_path / 'run'} was made with another configuration:",
-        "  seed: 0 there, 4 asked for",
-        "  semi.steps: 700 there, 5 asked for",
-        "Name another folder with --run-dir, or ask for the same.",
-    ]
-    assert read_run_config(run.path) == config
-
-
-# The options a finished stage has read, and the command that does it again.
-_ARTIFACTS = ["images", "encoder", "embeddings", "heads", "reliable", "classifier"]
-_READ_BY = {
-    "data.image_size": ("images", None),
-    "seed": ("images", None),
-    "backbone.width": ("encoder", "pretrain"),
-    "pretrain.epochs": ("encoder", "pretrain"),
-    "num_clusters": ("embeddings", "self"),
-    "embed.num_probes": ("embeddings", "self"),
-    "self.cached_views": ("embeddings", "self"),
-    "self.neighbors.num_neighbors": ("embeddings", "self"),
-    "self.epochs": ("heads", "self"),
-    "self.neighbors.epochs": ("heads", "self"),
-    "reliable.num_neighbors": ("embeddings", "self"),
-    "reliable.confidence_threshold": ("reliable", "self"),
-    "semi.steps": ("classifier", "semi"),
-}
-_VALUES: dict[str, Any] = {
-    "self.cached_views": {"weak": 1, "strong": 2},
-    "reliable.confidence_threshold": 0.5,
-    "data.image_size": 24,
-}
-
-
-@pytest.mark.parametrize("option", sorted(_READ_BY))
-def test_an_option_is_free_until_a_stage_has_read_it(
-    option: str, tmp_path: Path, config: RunConfig
-) -> None:
-    reader, command = _READ_BY[option]
-    other = load_config("digits", overrides={option: _VALUES.get(option, 7)})
-    run = open_run(tmp_path / "run", config)
-    for artifact in _ARTIFACTS:
-        if artifact == reader:
-            break
-        open_run(_finish(run, artifact).path, other)
-    for artifact in _ARTIFACTS[_ARTIFACTS.index(reader) :]:
-        again = (
-            f"or do it again from there: spice {command} --redo." if command else "for the same."
-        )
-        with pytest.raises(UserError, match=rf"  {option}.* there, (.|\n)*{again}"):
-            open_run(_finish(run, artifact).path, other)
-    assert read_run_config(run.path) == config, "that is noted once nothing of the other is left"
-    keep_configuration(run, other)
-    assert read_run_config(run.path) == other
-
-
-def test_what_was_begun_has_read_its_options(tmp_path: Path, config: RunConfig) -> None:
-    run = open_run(tmp_path / "run", config)
-    (run.checkpoints / "pretrain").mkdir(parents=True)
-    with pytest.raises(UserError, match="another configuration"):
-        open_run(run.path, load_config("digits", overrides={"pretrain.epochs": 7}))
-    open_run(run.path, load_config("digits", overrides={"self.epochs": 7}))
-
-
-def test_what_will_be_done_again_may_change(tmp_path: Path, config: RunConfig) -> None:
-    run = _finish(open_run(tmp_path / "run", config), *_ARTIFACTS)
-    other = load_config("digits", overrides={"self.epochs": 7, "semi.steps": 8})
-    open_run(run.path, other, redone_from="embed")
-    with pytest.raises(UserError, match=r"self\.epochs: 20 there, 7 asked for"):
-        open_run(run.path, other, redone_from="semi")
-
-
-def test_what_only_judges_is_free_at_any_time(tmp_path: Path, config: RunConfig) -> None:
-    run = _finish(open_run(tmp_path / "run", config), *_ARTIFACTS)
-    open_run(run.path, load_config("digits", overrides={"data.labels": "none"}))
-
-
 @pytest.mark.parametrize("text", ["", "- 1\n", "seed: [\n", "seed: x\n", "\x00"])
 def test_a_damaged_configuration_is_a_users_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml"):
         read_run_config(tmp_path)
+
+
+def _made_by(path: Path, version: str, **changes: Any) -> Path:
+    """A run directory as another version left it: its options, and who wrote it."""
+    values = load_config("digits").as_dict()
+    values["self"] |= changes
+    path.mkdir()
+    (path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (path / "environment.json").write_text(json.dumps({"spice-keras": version}), encoding="utf-8")
+    return path
+
+
+def test_options_that_an_older_version_did_not_have_take_their_defaults(tmp_path: Path) -> None:
+    run = _made_by(tmp_path / "run", "0.0.1")
+    values = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    del values["embed"], values["semi"]["class_balanced"], values["self"]["neighbors"]["epochs"]
+    (run / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    expected = load_config("digits", overrides={"semi.class_balanced": False})
+    assert read_run_config(run) == expected
+
+
+def test_an_option_that_is_gone_is_refused_with_the_version_that_wrote_it(tmp_path: Path) -> None:
+    run = _made_by(tmp_path / "run", "0.0.1", sinkhorn=3)
+    with pytest.raises(UserError) as caught:
+        read_run_config(run)
+    assert str(caught.value) == (
+        f"{run}/config.yaml was written by spice-keras 0.0.1 and cannot be read by version "
+        f"{importlib.metadata.version('spice-keras')} (self.sinkhorn: there is no such option.); "
+        "go on with spice-keras 0.0.1, or begin a new run in another folder (--run-dir)."
+    )
+
+
+def test_a_configuration_spoiled_by_hand_is_to_be_corrected(tmp_path: Path) -> None:
+    run = _made_by(tmp_path / "run", importlib.metadata.version("spice-keras"), epochs="many")
+    with pytest.raises(UserError, match=r"\(self\.epochs: .*'many'\); correct it, or begin"):
+        read_run_config(run)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_without_its_environment_the_version_is_unknown(tmp_path: Path, text: str) -> None:
+    run = _made_by(tmp_path / "run", "0.0.1", sinkhorn=3)
+    (run / "environment.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="was written by spice-keras of an unknown version and"):
+        read_run_config(run)

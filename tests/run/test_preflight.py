@@ -74,7 +74,7 @@ def test_more_clusters_than_images_are_refused(tmp_path: Path) -> None:
 def test_the_arithmetic_in_lines() -> None:
     plan = preflight(load_config("digits"))
     assert plan is not None
-    assert describe_plan(plan, "prototypes")[:6] == [
+    assert describe_plan(plan)[:6] == [
         "items       1797 (1.3 MiB decoded), 10 clusters",
         "pretrain    90 epochs x 14 batches of 128 = 1260 steps, queue 1024",
         "self        20 epochs x 1 iterations, M = 1797; 89 confident and 179 labelled images for "
@@ -89,6 +89,6 @@ def test_adaptations_are_among_the_lines(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((60, 4, 4), np.uint8))
     plan = preflight(_config(data__source="arrays", data__path=str(tmp_path / "x.npy")))
     assert plan is not None
-    lines = [line for line in describe_plan(plan, "prototypes") if line.startswith("note ")]
+    lines = [line for line in describe_plan(plan) if line.startswith("note ")]
     assert [line.removeprefix("note        ") for line in lines] == list(plan.notes)
     assert len(lines) >= 3

@@ -55,7 +55,7 @@ def make_context(path: Path, **options: Any) -> Context:
         Items(ids, [("bad.png", "cut short")]).save(folder)
     features = 3.0 * np.eye(CLUSTERS, 5)[truth()] + 0.1 * rng.normal(size=(COUNT, 5))
     features = features.astype(np.float32)
-    neighbors = nearest_neighbors(l2_normalized(features), context.plan.num_neighbors)
+    neighbors = nearest_neighbors(l2_normalized(features), context.plan.reliable.num_neighbors)
     context.save(Embeddings(neighbors, features))
     return context
 

@@ -191,8 +191,8 @@ def test_the_plan_tells_the_parts_apart_before_anything_is_read(tmp_path: Path) 
     )  # fmt: skip
     plan = preflight(context.config)
     assert plan is not None
-    assert plan.pretrain_steps_per_epoch == 5
-    assert describe_plan(plan, "prototypes")[1] == (
+    assert plan.pretrain.steps_per_epoch == 5
+    assert describe_plan(plan)[1] == (
         "protocol    20 images pretrain, 12 are clustered, 12 unlabelled in SPICE-Semi, 5 reported"
     )
     ingest(context)

@@ -41,8 +41,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(loss: float) -> None:
     callback.on_train_batch_end(0, {"loss": 3.0})
     with pytest.raises(UserError, match=r"pretrain diverged.* at step 7") as caught:
         callback.on_train_batch_end(7, {"loss": loss})
-    assert "--set pretrain.learning_rate=" in str(caught.value)
-    assert "--set precision=float32" in str(caught.value)
+    assert str(caught.value).endswith("Lower the learning rate (--set pretrain.learning_rate=...).")
+
+
+def test_float32_is_offered_to_what_is_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
+    with pytest.raises(UserError, match=r"\.\.\.\) or use --set precision=float32\.$"):
+        StopWhenDiverged("semi", "semi.learning_rate").on_train_batch_end(0, {"loss": math.nan})
 
 
 @pytest.mark.parametrize("logs", [None, {}, {"other": math.nan}, {"loss": 1e30}])

@@ -1,0 +1,321 @@
+"""What of a run is finished, and what a command therefore skips, does again or forgets.
+
+A stage is finished when its artifact is there, and begun when it has a checkpoint. Whatever a
+stage makes is forgotten together with everything that was made of it, so that a run directory
+never holds results of two different runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spice_keras.config import RunConfig
+from spice_keras.errors import UserError
+from spice_keras.files import write_json
+from spice_keras.progress import Screen, silent_screen
+from spice_keras.run.configuration import (
+    differences,
+    environment,
+    keep_configuration,
+    read_run_config,
+)
+from spice_keras.run.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: As in messages and timings.
+        artifact: What it leaves in the run directory.
+        command: The command it belongs to.
+        trains: Whether it takes so long that it is never done again unasked.
+        later_phases: Names of further fits of it, in checkpoints and logs.
+    """
+
+    name: str
+    artifact: str
+    command: str
+    trains: bool = True
+    later_phases: tuple[str, ...] = ()
+
+    def is_begun(self, run: RunDirectory) -> bool:
+        """Tell whether the stage is finished, or was interrupted."""
+        return run.has(self.artifact) or (run.checkpoints / self.name).is_dir()
+
+
+STAGES = (
+    Stage("images", "images", "pretrain", trains=False),
+    Stage("pretrain", "encoder", "pretrain"),
+    Stage("embed", "embeddings", "self"),
+    Stage("self", "heads", "self", later_phases=("refine",)),
+    Stage("reliable", "reliable", "self"),
+    Stage("semi", "classifier", "semi"),
+    Stage("test", "test", "eval", trains=False),
+    Stage("eval", "evaluation", "eval", trains=False),
+    Stage("export", "export", "export", trains=False),
+)
+"""The stages, in the order of what they read."""
+
+_ORDER = [stage.name for stage in STAGES]
+_JUDGES = ("eval", "export")
+
+# The first stage that reads a section of the configuration.
+_READERS = {
+    "backbone": "pretrain",
+    "pretrain": "pretrain",
+    "num_clusters": "embed",  # pretraining only logs a figure that depends on it
+    "embed": "embed",
+    "self": "self",
+    "reliable": "reliable",
+    "semi": "semi",
+}
+_NEIGHBOR_COUNTS = ("self.neighbors.num_neighbors", "reliable.num_neighbors")
+_VIEWS = ("self.weak", "self.strong", "self.cached_views")
+
+
+def _reader(option: str, *, views_cached: bool) -> str:
+    """Name the first stage that reads an option."""
+    if option.startswith(_NEIGHBOR_COUNTS) or (views_cached and option.startswith(_VIEWS)):
+        return "embed"
+    return _READERS.get(option.partition(".")[0], "images")
+
+
+def _changes(there: RunConfig, asked: RunConfig) -> dict[str, tuple[int, str]]:
+    """Say which options differ: the place of the first stage that reads each, and how."""
+    caches = any(config.self_labeling.cached_views is not None for config in (there, asked))
+    return {
+        option: (_ORDER.index(_reader(option, views_cached=caches)), text)
+        for option, text in differences(there.as_dict(), asked.as_dict()).items()
+    }
+
+
+def _is_fixed(run: RunDirectory, reader: int, redone_from: str | None) -> bool:
+    """Tell whether a stage from this one on is finished or begun, and stays so."""
+    last = len(_ORDER) if redone_from is None else _ORDER.index(redone_from)
+    return any(
+        stage.is_begun(run)
+        for stage in STAGES[reader:last]
+        if stage.name == "images" or stage.trains
+    )
+
+
+def open_run(path: Path, config: RunConfig, *, redone_from: str | None = None) -> RunDirectory:
+    """Open the run directory of a configuration, or make it.
+
+    Options that no finished stage has read may differ from those the folder was made with: one
+    pretraining serves for heads of several kinds, one after the other.
+
+    Args:
+        path: The folder.
+        config: The configuration.
+        redone_from: The first stage that will be done again, with all that follow; None for none.
+
+    Returns:
+        The run directory, as it was.
+
+    Raises:
+        UserError: If a finished stage was made with other options; it lists them.
+    """
+    if not RunDirectory.holds_run(path):
+        run = RunDirectory.create(path, config.as_dict())
+        write_json(path / "environment.json", environment(config))
+        return run
+    run = RunDirectory(path)
+    found = {
+        option: (reader, text)
+        for option, (reader, text) in _changes(read_run_config(path), config).items()
+        if _is_fixed(run, reader, redone_from)
+    }
+    if found:
+        lines = "\n".join(f"  {text}" for _, text in found.values())
+        first = STAGES[min(reader for reader, _ in found.values())]
+        again = f", or do it again from there: spice {first.command} --redo"
+        again = "" if first.name == "images" else again
+        raise UserError(
+            f"{path} was made with another configuration:\n{lines}\n"
+            f"Name another folder with --run-dir, or ask for the same{again}."
+        )
+    return run
+
+
+def chosen_stages(config: RunConfig, commands: Sequence[str]) -> tuple[Stage, ...]:
+    """Return the stages of some commands that this configuration has.
+
+    Args:
+        config: The configuration.
+        commands: The commands: pretrain, self, semi, eval, export.
+
+    Returns:
+        The stages, in order.
+    """
+    asked = set(commands)
+    left_out = set()
+    if config.data.source == "embeddings":
+        left_out.add("pretrain")
+        if "self" in asked:
+            asked.add("pretrain")  # whose other stage, the reading of the source, comes first here
+    if config.data.protocol != "split":
+        left_out.add("test")
+    if not config.semi.enabled:
+        left_out.add("semi")
+    return tuple(s for s in STAGES if s.command in asked and s.name not in left_out)
+
+
+def _first_redone(path: Path, config: RunConfig, stages: Sequence[Stage]) -> Stage | None:
+    """Return the stage that --redo begins with; embeddings that are still right are kept."""
+    trained = [stage for stage in stages if stage.trains]
+    if not trained:
+        return None
+    if trained[0].name == "embed" and _embeddings_hold(path, config):
+        return trained[1]
+    return trained[0]
+
+
+def _embeddings_hold(path: Path, config: RunConfig) -> bool:
+    """Tell whether embeddings are there, undamaged, and made with the options asked for."""
+    if not RunDirectory.holds_run(path):
+        return False
+    readers = [reader for reader, _ in _changes(read_run_config(path), config).values()]
+    if any(reader <= _ORDER.index("embed") for reader in readers):
+        return False
+    try:
+        RunDirectory(path).read("embeddings", written_by="self")
+    except UserError:
+        return False
+    return True
+
+
+def _refuse_finished(run: RunDirectory, stages: Sequence[Stage]) -> None:
+    """Without leave to continue or redo, touch nothing that took long to make."""
+    there = [stage.name for stage in stages if stage.trains and stage.is_begun(run)]
+    if there:
+        raise UserError(
+            f"{run.path} already holds {', '.join(there)} (finished or begun). Continue with "
+            "--resume (in Python, resume=True), which skips what is finished, or name another "
+            "folder with --run-dir."
+        )
+
+
+def _refuse_before_semi(run: RunDirectory, config: RunConfig, stages: Sequence[Stage]) -> None:
+    """Name both ways on if heads are to be judged and SPICE-Semi has not run."""
+    names = {stage.name for stage in stages}
+    if not names & set(_JUDGES) or "semi" in names or not config.semi.enabled:
+        return
+    if run.has("heads") and not run.has("classifier"):
+        raise UserError(
+            f"{run.path} holds no classifier yet: run `spice semi --run-dir {run.path}` first, or "
+            "take the heads as they are with --set semi.enabled=false."
+        )
+
+
+def _forget_from(run: RunDirectory, first: Stage) -> None:
+    """Remove a stage's artifact, all later ones, and what was published of them."""
+    for stage in STAGES[STAGES.index(first) :]:
+        run.discard(stage.artifact)
+        for phase in (stage.name, *stage.later_phases):
+            shutil.rmtree(run.checkpoints / phase, ignore_errors=True)
+            run.forget_metrics(phase, from_epoch=0)
+    for name in ("report.html", "metrics.json", "assignments.csv"):
+        (run.path / name).unlink(missing_ok=True)
+    shutil.rmtree(run.path / "figures", ignore_errors=True)
+
+
+class History:
+    """A run directory as one command finds it: what it skips, and what it does.
+
+    Args:
+        run: The run directory.
+        stages: The stages of the command.
+        judge_again: Whether evaluation and export are done though they are there.
+        screen: Where things are said.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        stages: Sequence[Stage],
+        *,
+        judge_again: bool = True,
+        screen: Screen | None = None,
+    ) -> None:
+        self.run = run
+        self._stages = {stage.name: stage for stage in stages}
+        self._judge_again, self._screen = judge_again, screen or silent_screen()
+
+    @classmethod
+    def begin(
+        cls,
+        path: Path,
+        config: RunConfig,
+        *,
+        commands: Sequence[str],
+        resume: bool = False,
+        redo: bool = False,
+        screen: Screen | None = None,
+    ) -> History:
+        """Open a run directory for some commands, and forget what they do again.
+
+        Args:
+            path: The run directory, made if it does not exist.
+            config: The configuration.
+            commands: The commands whose stages run.
+            resume: Skip what is finished, continue what was interrupted.
+            redo: Do these stages again and forget what later ones made of them.
+            screen: Where things are said; None for warnings alone.
+
+        Raises:
+            UserError: If the folder holds something else, a finished stage was made with other
+                options, or a stage is finished and neither `resume` nor `redo` is given.
+        """
+        stages = chosen_stages(config, commands)
+        first = _first_redone(path, config, stages) if redo else None
+        run = open_run(path, config, redone_from=None if first is None else first.name)
+        if not resume and not redo:
+            _refuse_finished(run, stages)
+        _refuse_before_semi(run, config, stages)
+        if first is not None:
+            _forget_from(run, first)
+        keep_configuration(run, config)
+        return cls(run, stages, judge_again=not resume, screen=screen)
+
+    def has_chosen(self, name: str) -> bool:
+        """Tell whether a stage belongs to the command."""
+        return name in self._stages
+
+    def run_stage(self, name: str, work: Callable[[], object]) -> bool:
+        """Do a stage, unless it is finished or does not belong to the command.
+
+        Args:
+            name: The stage.
+            work: Does it and writes its artifact.
+
+        Returns:
+            Whether it was done.
+        """
+        stage = self._stages.get(name)
+        if stage is None:
+            return False
+        repeated = self._judge_again and name in _JUDGES
+        if self.run.has(stage.artifact) and not repeated:
+            self._screen.detail(f"{name}: already there.")
+            return False
+        if stage.trains:
+            # A report made before, of the heads alone, would pass for one of what comes now.
+            _forget_from(self.run, STAGES[STAGES.index(stage) + 1])
+        began = time.monotonic()
+        work()
+        self._add_time(name, time.monotonic() - began)
+        return True
+
+    def _add_time(self, name: str, seconds: float) -> None:
+        path = self.run.path / "timings.json"
+        times = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        times[name] = round(times.get(name, 0.0) + seconds, 2)
+        write_json(path, times)
