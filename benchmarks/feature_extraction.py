@@ -20,9 +20,9 @@ def _encoder(precision: str) -> Any:
     from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
-    from spice_keras.backbones.resnet import resnet18_cifar
+    from spice_keras.backbones.factory import build_backbone
 
-    encoder = resnet18_cifar(SIDE)
+    encoder = build_backbone("resnet18_cifar", image_size=SIDE)
     draws = np.random.default_rng(0)
     for layer in encoder.layers:  # statistics as after a training, so that folding has work to do
         if layer.name.endswith("_bn"):

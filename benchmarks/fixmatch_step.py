@@ -25,12 +25,12 @@ def semi(precision: str = "float32") -> Any:
     start_tensorflow(precision=precision)
 
     from spice_keras.algorithm.schedules import FixMatchCosine
-    from spice_keras.backbones.wide_resnet import wrn_28_2
+    from spice_keras.backbones.factory import build_backbone
     from spice_keras.models.spice_semi import SpiceSemi
     from spice_keras.training.loop import compile_for_device
     from spice_keras.training.optimizers import FusedSGD
 
-    model = SpiceSemi(wrn_28_2(SIDE), CLUSTERS)
+    model = SpiceSemi(build_backbone("wrn_28_2", image_size=SIDE), CLUSTERS)
     schedule = FixMatchCosine(0.03, 2**20)
     compile_for_device(model, FusedSGD(schedule, momentum=0.9, nesterov=True))
     model.optimizer.build(model.trainable_variables)

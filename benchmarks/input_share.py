@@ -21,13 +21,13 @@ def waiting() -> dict[str, float]:
     import tensorflow as tf
 
     from spice_keras.augment.policies import moco
-    from spice_keras.backbones.resnet import small_resnet
+    from spice_keras.backbones.factory import build_backbone
     from spice_keras.data.batches import training_batches
     from spice_keras.models.moco import MoCo
     from spice_keras.training.loop import compile_for_device
     from spice_keras.training.optimizers import FusedSGD
 
-    model = MoCo(small_resnet(SIDE))
+    model = MoCo(build_backbone("small_resnet", image_size=SIDE))
     compile_for_device(model, FusedSGD(0.015, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
     step = tf.function(model.train_step, jit_compile=False)

@@ -20,12 +20,14 @@ def moco(precision: str = "float32") -> Any:
     start_tensorflow(precision=precision)
 
     from spice_keras.algorithm.schedules import MoCoCosine
-    from spice_keras.backbones.resnet import resnet18_cifar
+    from spice_keras.backbones.factory import build_backbone
     from spice_keras.models.moco import MoCo
     from spice_keras.training.loop import compile_for_device
     from spice_keras.training.optimizers import FusedSGD
 
-    model = MoCo(resnet18_cifar(SIDE), projection_dim=DIM, queue_size=QUEUE)
+    model = MoCo(
+        build_backbone("resnet18_cifar", image_size=SIDE), projection_dim=DIM, queue_size=QUEUE
+    )
     compile_for_device(model, FusedSGD(MoCoCosine(0.015, 1000, 780), momentum=0.9))
     model.optimizer.build(model.trainable_variables)
     return model

@@ -24,11 +24,11 @@ def ours(precision: str) -> Work:
     import keras
 
     from benchmarks.steps import fit_step
+    from spice_keras.backbones.factory import build_backbone
     from spice_keras.backbones.folding import fold_batch_normalization
-    from spice_keras.backbones.resnet import resnet18_cifar
     from spice_keras.heads.spice_self import SpiceSelf
 
-    encoder = fold_batch_normalization(resnet18_cifar(SIDE))
+    encoder = fold_batch_normalization(build_backbone("resnet18_cifar", image_size=SIDE))
     model = SpiceSelf(
         CLUSTERS, 512, encoder=encoder, num_heads=HEADS, batch_size=BATCH, num_repeats=REPEATS
     )

@@ -24,10 +24,10 @@ def our_iteration(from_images: bool, num_samples: int) -> dict[str, Any]:
     import keras
 
     from benchmarks.steps import fit_step
-    from spice_keras.backbones.resnet import resnet18_cifar
+    from spice_keras.backbones.factory import build_backbone
     from spice_keras.heads.spice_self import SpiceSelf
 
-    encoder = resnet18_cifar(SIDE) if from_images else None
+    encoder = build_backbone("resnet18_cifar", image_size=SIDE) if from_images else None
     if encoder is not None:
         views = [images(num_samples, SIDE, seed) for seed in (1, 2)]
         plain = encoder.predict_on_batch(images(num_samples, SIDE, 0))

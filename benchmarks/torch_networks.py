@@ -63,7 +63,7 @@ class ResNet(nn.Module):
 
 
 def load_keras(network: ResNet, weights: Mapping[str, Sequence[np.ndarray]]) -> ResNet:
-    """Take over the weights of `spice_keras.backbones.resnet`, by names of layers."""
+    """Take over the weights of `spice_keras/backbones/resnet.py`, by names of layers."""
     _load(network.conv1, network.bn1, weights, "stem")
     for stage, blocks in enumerate(network.stages, start=1):
         for number, block in enumerate(blocks, start=1):

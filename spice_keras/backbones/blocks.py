@@ -1,4 +1,4 @@
-"""What residual encoders are built of: convolutions, normalisation, their initial weights."""
+"""Building blocks of residual encoders: convolutions, normalisation, initial weights."""
 
 from __future__ import annotations
 
@@ -10,40 +10,44 @@ import keras
 
 from spice_keras.backbones.convolution import Conv2D
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
+from spice_keras.options import KernelStart
 
 FEATURE_MAP = "feature_map"
 
-# Makes the initialiser of one kernel from its seed.
-Initialization = Callable[[int], keras.initializers.Initializer]
-
 
 def kaiming_normal(seed: int) -> keras.initializers.Initializer:
-    """Normal of variance 2 / (k * k * filters): the residual networks' published start."""
+    """Normal with variance 2 / (k * k * filters): the published start of residual networks."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=seed)
 
 
 def torch_uniform(seed: int) -> keras.initializers.Initializer:
-    """Uniform within 1 / sqrt(k * k * channels): what PyTorch does unless told otherwise."""
+    """Uniform within 1 / sqrt(k * k * channels): PyTorch's default."""
     return keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform", seed=seed)
+
+
+_INITIALIZERS: dict[KernelStart, Callable[[int], keras.initializers.Initializer]] = {
+    "kaiming-normal": kaiming_normal,
+    "torch-uniform": torch_uniform,
+}
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Maker of the layers of one network.
+    """Makes the layers of one network.
 
     Attributes:
-        seed: Seed of the initial weights; each kernel draws from it and its own name.
+        seed: Seed of the initial weights; each kernel is drawn from it and the layer's name.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
         bn_momentum: Share of the moving statistics kept at each step.
-        bn_warm_up: Whether the moving statistics begin as a shorter average.
-        initialization: Initialiser of the kernels.
+        bn_warm_up: Whether the first steps keep less.
+        kernel_start: Initial kernels.
     """
 
     seed: int
     bn_groups: int = 1
     bn_momentum: float = 0.9
     bn_warm_up: bool = False
-    initialization: Initialization = kaiming_normal
+    kernel_start: KernelStart = "kaiming-normal"
 
     def convolution(
         self, x: keras.KerasTensor, filters: int, kernel: int, strides: int, name: str
@@ -52,13 +56,14 @@ class Blocks:
         if kernel > 1 and strides > 1:
             # Keras pads "same" on one side only when the stride is 2.
             x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_padding")(x)
+        initializer = _INITIALIZERS[self.kernel_start]
         return Conv2D(
             filters,
             kernel,
             strides=strides,
             padding="valid" if strides > 1 else "same",
             use_bias=False,
-            kernel_initializer=self.initialization(zlib.crc32(f"{self.seed}/{name}".encode())),
+            kernel_initializer=initializer(zlib.crc32(f"{self.seed}/{name}".encode())),
             name=name,
         )(x)
 
@@ -78,7 +83,7 @@ class Blocks:
     def basic_block(
         self, x: keras.KerasTensor, filters: int, strides: int, name: str, output_name: str = ""
     ) -> keras.KerasTensor:
-        """Residual basic block: two 3x3 convolutions and a shortcut, projected where needed."""
+        """Residual basic block: two 3x3 convolutions and a shortcut, projected if shapes differ."""
         shortcut = x
         if strides != 1 or x.shape[-1] != filters:
             shortcut = self.normalized(x, filters, 1, strides, f"{name}_shortcut")
@@ -93,6 +98,8 @@ def normalized_pixels(
     image_size: int, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Input of an encoder, uint8 ``[B, S, S, 3]``, and its normalised pixels."""
+    if image_size < 1:
+        raise ValueError(f"`image_size` must be at least 1. Received: image_size={image_size}")
     images = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     return images, PixelNormalization(mean, std, name="pixel_normalization")(images)
 
@@ -101,14 +108,6 @@ def pooled_encoder(
     images: keras.KerasTensor, feature_map: keras.KerasTensor, name: str
 ) -> keras.Model:
     """Encoder from images to the mean of each channel of the last map, float32 ``[B, D]``."""
-    # Pooled in float32: averaging is where a half-precision accumulator would lose most.
+    # Pooled in float32: a sum over the map is where half precision would lose most.
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(feature_map)
     return keras.Model(images, features, name=name)
-
-
-def refuse_below_one(**sizes: int) -> None:
-    """Raises a ValueError that names the sizes unless all are at least 1."""
-    if min(sizes.values()) < 1:
-        names = ", ".join(f"`{name}`" for name in sizes)
-        received = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ValueError(f"{names} must each be at least 1. Received: {received}")

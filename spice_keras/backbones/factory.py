@@ -1,83 +1,147 @@
-"""Encoders by name, for the stages that build them from a configuration."""
+"""Encoders by name: the table of backbones, built, and how to add one to it."""
 
 from __future__ import annotations
 
-import inspect
+import re
 from collections.abc import Callable
 
 import keras
 
-from spice_keras.backbones.cluster_resnet import cluster_resnet34, resnet18_stl
-from spice_keras.backbones.pretrained import FORMS, backbone_architecture, is_pretrained
-from spice_keras.backbones.resnet import resnet18_cifar, resnet34, small_resnet
-from spice_keras.backbones.wide_resnet import wrn_28_2, wrn_28_8, wrn_37_2
+from spice_keras.backbones.pretrained import backbone_architecture
+from spice_keras.backbones.resnet import residual_network
+from spice_keras.backbones.wide_resnet import wide_network
+from spice_keras.errors import UserError
+from spice_keras.options import (
+    BACKBONES,
+    BackboneOptions,
+    BackboneSpec,
+    BuilderSpec,
+    PretrainedSpec,
+    ResNetSpec,
+    WideResNetSpec,
+    backbone_spec,
+    missing_feature,
+)
 
-BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "cluster_resnet34": cluster_resnet34,
-    "resnet18_cifar": resnet18_cifar,
-    "resnet18_stl": resnet18_stl,
-    "resnet34": resnet34,
-    "small_resnet": small_resnet,
-    "wrn_28_2": wrn_28_2,
-    "wrn_28_8": wrn_28_8,
-    "wrn_37_2": wrn_37_2,
-}
+_PACKAGE_NAMES = frozenset(BACKBONES)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def build_backbone(
-    name: str,
-    *,
-    image_size: int,
-    width: int | None = None,
-    bn_groups: int = 1,
-    bn_momentum: float | None = None,
-    stem_stride: int = 1,
-    first_stride: int | None = None,
-    seed: int = 0,
+    options: BackboneOptions | str, *, image_size: int, bn_groups: int = 1, seed: int = 0
 ) -> keras.Model:
-    """Encoder of the given name, built under the current Keras dtype policy.
+    """Build an encoder under the current Keras dtype policy.
 
-    A pretrained encoder is built here without its weights, for a run that brings its own;
-    `pretrained_backbone` fetches the published ones. Its width and strides are its own: of the
-    arguments it takes the image size alone.
+    A pretrained encoder of another library is built with drawn weights, for a run that loads its
+    own; `pretrained_backbone` fetches the published ones. Its width and strides are fixed: of the
+    arguments it reads the image size alone.
 
     Args:
-        name: A key of ``BACKBONES``, or the name of a pretrained encoder.
-        image_size: Side of the square images, in pixels.
-        width: Filters of the first stage or group; as published where None.
+        options: The backbone, and where it differs from the published one; or its name.
+        image_size: Side of the square images, in pixels, >= 1.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
-        bn_momentum: Share of the moving statistics kept at each step; as published where None: .999
-            in a wide network, .9 in the others.
-        stem_stride: Factor on the stride of the first convolution.
-        first_stride: Stride of a wide network's first group; as published where None.
         seed: Seed of the initial weights.
 
     Returns:
-        A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, D]``.
+        A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, D]`` pooled features. In the
+        networks of this package the layer ``feature_map`` is the last map before pooling.
 
     Raises:
-        ValueError: If the name is unknown, a size is below 1, or the network has no first group.
-        UserError: If a pretrained encoder cannot be built.
+        ValueError: If the name is unknown, the image size is below 1, or the backbone does not take
+            sub-batches.
+        UserError: If a pretrained encoder cannot be built, or a registered builder returns
+            something other than an encoder.
+
+    Example:
+        >>> build_backbone("resnet18_cifar", image_size=32).output_shape
+        (None, 512)
+        >>> build_backbone(BackboneOptions(name="wrn_28_2", width=4), image_size=32).output_shape
+        (None, 16)
     """
-    if is_pretrained(name):
-        return backbone_architecture(name, image_size=image_size)
-    if name not in BACKBONES:
-        raise ValueError(
-            f"Unknown backbone; choose one of {', '.join(sorted(BACKBONES))}, {FORMS}. "
-            f"Received: name={name}"
-        )
-    own = {"width": width, "bn_momentum": bn_momentum, "first_stride": first_stride}
-    options = {option: value for option, value in own.items() if value is not None}
-    if "first_stride" in options and not has_first_group(name):
-        raise ValueError(
-            f"`first_stride` is an option of {', '.join(filter(has_first_group, BACKBONES))}; give "
-            f"`stem_stride` instead. Received: name={name}, first_stride={first_stride}"
-        )
-    return BACKBONES[name](
-        image_size, bn_groups=bn_groups, stem_stride=stem_stride, seed=seed, **options
+    if isinstance(options, str):
+        backbone_spec(options)  # a plainer message than that of the options' validation
+        options = BackboneOptions(name=options)
+    reason = missing_feature(options.name, "bn_groups")
+    if bn_groups != 1 and reason is not None:
+        raise ValueError(f"{reason}. Received: bn_groups={bn_groups}")
+    match options.spec:
+        case ResNetSpec() as spec:
+            return residual_network(
+                spec, options, image_size=image_size, bn_groups=bn_groups, seed=seed
+            )
+        case WideResNetSpec() as spec:
+            return wide_network(
+                spec, options, image_size=image_size, bn_groups=bn_groups, seed=seed
+            )
+        case BuilderSpec() as spec:
+            network = spec.builder(options, image_size=image_size, bn_groups=bn_groups, seed=seed)
+            return _checked(network, options.name, image_size)
+        case PretrainedSpec():
+            return backbone_architecture(options.name, image_size=image_size)
+
+
+def _checked(network: object, name: str, image_size: int) -> keras.Model:
+    """Returns what a registered builder made, if a run can use it as its encoder."""
+    wanted = (
+        f"The builder of the backbone {name} must return a functional keras.Model from uint8 "
+        f"[B, {image_size}, {image_size}, 3] to float32 [B, D]"
     )
+    inputs = getattr(network, "inputs", None)
+    if not isinstance(network, keras.Model) or not inputs or len(inputs) != 1:
+        raise UserError(f"{wanted}. Received: {type(network).__name__}, not such a model.")
+    source, features = inputs[0], network.outputs[0]
+    fits = (
+        len(network.outputs) == 1
+        and (source.dtype, features.dtype) == ("uint8", "float32")
+        and source.shape == (None, image_size, image_size, 3)
+        and len(features.shape) == 2
+        and features.shape[1] is not None
+    )
+    if not fits:
+        raise UserError(
+            f"{wanted}. Received: {source.dtype} {source.shape} to "
+            f"{', '.join(f'{tensor.dtype} {tensor.shape}' for tensor in network.outputs)}."
+        )
+    return network
 
 
-def has_first_group(name: str) -> bool:
-    """Tell whether a backbone of ``BACKBONES`` has groups of blocks, the first with a stride."""
-    return "first_stride" in inspect.signature(BACKBONES[name]).parameters
+def register_backbone(name: str, network: BackboneSpec | Callable[..., keras.Model]) -> None:
+    """Add a backbone of your own, for this process.
+
+    From then on `backbone.name` and `semi.backbone.name` of a configuration take the name, and so
+    does `build_backbone`. Register it again under the same name to replace it. A later process that
+    goes on with the run, or reads it, has to register it first.
+
+    Args:
+        name: Letters, digits, `.`, `_` and `-`; not the name of a backbone of this package.
+        network: A specification (`ResNetSpec`, `WideResNetSpec` or `BuilderSpec`), or a function,
+            which stands for ``BuilderSpec(builder=function)``. The function is called as
+            ``function(options, image_size=S, bn_groups=G, seed=N)``, where `options` is the
+            `BackboneOptions` of the run. It must return a new functional model at each call, with
+            initial weights drawn from the seed, from uint8 ``[B, S, S, 3]`` to float32 ``[B, D]``.
+            If a layer is named ``feature_map`` and gives the last map, ``[B, H, W, D]``, the report
+            shows where in an image its cluster is seen.
+
+    Raises:
+        ValueError: If the name is malformed or belongs to this package.
+        TypeError: If the network is neither a specification nor a function.
+
+    Example:
+        >>> register_backbone("resnet10", ResNetSpec(repeats=(1, 1, 1, 1)))
+        >>> build_backbone("resnet10", image_size=32).output_shape
+        (None, 512)
+    """
+    if name in _PACKAGE_NAMES or not _NAME.fullmatch(name):
+        raise ValueError(
+            "`name` must consist of letters, digits, '.', '_' and '-', and must not be one of "
+            f"{', '.join(sorted(_PACKAGE_NAMES))}. Received: name={name!r}"
+        )
+    if isinstance(network, BackboneSpec):
+        BACKBONES[name] = network
+    elif callable(network):
+        BACKBONES[name] = BuilderSpec(builder=network)
+    else:
+        raise TypeError(
+            "`network` must be a ResNetSpec, a WideResNetSpec, a BuilderSpec or a function. "
+            f"Received: {type(network).__name__}"
+        )

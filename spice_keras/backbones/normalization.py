@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from spice_keras.options import IMAGENET_MEAN, IMAGENET_STD
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")

@@ -23,19 +23,10 @@ from spice_keras.backbones.blocks import FEATURE_MAP
 from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
 from spice_keras.backbones.normalization import PixelNormalization
 from spice_keras.errors import UserError
-
-LITE0 = "efficientnet_lite0"
-KERAS_PREFIX = "keras:"
-HUB_PREFIX = "hub:"
-FORMS = f"{LITE0}, {KERAS_PREFIX}NAME (keras.applications), {HUB_PREFIX}PRESET (KerasHub)"
+from spice_keras.options import HUB_PREFIX, KERAS_PREFIX, LITE0, PRETRAINED_FORMS
 
 # An unreachable host must not hold up a run for the system's two minutes.
 _CONNECTION_SECONDS = 10.0
-
-
-def is_pretrained(name: str) -> bool:
-    """Tell whether a backbone's name is one of a pretrained encoder."""
-    return name == LITE0 or name.startswith((KERAS_PREFIX, HUB_PREFIX))
 
 
 def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
@@ -91,7 +82,7 @@ def _build(name: str, image_size: int, *, with_weights: bool) -> keras.Model:
         return _application(name.removeprefix(KERAS_PREFIX), image_size, with_weights)
     if name.startswith(HUB_PREFIX):
         return _hub_backbone(name.removeprefix(HUB_PREFIX), image_size, with_weights)
-    raise UserError(f"Unknown pretrained backbone {name!r}; choose one of {FORMS}.")
+    raise UserError(f"Unknown pretrained backbone {name!r}; choose one of {PRETRAINED_FORMS}.")
 
 
 def _image_input(image_size: int) -> keras.KerasTensor:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 
-from spice_keras.backbones.blocks import (
-    FEATURE_MAP,
-    Blocks,
-    normalized_pixels,
-    pooled_encoder,
-    refuse_below_one,
-)
-from spice_keras.backbones.normalization import IMAGENET_MEAN, IMAGENET_STD
+from spice_keras.backbones.blocks import FEATURE_MAP, Blocks, normalized_pixels, pooled_encoder
+from spice_keras.options import BackboneOptions, WideResNetSpec
 
-# Filters of the first convolution, whatever the width.
-_STEM_FILTERS = 16
-_BLOCKS_PER_GROUP = 4
 _SLOPE = 0.1
 
 
@@ -32,7 +21,7 @@ def _activated(
 def _preactivation_block(
     x: keras.KerasTensor, blocks: Blocks, filters: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    """Residual block that normalises first; a projected shortcut begins behind the activation."""
+    """Residual block that normalises first; a projected shortcut begins after the activation."""
     activated = _activated(x, blocks, f"{name}_1", f"{name}_1_relu")
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
@@ -43,150 +32,45 @@ def _preactivation_block(
     return keras.layers.Add(name=f"{name}_add")([y, shortcut])
 
 
-def _wide_network(
-    name: str,
-    image_size: int,
-    width: int,
-    num_groups: int,
-    strides: tuple[int, int],
-    blocks: Blocks,
-    mean: Sequence[float],
-    std: Sequence[float],
+def wide_network(
+    spec: WideResNetSpec, options: BackboneOptions, *, image_size: int, bn_groups: int, seed: int
 ) -> keras.Model:
-    """3x3 stem, then groups of four blocks; the strides are the stem's and the first group's."""
-    stem_stride, first_stride = strides
-    refuse_below_one(
-        image_size=image_size, width=width, stem_stride=stem_stride, first_stride=first_stride
+    """Build a wide residual network: a 3x3 convolution, then groups of pre-activation blocks.
+
+    Args:
+        spec: The published network.
+        options: Its name, and where it differs from the published one.
+        image_size: Side of the square images, in pixels, >= 1.
+        bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
+        seed: Seed of the initial weights.
+
+    Returns:
+        A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, D]`` pooled features, D being
+        the filters of the last group. Its layer ``feature_map`` is the last map after the leaky
+        ReLU.
+
+    Raises:
+        ValueError: If the image size is below 1.
+
+    Wide residual networks (arXiv 1605.07146).
+    """
+    width = options.width or spec.width
+    blocks = Blocks(
+        seed=seed,
+        bn_groups=bn_groups,
+        bn_momentum=spec.bn_momentum if options.bn_momentum is None else options.bn_momentum,
+        bn_warm_up=True,
     )
-    images, x = normalized_pixels(image_size, mean, std)
-    x = blocks.convolution(x, _STEM_FILTERS, 3, stem_stride, "stem_conv")
-    for group in range(num_groups):
-        for block in range(_BLOCKS_PER_GROUP):
+    images, x = normalized_pixels(image_size, spec.mean, spec.std)
+    x = blocks.convolution(x, spec.stem_filters, 3, options.stem_stride, "stem_conv")
+    for group, number in enumerate(spec.repeats):
+        strides = 2 if group else options.first_stride or spec.first_stride
+        for block in range(number):
             x = _preactivation_block(
                 x,
                 blocks,
                 width * 2**group,
-                1 if block else (2 if group else first_stride),
+                1 if block else strides,
                 f"group{group + 1}_block{block + 1}",
             )
-    return pooled_encoder(images, _activated(x, blocks, "tail", FEATURE_MAP), name)
-
-
-def wrn_28_2(
-    image_size: int,
-    width: int = 32,
-    bn_groups: int = 1,
-    bn_momentum: float = 0.999,
-    stem_stride: int = 1,
-    first_stride: int = 1,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    seed: int = 0,
-) -> keras.Model:
-    """WRN-28-2, the paper's classifier of CIFAR-10: three groups of four pre-activation blocks.
-
-    Args:
-        image_size: Side of the square images, in pixels; any side >= 1 (32 gives maps of 32, 16
-            and 8).
-        width: Filters of the first group, doubled at each further one; 32 = 16 * 2 in the paper.
-            The first convolution always has 16.
-        bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
-        bn_momentum: Share of the moving statistics kept at each step, reached gradually
-            (``FusedBatchNormalization.warm_up``).
-        stem_stride: Stride of the first convolution; 2 costs a quarter, for larger images.
-        first_stride: Stride of the first group; 2 costs a quarter, but for the first convolution.
-        mean: Channel means of the pixels in [0, 1].
-        std: Channel standard deviations of the pixels in [0, 1].
-        seed: Seed of the initial weights.
-
-    Returns:
-        A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, 4 * width]`` pooled features.
-        Its layer ``feature_map`` is the last map after the leaky ReLU.
-
-    Raises:
-        ValueError: If a size is below 1.
-
-    SPICE (arXiv 2103.09382) Sec. 4; wide residual networks of arXiv 1605.07146.
-    """
-    blocks = Blocks(seed, bn_groups, bn_momentum, bn_warm_up=True)
-    strides = (stem_stride, first_stride)
-    return _wide_network("wrn_28_2", image_size, width, 3, strides, blocks, mean, std)
-
-
-def wrn_28_8(
-    image_size: int,
-    width: int = 128,
-    bn_groups: int = 1,
-    bn_momentum: float = 0.999,
-    stem_stride: int = 1,
-    first_stride: int = 1,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    seed: int = 0,
-) -> keras.Model:
-    """WRN-28-8, the paper's classifier of CIFAR-100-20: `wrn_28_2`, four times as wide.
-
-    Args:
-        image_size: Side of the square images, in pixels; any side >= 1.
-        width: Filters of the first group, doubled at each further one; 128 = 16 * 8 in the paper.
-            The first convolution always has 16.
-        bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
-        bn_momentum: Share of the moving statistics kept at each step, reached gradually.
-        stem_stride: Stride of the first convolution; 2 costs a quarter, for larger images.
-        first_stride: Stride of the first group; 2 costs a quarter, but for the first convolution.
-        mean: Channel means of the pixels in [0, 1].
-        std: Channel standard deviations of the pixels in [0, 1].
-        seed: Seed of the initial weights.
-
-    Returns:
-        A functional model as of `wrn_28_2`.
-
-    Raises:
-        ValueError: If a size is below 1.
-
-    SPICE (arXiv 2103.09382) Sec. 4; wide residual networks of arXiv 1605.07146.
-    """
-    blocks = Blocks(seed, bn_groups, bn_momentum, bn_warm_up=True)
-    strides = (stem_stride, first_stride)
-    return _wide_network("wrn_28_8", image_size, width, 3, strides, blocks, mean, std)
-
-
-def wrn_37_2(
-    image_size: int,
-    width: int = 32,
-    bn_groups: int = 1,
-    bn_momentum: float = 0.999,
-    stem_stride: int = 1,
-    first_stride: int = 2,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    seed: int = 0,
-) -> keras.Model:
-    """WRN-37-2, the paper's classifier of STL-10 and ImageNet's subsets: a fourth group of blocks.
-
-    Args:
-        image_size: Side of the square images, in pixels; any side >= 1 (96 gives maps of 48, 24,
-            12 and 6).
-        width: Filters of the first group, doubled at each further one; 32 = 16 * 2 in the paper.
-            The first convolution always has 16.
-        bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
-        bn_momentum: Share of the moving statistics kept at each step, reached gradually.
-        stem_stride: Stride of the first convolution; 2 costs a quarter, for larger images.
-        first_stride: Stride of the first group: 2 in SPICE's released code, 1 in FixMatch, with
-            maps of twice the side and about four times the cost.
-        mean: Channel means of the pixels in [0, 1].
-        std: Channel standard deviations of the pixels in [0, 1].
-        seed: Seed of the initial weights.
-
-    Returns:
-        A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, 8 * width]`` pooled features.
-        Its layer ``feature_map`` is the last map after the leaky ReLU.
-
-    Raises:
-        ValueError: If a size is below 1.
-
-    SPICE (arXiv 2103.09382) Sec. 4; FixMatch (arXiv 2001.07685) for STL-10.
-    """
-    blocks = Blocks(seed, bn_groups, bn_momentum, bn_warm_up=True)
-    strides = (stem_stride, first_stride)
-    return _wide_network("wrn_37_2", image_size, width, 4, strides, blocks, mean, std)
+    return pooled_encoder(images, _activated(x, blocks, "tail", FEATURE_MAP), options.name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig
+from spice_keras.options import PRETRAINED_FORMS, missing_feature
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,18 @@ def _backbone_problems(config: RunConfig) -> Iterator[Problem]:
     if config.pretrain.enabled is False and not config.backbone.pretrained:
         yield Problem(
             ("pretrain.enabled", "backbone.name"),
-            f"{config.backbone.name} comes without weights, so it has to be pretrained; "
-            "efficientnet_lite0, keras:NAME and hub:PRESET bring their own",
+            f"{config.backbone.name} has to be pretrained, because it comes without weights. "
+            f"Backbones with weights: {PRETRAINED_FORMS}",
         )
-    if config.backbone.pretrained and config.pretrain.bn_groups > 1:
-        yield Problem(
-            ("pretrain.bn_groups", "backbone.name"),
-            f"split-BN is not built into {config.backbone.name}; set it to 1",
-        )
+    without_groups = missing_feature(config.backbone.name, "bn_groups")
+    if config.pretrain.bn_groups > 1 and without_groups is not None:
+        yield Problem(("pretrain.bn_groups", "backbone.name"), without_groups)
     own = config.semi.backbone
     if own is not None and config.semi.init == "pretrained" and own != config.backbone:
         yield Problem(
             ("semi.init", "semi.backbone"),
-            "the pretrained weights belong to the backbone of the run; with a network of its "
-            "own SPICE-Semi starts from scratch",
+            "the pretrained weights belong to the backbone of the run: set semi.init to scratch, "
+            "or semi.backbone to null",
         )
 
 

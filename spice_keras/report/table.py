@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spice_keras.report.formatting import decimal
+from spice_keras.report.terms import TERMS
 
 METHOD_NAMES: Mapping[str, str] = {
     "semi": "SPICE-Semi",
@@ -14,17 +15,15 @@ METHOD_NAMES: Mapping[str, str] = {
     "kmeans_pixels": "k-means on pixels",
 }
 
+_FINAL_METHODS = ("semi", "self")
+
 COLUMNS: Mapping[str, str] = {
-    "acc": "ACC",
-    "nmi": "NMI",
-    "nmi_arithmetic": "NMI (arith.)",
-    "ari": "ARI",
-    "purity": "Purity",
-    "local_consistency": "Local consistency",
-    "silhouette": "Silhouette",
-    "head_agreement": "Head agreement",
-    "size_balance": "Size balance",
-}
+    figure: TERMS[figure][0]
+    for figure in (
+        "acc", "nmi", "nmi_arithmetic", "ari", "purity", "local_consistency", "silhouette",
+        "head_agreement", "size_balance",
+    )
+}  # fmt: skip
 
 RESULT_HEADER: tuple[str, ...] = ("Method", *COLUMNS.values())
 
@@ -37,12 +36,12 @@ SHORT_HEADER: tuple[str, ...] = (
 def method_name(method: str, metrics: Mapping[str, Any]) -> str:
     """Names a method as the tables do.
 
-    Self-labelling is SPICE-Self with the paper's objective, and SPICE-Semi FixMatch where it was
-    trained on true labels.
+    Self-labelling is called SPICE-Self only with the paper's objective. SPICE-Semi is called
+    FixMatch if it was trained on true labels.
 
     Args:
         method: A key of ``METHOD_NAMES``.
-        metrics: The run's figures.
+        metrics: Figures of each method of the run.
 
     Returns:
         The name.
@@ -54,12 +53,23 @@ def method_name(method: str, metrics: Mapping[str, Any]) -> str:
     return METHOD_NAMES[method] if objective == "prototypes" else f"Heads ({objective})"
 
 
-def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """Writes the figures of every method that was measured, best method of the paper first.
+def final_method(metrics: Mapping[str, Any]) -> str | None:
+    """Names the method whose clusters a run ends with.
 
-    ACC, NMI, ARI and purity need labels and are an en dash without them; the other columns are
-    computed without them. All lie in [0, 1], except ARI, silhouette and head agreement,
-    which may be negative.
+    Args:
+        metrics: figures of each method.
+
+    Returns:
+        "semi" if SPICE-Semi was measured, else "self", else None.
+    """
+    return next((method for method in _FINAL_METHODS if metrics.get(method)), None)
+
+
+def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Writes the figures of every method that was measured, the last stage of the paper first.
+
+    ACC, NMI, ARI and purity need labels and are an en dash without them; the other columns need
+    none. All lie in [0, 1], except ARI, silhouette and head agreement, which may be negative.
 
     Args:
         metrics: method ("semi", "self", "kmeans_embeddings", "kmeans_pixels") to its figures; a

@@ -1,4 +1,4 @@
-"""Thumbnails as data URIs, as many and as large as the size of the page allows."""
+"""Images as data URIs, as many and as large as the size of the page allows."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def display_side(image_size: int) -> int:
 def thumbnail(image: npt.NDArray[np.uint8], plan: ThumbnailPlan) -> str:
     """Stores one image as a data URI.
 
-    Images of at most 32 pixels are kept as they are where the plan is lossless, for the page to
-    enlarge with hard edges; others are reduced to the side of the plan and compressed. Images
-    without colour are stored without.
+    If the plan is lossless, images of at most 32 pixels are kept as they are, and the page
+    enlarges them with hard edges. Others are reduced to the side of the plan and compressed. Grey
+    images are stored with one channel.
 
     Args:
         image: [S, S, 3] uint8.
@@ -93,12 +93,12 @@ def thumbnail(image: npt.NDArray[np.uint8], plan: ThumbnailPlan) -> str:
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """Writes the bytes of an image into an address that needs no file."""
+    """Writes the bytes of an image into a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def figure_uri(path: Path) -> str:
-    """Writes a figure into an address: a PNG as it is, or compressed where it holds photographs.
+    """Writes a figure into a data URI: a PNG as it is, or a JPEG if it is large.
 
     Args:
         path: the PNG file.
@@ -116,7 +116,7 @@ def figure_uri(path: Path) -> str:
 
 
 def _picture(array: npt.NDArray[Any]) -> Image.Image:
-    """Makes a picture of one row of the images, grey where the three channels are equal."""
+    """Makes a picture of one image, grey if its three channels are equal."""
     red = array[..., 0]
     grey = np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])
     return Image.fromarray(np.ascontiguousarray(red if grey else array))

@@ -1,7 +1,7 @@
 """How far to trust a clustering, in plain words and with every threshold stated.
 
 The bands below are conventions of this report. They were set by judgement, not fitted to labelled
-data, so a sentence always prints the figure and its band, and the reader can disagree.
+data, so each sentence states the figure and its band, and the reader can disagree.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spice_keras.report.content import Item, final_method
+from spice_keras.report.clustering import Clustering, Noun, collapsed
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
-from spice_keras.report.table import METHOD_NAMES
+from spice_keras.report.setup import STARTS, HeadSetup
+from spice_keras.report.table import METHOD_NAMES, final_method
 
 Grade = Literal["strong", "mixed", "weak"]
 Level = Literal["strong", "mixed", "weak", "unknown"]
@@ -22,7 +23,7 @@ Level = Literal["strong", "mixed", "weak", "unknown"]
 
 @dataclass(frozen=True)
 class Band:
-    """Strong from `strong` upwards, weak below `weak`, mixed between the two."""
+    """Strong from `strong` upwards, weak below `weak`, mixed in between."""
 
     strong: float
     weak: float
@@ -43,16 +44,17 @@ ACCURACY_GAIN = Band(strong=0.01, weak=0.0)
 CONSISTENCY_GAIN = Band(strong=0.0, weak=-0.02)
 
 HEADLINES: Mapping[Level, str] = {
-    "strong": "Every sign measured here is good: none of them speaks against these clusters.",
-    "mixed": "The signs are mixed: look at the flagged points before using the clusters.",
+    "strong": "Every sign measured here is good: nothing speaks against these clusters.",
+    "mixed": "The signs are mixed: look at the flagged points before you use the clusters.",
     "weak": "Important signs are poor: do not use these clusters without checking their members.",
     "unknown": "Too few figures were measured to say how far to trust these clusters.",
 }
+COLLAPSED = "The clustering collapsed: every {noun} is in one cluster, so no groups were found."
 
 CAVEAT = (
-    "Figures measured without labels only say whether the clusters are stable and hold together in "
+    "Figures measured without labels say only whether the clusters are stable and hold together in "
     "the embeddings they were made from. They cannot say whether the clusters are the categories "
-    "you have in mind: for that, look at the members of each cluster."
+    "you have in mind. To find out, look at the members of each cluster."
 )
 
 
@@ -84,63 +86,61 @@ class Verdict:
 
 def trust_verdict(
     metrics: Mapping[str, Any],
-    *,
-    cluster_sizes: Sequence[int],
-    num_reliable: int,
+    clustering: Clustering,
     reliable_counts: Sequence[int],
-    item: Item = "image",
+    heads: HeadSetup,
+    noun: Noun = "image",
 ) -> Verdict:
     """Judges a clustering by what was measured on it.
 
-    The level is "weak" where an essential check (accuracy, local consistency) is weak or two
-    checks are, "strong" where every check is strong and local consistency is among them,
-    "unknown" where local consistency and accuracy are both missing, and "mixed" otherwise.
+    The level is "weak" if an essential check (accuracy, local consistency, a collapse) is weak or
+    two checks are, "strong" if every check is strong and local consistency is among them,
+    "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise.
 
     Args:
         metrics: figures per method, as in `ReportData.metrics`.
-        cluster_sizes: [K] number of items in each final cluster.
-        num_reliable: number of items that passed the reliability thresholds.
-        reliable_counts: [K] reliable pseudo-labels per cluster.
-        item: what the sentences call one of what was clustered.
+        clustering: the final clusters.
+        reliable_counts: [K] reliable labels in each cluster of SPICE-Self.
+        heads: how the clustering heads were trained.
+        noun: what the sentences call one item.
 
     Returns:
-        The verdict; a figure that is missing has no check.
+        The verdict; a figure that is missing, or says nothing, has no check.
     """
     method = final_method(metrics)
     final = metrics[method] if method else {}
-    heads = (metrics.get("self") or {}).get("head_agreement")
+    sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
     candidates = (
-        accuracy_check(final, item),
-        local_consistency_check(final, cluster_sizes, item),
-        head_agreement_check(heads),
-        reliable_check(num_reliable, int(np.sum(cluster_sizes)), reliable_counts, item),
-        cluster_size_check(cluster_sizes, item),
+        accuracy_check(final, noun),
+        local_consistency_check(final, sizes),
+        head_agreement_check(metrics.get("self") or {}, heads),
+        reliable_check(num_reliable, sizes, reliable_counts, noun),
+        cluster_size_check(sizes, noun),
         baseline_check(final, metrics),
     )
     checks = tuple(check for check in candidates if check is not None)
     level = _level(checks)
-    return Verdict(level, HEADLINES[level], checks)
+    headline = COLLAPSED.format(noun=noun) if clustering.is_collapsed else HEADLINES[level]
+    return Verdict(level, headline, checks)
 
 
-def accuracy_check(final: Mapping[str, Any], item: Item = "image") -> Check | None:
-    """Share of the items whose cluster is matched to their class; None without labels."""
+def accuracy_check(final: Mapping[str, Any], noun: Noun = "image") -> Check | None:
+    """Share of the items whose cluster is matched with their class; None without labels."""
     value = finite(final.get("acc"))
     if value is None:
         return None
     sentence = (
-        f"With each cluster matched to one class, {percent(value)} of the labelled {item}s are "
-        f"in the right one (strong from {percent(ACCURACY.strong, 0)}, weak below "
-        f"{percent(ACCURACY.weak, 0)}). The labels were used for this measurement only."
+        f"With each cluster matched to one class, {percent(value)} of the labelled {noun}s are in "
+        f"the right class (strong from {percent(ACCURACY.strong, 0)}, weak below "
+        f"{percent(ACCURACY.weak, 0)})."
     )
     return Check("Accuracy", percent(value), ACCURACY.grade(value), sentence, essential=True)
 
 
-def local_consistency_check(
-    final: Mapping[str, Any], cluster_sizes: Sequence[int], item: Item = "image"
-) -> Check | None:
+def local_consistency_check(final: Mapping[str, Any], cluster_sizes: Sequence[int]) -> Check | None:
     """Share of the nearest neighbours in the same cluster, corrected for chance.
 
-    One cluster that holds everything has a share of 1; the correction takes that away.
+    One cluster that holds everything has a share of 1; the correction brings that to 0.
     """
     value = finite(final.get("local_consistency"))
     total = int(np.sum(cluster_sizes))
@@ -149,72 +149,117 @@ def local_consistency_check(
     chance = float(np.sum(np.square(np.asarray(cluster_sizes, dtype=np.float64) / total)))
     corrected = (value - chance) / (1 - chance) if chance < 1 else 0.0
     sentence = (
-        f"On average {percent(value)} of an {item}'s nearest neighbours share its cluster; "
-        f"clusters of these sizes drawn at random would give {percent(chance)}. Corrected for "
-        f"chance that is {decimal(corrected, 2)} (strong from {LOCAL_CONSISTENCY.strong:.2f}, weak "
-        f"below {LOCAL_CONSISTENCY.weak:.2f})."
+        f"On average, {percent(value)} of the nearest neighbours are in the same cluster. "
+        f"Random clusters of these sizes would reach {percent(chance)}. Corrected for chance, the "
+        f"local consistency is {decimal(corrected, 2)} (strong from "
+        f"{LOCAL_CONSISTENCY.strong:.2f}, weak below {LOCAL_CONSISTENCY.weak:.2f})."
     )
     grade = LOCAL_CONSISTENCY.grade(corrected)
     return Check("Local consistency", percent(value), grade, sentence, essential=True)
 
 
-def head_agreement_check(value: object) -> Check | None:
-    """Mean adjusted Rand index between the heads of SPICE-Self, each started differently."""
-    agreement = finite(value)
-    if agreement is None:
+def head_agreement_check(own: Mapping[str, Any], heads: HeadSetup) -> Check | None:
+    """Mean adjusted Rand index between the heads of SPICE-Self, each started differently.
+
+    Args:
+        own: figures of SPICE-Self.
+        heads: how the heads were trained.
+
+    Returns:
+        None where it was not measured or says nothing: of a single head, and of heads that
+        collapsed, which agree on one cluster.
+    """
+    agreement = finite(own.get("head_agreement"))
+    if agreement is None or heads.num_heads < 2 or collapsed(own.get("cluster_sizes") or ()):
         return None
     sentence = (
-        f"Clustering heads started from different random weights agree with each other to "
-        f"{decimal(agreement, 2)} (mean adjusted Rand index of all pairs: 1 is identical, 0 is "
-        f"chance; strong from {HEAD_AGREEMENT.strong:.2f}, weak below {HEAD_AGREEMENT.weak:.2f})."
+        f"This run trained {heads.num_heads} clustering heads, small classifiers that start "
+        f"{STARTS[heads.start]}, and kept one. Every two of them agree to {decimal(agreement, 2)} "
+        "on average (adjusted Rand index, ARI: 1 is identical, 0 is chance; strong from "
+        f"{HEAD_AGREEMENT.strong:.2f}, weak below {HEAD_AGREEMENT.weak:.2f})."
     )
     grade = HEAD_AGREEMENT.grade(agreement)
     return Check("Head agreement", decimal(agreement, 2), grade, sentence)
 
 
-def reliable_name(item: Item) -> str:
+def reliable_name(noun: Noun) -> str:
     """Name of the check of the reliable items."""
-    return f"Reliable {item}s"
+    return f"Reliable {noun}s"
 
 
 def reliable_check(
-    num_reliable: int, num_items: int, reliable_counts: Sequence[int], item: Item = "image"
+    num_reliable: int,
+    cluster_sizes: Sequence[int],
+    reliable_counts: Sequence[int],
+    noun: Noun = "image",
 ) -> Check | None:
-    """Share of the items that passed the reliability thresholds."""
+    """Share of the items that passed the reliability thresholds.
+
+    Args:
+        num_reliable: items that passed.
+        cluster_sizes: [K] members of each final cluster.
+        reliable_counts: [K] reliable labels in each cluster of SPICE-Self.
+        noun: what one item is called.
+
+    Returns:
+        None without items. Weak after a collapse: in a single cluster all neighbours agree.
+    """
+    num_items = int(np.sum(cluster_sizes))
     if num_items == 0:
         return None
     share = num_reliable / num_items
     without = [cluster for cluster, number in enumerate(reliable_counts) if number == 0]
     grade = RELIABLE_SHARE.grade(share)
     sentence = (
-        f"{count(num_reliable)} of {quantity(num_items, item)} ({percent(share)}) passed the "
+        f"{count(num_reliable)} of {quantity(num_items, noun)} ({percent(share)}) passed the "
         f"reliability thresholds (strong from {percent(RELIABLE_SHARE.strong, 0)}, weak below "
         f"{percent(RELIABLE_SHARE.weak, 0)}; the share depends on the thresholds listed below)."
     )
-    if without:
+    if collapsed(cluster_sizes):
+        grade = "weak"
+        sentence += " With one cluster in use, all neighbours agree, so this share says nothing."
+    elif len(without) == len(reliable_counts):
+        grade = "weak"
+        sentence += f" No cluster has a reliable {noun}."
+    elif without:
         grade = "weak" if grade == "weak" else "mixed"
-        sentence += f" Without a single reliable {item}: {_cluster_list(without)}."
-    return Check(reliable_name(item), percent(share), grade, sentence)
+        sentence += f" Without any reliable {noun}: {_cluster_list(without)}."
+    return Check(reliable_name(noun), percent(share), grade, sentence)
 
 
-def cluster_size_check(cluster_sizes: Sequence[int], item: Item = "image") -> Check | None:
-    """Smallest cluster against an equal share; an empty cluster is always weak."""
+def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Check | None:
+    """Smallest cluster against an equal share; an empty cluster is always weak.
+
+    Args:
+        cluster_sizes: [K] members of each final cluster.
+        noun: what one item is called.
+
+    Returns:
+        None without items. A collapse into one cluster is essential: it sinks the verdict alone.
+    """
     sizes = np.asarray(cluster_sizes, dtype=np.int64)
     if sizes.sum() == 0:
         return None
     empty = [int(cluster) for cluster in np.flatnonzero(sizes == 0)]
+    if collapsed(sizes):
+        sentence = (
+            f"All {quantity(int(sizes.sum()), noun)} are in cluster {int(sizes.argmax())}; the "
+            f"other {quantity(len(empty), 'cluster')} received none. Train the clustering heads "
+            "again with a lower learning rate, or start from better embeddings."
+        )
+        return Check("Cluster sizes", "all in one cluster", "weak", sentence, essential=True)
     if empty:
         sentence = (
-            f"{quantity(len(empty), 'cluster')} of {len(sizes)} received no {item} "
-            f"({_cluster_list(empty)}): the number of clusters may be larger than the {item}s "
-            "support."
+            f"{quantity(len(empty), 'cluster')} of {len(sizes)} received no {noun} "
+            f"({_cluster_list(empty)}): you may have asked for more clusters than the {noun}s "
+            "form groups."
         )
         return Check("Cluster sizes", f"{len(empty)} empty", "weak", sentence)
     smallest, equal = int(sizes.argmin()), sizes.sum() / len(sizes)
     ratio = float(sizes[smallest] / equal)
     sentence = (
         f"No cluster is empty. The smallest, cluster {smallest}, has "
-        f"{quantity(int(sizes[smallest]), item)}: {percent(ratio, 0)} of an equal share of "
+        f"{quantity(int(sizes[smallest]), noun)}: {percent(ratio, 0)} of an equal share, which is "
         f"{decimal(equal, 1)} (strong from {percent(SMALLEST_CLUSTER.strong, 0)}, weak below "
         f"{percent(SMALLEST_CLUSTER.weak, 0)}). SPICE assumes clusters of similar size."
     )
@@ -223,7 +268,16 @@ def cluster_size_check(cluster_sizes: Sequence[int], item: Item = "image") -> Ch
 
 
 def baseline_check(final: Mapping[str, Any], metrics: Mapping[str, Any]) -> Check | None:
-    """Gain over k-means: in accuracy with labels, in local consistency without."""
+    """Gain over k-means: in accuracy with labels, in local consistency without.
+
+    Args:
+        final: figures of the final clusters.
+        metrics: figures per method, as in `ReportData.metrics`.
+
+    Returns:
+        None where nothing can be compared; without labels, a collapse has no check either, for
+        its local consistency of 1 beats any.
+    """
     embeddings = metrics.get("kmeans_embeddings") or {}
     accuracies = _baseline_accuracies(metrics)
     accuracy = finite(final.get("acc"))
@@ -232,16 +286,16 @@ def baseline_check(final: Mapping[str, Any], metrics: Mapping[str, Any]) -> Chec
         better = "the better " if len(accuracies) > 1 else ""
         measured = ", ".join(f"{name}: {percent(value)}" for name, value in accuracies.items())
         sentence = (
-            f"Against {better}k-means the accuracy differs by {100 * gain:+.1f} points "
+            f"The accuracy differs from that of {better}k-means by {100 * gain:+.1f} points "
             f"({measured}; strong from {100 * ACCURACY_GAIN.strong:+.0f}, weak below 0)."
         )
         return Check("Against k-means", _points(gain), ACCURACY_GAIN.grade(gain), sentence)
     ours, theirs = (finite(row.get("local_consistency")) for row in (final, embeddings))
-    if ours is None or theirs is None:
+    if ours is None or theirs is None or collapsed(final.get("cluster_sizes") or ()):
         return None
     gain = ours - theirs
     sentence = (
-        f"The local consistency of k-means on the same embeddings is {percent(theirs)}, a "
+        f"k-means on the same embeddings has a local consistency of {percent(theirs)}, a "
         f"difference of {100 * gain:+.1f} points (strong from 0, weak below "
         f"{100 * CONSISTENCY_GAIN.weak:.0f}). Without labels this cannot tell which of the two "
         "is right."

@@ -14,12 +14,12 @@ from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.pretrained import pretrained_backbone
 from spice_keras.config import RunConfig
-from spice_keras.config.schema import BackboneConfig
 from spice_keras.data.batches import inference_batches
 from spice_keras.errors import UserError
 from spice_keras.files import write_json
 from spice_keras.models.clusterer import clusterer_from_network
 from spice_keras.models.spice_semi import classification_network
+from spice_keras.options import BackboneOptions, PretrainedSpec
 from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Heads
 
@@ -27,39 +27,30 @@ _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 
 
 def build_encoder(
-    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+    backbone: BackboneOptions, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
-    """Build the encoder a configuration names, with drawn weights."""
-    return build_backbone(
-        backbone.name,
-        image_size=image_size,
-        width=backbone.width,
-        bn_groups=bn_groups,
-        bn_momentum=backbone.bn_momentum,
-        stem_stride=backbone.stem_stride,
-        first_stride=backbone.first_stride,
-        seed=seed,
-    )
+    """Build the encoder a configuration names, for weights that are trained or loaded next."""
+    return build_backbone(backbone, image_size=image_size, bn_groups=bn_groups, seed=seed)
 
 
 def build_initial_encoder(
-    backbone: BackboneConfig, *, image_size: int, seed: int, bn_groups: int = 1
+    backbone: BackboneOptions, *, image_size: int, seed: int, bn_groups: int = 1
 ) -> keras.Model:
-    """Build the encoder pretraining begins with: the weights it comes with, if it has any."""
-    if backbone.pretrained:
+    """Build the encoder pretraining begins with: with its published weights, if it has any."""
+    if isinstance(backbone.spec, PretrainedSpec):
         return pretrained_backbone(backbone.name, image_size=image_size)
     return build_encoder(backbone, image_size=image_size, seed=seed, bn_groups=bn_groups)
 
 
 def save_network(
-    folder: Path, network: keras.Model, backbone: BackboneConfig, *, image_size: int
+    folder: Path, network: keras.Model, backbone: BackboneOptions, *, image_size: int
 ) -> None:
     """Write a network's weights with the facts that rebuild it."""
     network.save_weights(folder / _WEIGHTS)
     write_json(folder / _FACTS, {"backbone": backbone.model_dump(), "image_size": image_size})
 
 
-def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -> None:
+def load_network(folder: Path, network: keras.Model, backbone: BackboneOptions) -> None:
     """Load weights into a network built from the same facts.
 
     Raises:
@@ -67,7 +58,7 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneConfig) -
     """
     facts = json.loads((folder / _FACTS).read_text("utf-8"))
     # Compared as configurations: weights may be older than an option.
-    if BackboneConfig.model_validate(facts["backbone"]) != backbone:
+    if BackboneOptions.model_validate(facts["backbone"]) != backbone:
         raise UserError(
             f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
             f"for {backbone.model_dump()}. Use another run directory."
@@ -89,7 +80,7 @@ class Encoder:
     command: ClassVar[str] = "pretrain"
 
     network: keras.Model
-    backbone: BackboneConfig
+    backbone: BackboneOptions
 
     @property
     def image_size(self) -> int:
@@ -105,7 +96,7 @@ class Encoder:
     def load(cls, folder: Path) -> Self:
         """Rebuild it, not trainable."""
         facts = json.loads((folder / _FACTS).read_text("utf-8"))
-        backbone = BackboneConfig.model_validate(facts["backbone"])
+        backbone = BackboneOptions.model_validate(facts["backbone"])
         network = build_encoder(backbone, image_size=facts["image_size"], seed=0)
         load_network(folder, network, backbone)
         network.trainable = False
@@ -155,7 +146,7 @@ def chosen_head(context: Context) -> keras.Model:
     return heads.classifier(context.config.head_input_scale).head_model(heads.head)
 
 
-def semi_backbone(config: RunConfig) -> BackboneConfig:
+def semi_backbone(config: RunConfig) -> BackboneOptions:
     """Return the network SPICE-Semi trains: its own, or the pretrained one's."""
     return config.semi.backbone or config.backbone
 

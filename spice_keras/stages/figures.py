@@ -1,4 +1,4 @@
-"""What the figures of the report are drawn from: maps, prototypes, and the history of the heads."""
+"""What the figures of the report show: maps, prototypes, and the history of the heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from sklearn.manifold import TSNE
 from spice_keras.algorithm.heat_maps import cosine_heat_maps
 from spice_keras.algorithm.prototypes import num_confident
 from spice_keras.metrics.clustering import clustering_accuracy
-from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
+from spice_keras.report.embedding_map import EmbeddingMap
+from spice_keras.report.heads import HeadCurves
+from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.run.context import Context
 from spice_keras.run.networks import pretrained_encoder, semi_network
 from spice_keras.run.results import FinalResult
@@ -66,8 +68,8 @@ def prototype_maps(
         ranked: Each cluster's members, best first.
 
     Returns:
-        The maps; None without images, or where the network that embedded them ends in no map as
-        deep as its features.
+        The maps; None without images, or if the network that embedded them has no last feature
+        map with as many channels as its embeddings.
     """
     network = _feature_map_model(context) if context.has_images else None
     if network is None:
@@ -88,18 +90,21 @@ def prototype_maps(
 
 
 def _grid(features: tf.Tensor) -> np.ndarray | None:
-    """Bring the last map to [B, h, w, D]: it may be the patches of a transformer, or no map."""
+    """Bring the last feature map to [B, h, w, D]; None if it is a vector or a single position.
+
+    That of a transformer is a list of patches.
+    """
     values = tf.cast(features, tf.float32).numpy()
     if values.ndim == 3:
         side = math.isqrt(values.shape[1])
-        # A class token, and registers where there are some, stand before the patches.
+        # A class token, and registers if there are any, come before the patches.
         patches = values[:, values.shape[1] - side**2 :]
         return patches.reshape(len(values), side, side, -1)
     return values if values.ndim == 4 and min(values.shape[1:3]) > 1 else None
 
 
 def _feature_map_model(context: Context) -> keras.Model | None:
-    """Cut the network behind the final embeddings at its last map; None where it has none."""
+    """Cut the network behind the final embeddings at its last feature map; None if it has none."""
     config = context.config
     network = semi_network(context) if config.semi.enabled else pretrained_encoder(context)
     if FEATURE_MAP not in {layer.name for layer in network.layers}:
@@ -112,10 +117,10 @@ def head_curves(context: Context, labels: np.ndarray | None) -> dict[str, HeadCu
 
     Args:
         context: The run whose images were clustered.
-        labels: Of those, int32 [N], -1 where unknown; None without labels.
+        labels: Of those images, int32 [N], -1 where unknown; None without labels.
 
     Returns:
-        "self", and "refine" where that ran; neither in a run of an older version.
+        "self", and "refine" if that ran; neither in a run of an older version.
     """
     found = {}
     for phase, arrays in context.load(Heads).histories.items():
@@ -147,8 +152,16 @@ def accuracies(assignments: np.ndarray, labels: np.ndarray) -> np.ndarray:
     )
 
 
-def embedding_map(context: Context, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place a sample of the embeddings in the plane: rows int64 [n], points float32 [n, 2]."""
+def embedding_map(context: Context, embeddings: np.ndarray) -> EmbeddingMap:
+    """Place a sample of the embeddings in the plane.
+
+    Args:
+        context: The run, whose configuration says how many and by which projection.
+        embeddings: Of all its items, float32 [N, D].
+
+    Returns:
+        Points float32 [n, 2] of rows int64 [n], which ascend.
+    """
     section, seed = context.config.evaluate, context.seed("map")
     count = min(section.map_samples, len(embeddings))
     generator = np.random.default_rng(seed)
@@ -156,8 +169,9 @@ def embedding_map(context: Context, embeddings: np.ndarray) -> tuple[np.ndarray,
     points = PCA(min(50, *embeddings[rows].shape), random_state=seed).fit_transform(
         embeddings[rows]
     )
+    method = "t-SNE" if section.map_method == "tsne" else "PCA"
     if section.map_method == "tsne" and count > 10:
         perplexity = min(30.0, (count - 1) / 3)
         tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-        return rows, tsne.fit_transform(points)
-    return rows, points[:, :2]
+        return EmbeddingMap(tsne.fit_transform(points), rows, method)
+    return EmbeddingMap(points[:, :2], rows, method)

@@ -15,34 +15,66 @@ from spice_keras.run.store import Heads, Reliable
 
 
 def _report(context: Context, found: ReliableLabels) -> None:
-    k, run = context.config.num_clusters, context.run.path
-    total = context.plan.num_images
+    """Say how many labels are reliable, and what a person may have to do about it.
+
+    Raises:
+        UserError: SPICE-Semi comes next and has fewer than two clusters to learn from.
+    """
+    k, used = context.config.num_clusters, context.config.num_clusters - len(found.empty)
+    noun = "image" if context.has_images else "item"
     context.screen.say(
-        f"reliable: {len(found.indices)} of {total} images, by cluster "
+        f"reliable: {len(found.indices)} of {context.plan.num_images} {noun}s, by cluster "
         f"{', '.join(str(count) for count in found.counts)}."
     )
     if found.repaired:
         context.screen.warn(
             f"clusters {', '.join(map(str, found.repaired))} had fewer than "
-            f"{context.config.reliable.min_per_cluster} reliable images and were given their "
+            f"{context.config.reliable.min_per_cluster} reliable {noun}s and were given their "
             "most consistent members (reliable.min_per_cluster sets how many)."
         )
-    if found.empty:
-        context.screen.warn(
-            f"clusters {', '.join(map(str, found.empty))} are empty: the heads found "
-            f"{k - len(found.empty)} groups, not {k}. To ask for fewer: "
-            f"spice run --clusters {k - len(found.empty)} with another --run-dir."
-        )
     if np.count_nonzero(found.counts) < 2:
-        section = context.config.reliable
-        raise UserError(
-            f"Only one cluster has reliable labels (counts {found.counts.tolist()}, thresholds "
-            f"consistency > {section.consistency_threshold}, confidence > "
-            f"{section.confidence_threshold}): SPICE-Semi has nothing to tell apart. The heads "
-            f"collapsed; try `spice run ... --set self.learning_rate="
-            f"{context.config.self_labeling.learning_rate / 5:g}` with another --run-dir than "
-            f"{run}, or more pretraining."
+        _collapsed(context, found)
+    elif found.empty:
+        command = "spice run" if context.has_images else "spice self"
+        context.screen.warn(
+            f"clusters {', '.join(map(str, found.empty))} are empty: the heads found {used} "
+            f"groups, not {k}. To ask for fewer: {command} --clusters {used} with another "
+            "--run-dir."
         )
+
+
+def _collapsed(context: Context, found: ReliableLabels) -> None:
+    """Warn that there is one cluster, or stop if SPICE-Semi would have to learn from it."""
+    section, semi = context.config.reliable, context.config.semi
+    fact = (
+        f"Only one cluster has reliable labels (counts {found.counts.tolist()}, thresholds "
+        f"consistency > {section.consistency_threshold}, confidence > "
+        f"{section.confidence_threshold})"
+    )
+    if semi.enabled and semi.labels_from == "reliable":
+        raise UserError(
+            f"{fact}: SPICE-Semi has nothing to tell apart. The heads collapsed; "
+            f"{_advice(context)}."
+        )
+    context.screen.warn(
+        f"the heads collapsed. {fact}. The report shows it; for a better result {_advice(context)}."
+    )
+
+
+def _advice(context: Context) -> str:
+    """Name the learning rate of the phase in which the heads collapsed, and a lower value."""
+    section, unrefined = context.config.self_labeling, context.load(Heads).unrefined
+    refined_away = unrefined is not None and len(np.unique(unrefined)) > 1
+    if section.objective == "neighbors" or refined_away:
+        option, rate = "self.neighbors.learning_rate", section.neighbors.learning_rate
+    else:
+        option, rate = "self.learning_rate", section.learning_rate
+    command = "spice run" if context.has_images else "spice self"
+    more = ", or pretrain for longer" if context.config.trains_encoder else ""
+    return (
+        f"try `{command} ... --set {option}={rate / 5:g}` with another --run-dir than "
+        f"{context.run.path}{more}"
+    )
 
 
 def select_reliable(context: Context) -> None:
@@ -52,7 +84,7 @@ def select_reliable(context: Context) -> None:
         context: The run; its heads are there.
 
     Raises:
-        UserError: Where fewer than two clusters have any.
+        UserError: Fewer than two clusters have any, and SPICE-Semi would be trained on them.
     """
     section, result = context.config.reliable, context.load(Heads)
     consistency = local_consistency(result.clusters, context.bank.neighbors)

@@ -1,4 +1,4 @@
-"""The figures of merit of a run: against labels where there are any, and without them."""
+"""The figures of merit of a run: against labels if there are any, and without them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,17 @@ from spice_keras.run.store import Classifier, Heads, Reliable
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
-    """Compare a clustering with labels; every figure is None where there are none."""
-    if labels is None:
+    """Compare a clustering with labels.
+
+    Args:
+        clusters: Cluster of each item, int32 [N].
+        labels: Class of each item, int32 [N], -1 where unknown; None without labels.
+
+    Returns:
+        `acc`, `nmi`, `nmi_arithmetic`, `ari` and `purity`, each of the items whose class is known;
+        None if there is no such item.
+    """
+    if labels is None or not (labels >= 0).any():
         return dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
     known = labels >= 0  # STL-10's unlabelled images carry -1
     labels, clusters = labels[known], clusters[known]
@@ -41,7 +50,17 @@ def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str,
 
 
 def without_labels(context: Context, clusters: np.ndarray, bank: FeatureBank) -> dict[str, Any]:
-    """Judge a clustering by the pretrained embeddings alone."""
+    """Judge a clustering by the embeddings alone.
+
+    Args:
+        context: The run.
+        clusters: Cluster of each item, int32 [N].
+        bank: Embeddings and neighbours of the items.
+
+    Returns:
+        `local_consistency`, `silhouette` (None with one cluster in use), `size_balance`,
+        `cluster_sizes`, and a place for `head_agreement`.
+    """
     sizes = cluster_sizes(clusters, context.config.num_clusters)
     return {
         "local_consistency": local_consistency_rate(clusters, bank.neighbors),
@@ -81,9 +100,9 @@ def semi_labels(context: Context) -> dict[str, Any]:
 
 
 def clusterings(context: Context) -> dict[str, np.ndarray]:
-    """Return every clustering of the run, and k-means beside it, by name.
+    """Return every clustering of the run, and k-means for comparison, by name.
 
-    Of a test part, k-means too is fitted on the train images.
+    For a test part, k-means is fitted on the train images as well.
     """
     config = context.config
     found = {"self": context.load(Heads).clusters}
@@ -110,9 +129,8 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         labels: int32 [N], -1 where unknown; None where there are none.
 
     Returns:
-        Objects `self`, `semi` (null where switched off), `kmeans_pixels` (null without images),
-        `kmeans_embeddings`
-        with figures against labels and without, and facts of the run.
+        Objects `self`, `semi` (null if switched off), `kmeans_embeddings` and `kmeans_pixels` (null
+        without images) with figures against labels and without, and facts of the run.
     """
     bank = context.bank
     metrics: dict[str, Any] = {
@@ -139,9 +157,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "count": len(rows),
         "share": len(rows) / len(context.ids),
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
-        "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"]
-        if len(rows)
-        else None,
+        "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
     metrics["num_images"] = len(context.ids)
     metrics["num_clusters"] = context.config.num_clusters

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from spice_keras.backbones import convolution
 from spice_keras.backbones.convolution import Conv2D, by_products, kernel_gradient
-from spice_keras.backbones.resnet import small_resnet
+from tests.backbones.built import built
 
 _VECTORS = frozenset({"avx512f", "avx512_bf16"})
 
@@ -182,7 +182,7 @@ def test_reads_the_files_of_keras_and_survives_saving(tmp_path: Path) -> None:
 
 
 def test_an_encoder_is_trained_through_it(always: list[tuple[int, ...]]) -> None:
-    encoder = small_resnet(16, width=4)
+    encoder = built("small_resnet", 16, width=4)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(encoder(images, training=True) ** 2)

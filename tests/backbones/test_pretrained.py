@@ -23,7 +23,6 @@ from spice_keras.backbones.pretrained import (
     TokenPooling,
     application_names,
     backbone_architecture,
-    is_pretrained,
     pretrained_backbone,
 )
 from spice_keras.errors import UserError
@@ -171,11 +170,6 @@ def test_a_size_below_what_the_network_needs() -> None:
 def test_unknown_names(build: Callable[..., keras.Model], name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(name, image_size=32)
-
-
-def test_which_names_are_pretrained() -> None:
-    names = ("efficientnet_lite0", "keras:ResNet50", "hub:vit", "resnet18_cifar", "small_resnet")
-    assert [is_pretrained(name) for name in names] == [True, True, True, False, False]
 
 
 def test_lite0_asks_for_its_weights_and_the_architecture_does_not(

@@ -150,7 +150,7 @@ def _assignments(run: Path) -> list[dict[str, str]]:
 def test_test_images_are_reported_and_train_images_told_beside(split: Seen) -> None:
     found = metrics(split.run)
     assert (found["num_images"], found["train"]["num_images"]) == (_TEST, 96)
-    assert f"eval: figures of the {_TEST} test images" in split.said
+    assert f"eval: results on the {_TEST} test images" in split.said
     for part, count in ((found, _TEST), (found["train"], 96)):
         for method in ("self", "semi", "kmeans_embeddings", "kmeans_pixels"):
             assert sum(part[method]["cluster_sizes"]) == count
@@ -173,9 +173,9 @@ def test_reported_figures_are_those_of_the_test_labels(split: Seen) -> None:
 
 def test_the_report_says_which_images_it_shows(split: Seen) -> None:
     page = (split.run / "report.html").read_text(encoding="utf-8")
-    assert f"split: {96 + _EXTRA} images pretrained on, 96 clustered" in page
+    assert f"split: {96 + _EXTRA} images to pretrain on, 96 to cluster" in page
     assert f"{_TEST} test images, which no stage saw" in page
-    assert f"{_COPIES} extra images equal to a test image left out" in page
+    assert f"{_COPIES} extra images equal to a test image were left out" in page
     assert "SPICE-Semi, train images" in page
     assert "trained from scratch on the train images with MoCo v2" in page
     assert (split.run / "figures" / "embedding_map.png").is_file()

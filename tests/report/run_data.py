@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
 
 import numpy as np
 
-from spice_keras.report.content import ReportData
-from spice_keras.report.figure_data import HeadCurves, PrototypeMaps
+from spice_keras.report.chart import Caption
+from spice_keras.report.classes import Classes
+from spice_keras.report.clustering import Clustering, Items
+from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Training
+from spice_keras.report.embedding_map import EmbeddingMap
+from spice_keras.report.figures import draw_charts
+from spice_keras.report.heads import HeadCurves
+from spice_keras.report.prototypes import PrototypeMaps
+from spice_keras.report.setup import EncoderSetup, HeadSetup, SemiSetup, Setup
 
 NEED_IMAGES = ("semi", "kmeans_pixels")
 
@@ -72,10 +80,23 @@ def prototype_maps(members: dict[int, np.ndarray]) -> PrototypeMaps:
     return PrototypeMaps(indices, clusters, maps.astype(np.float32))
 
 
+_Record = TypeVar("_Record")
+
+
+def _made(record: type[_Record], values: dict[str, Any]) -> _Record:
+    """Makes a record of the values named like its fields, and takes them out."""
+    names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
+    return record(**{name: values.pop(name) for name in names if name in values})
+
+
 def report_data(
     *, num_images: int = 60, num_clusters: int = 4, image_size: int = 16, **overrides: Any
 ) -> ReportData:
-    """Builds a run of random images with every cluster filled, then applies the overrides."""
+    """Builds a run of random images with every cluster filled.
+
+    Overrides are named like the fields of the parts of `ReportData`; `labels=None` is a run
+    without labels.
+    """
     generator = np.random.default_rng(7)
     shape = (num_images, image_size, image_size, 3)
     clusters = np.arange(num_images, dtype=np.int32) % num_clusters
@@ -85,50 +106,86 @@ def report_data(
     np.add.at(confusion, (labels, clusters), 1)
     reliable = generator.random(num_images) < 0.6
     members = {c: np.flatnonzero(clusters == c) for c in range(num_clusters)}
-    fields: dict[str, Any] = {
+    values: dict[str, Any] = {
         "name": "sample",
         "created": "2026-01-02T03:04:05+00:00",
         "command": "spice evaluate runs/sample",
-        "image_size": image_size,
-        "num_clusters": num_clusters,
+        "timings": {"pretrain": 61.0, "self": 2.5},
+        "environment": {"python": "3.11"},
+        "config_yaml": "seed: 0\n",
+        "skipped": [("broken.jpg", "truncated file")],
+        "notes": ["a stated adaptation"],
+        "encoder": EncoderSetup("small_resnet", is_pretrained=False, is_trained=True),
+        "head_setup": HeadSetup(num_heads=3),
+        "semi": SemiSetup("reliable", 0),
         "images": generator.integers(0, 256, shape, dtype=np.uint8),
         "ids": [f"folder/{index:04d}.png" for index in range(num_images)],
+        "num_clusters": num_clusters,
         "clusters": clusters,
         "confidence": generator.random(num_images, dtype=np.float32),
         "reliable": reliable,
         "agrees": generator.random(num_images) < 0.9,
         "prototypes": members,
         "least_certain": {c: indices[::-1] for c, indices in members.items()},
-        "map_points": generator.normal(size=(num_images, 2)).astype(np.float32),
-        "map_indices": np.arange(num_images),
-        "map_method": "t-SNE",
-        "metrics": run_metrics(),
-        "confusion": confusion,
-        "class_names": ["cat", "dog", "owl"],
-        "history": run_history(),
         "thresholds": {"consistency_threshold": 0.95, "repaired": []},
-        "reliable_counts": np.bincount(clusters[reliable], minlength=num_clusters).tolist(),
-        "skipped": [("broken.jpg", "truncated file")],
-        "notes": ["a stated adaptation"],
-        "timings": {"pretrain": 61.0, "self": 2.5},
-        "environment": {"python": "3.11"},
-        "config_yaml": "seed: 0\n",
-        "matching": {0: 0, 1: 1, 2: 2},
+        "counts": np.bincount(clusters[reliable], minlength=num_clusters).tolist(),
+        "metrics": run_metrics(),
+        "history": run_history(),
         "heads": {"self": head_curves()},
+        "points": generator.normal(size=(num_images, 2)).astype(np.float32),
+        "indices": np.arange(num_images),
+        "method": "t-SNE",
+        "labels": labels,
+        "names": ["cat", "dog", "owl"],
+        "confusion": confusion,
+        "matching": {0: 0, 1: 1, 2: 2},
         "prototype_maps": prototype_maps(members),
-        "map_labels": labels,
     }
-    return ReportData(**(fields | overrides))
+    unknown = overrides.keys() - values.keys() - {"parts"}
+    assert not unknown, unknown
+    return _assembled(values | overrides)
+
+
+def _assembled(values: dict[str, Any]) -> ReportData:
+    heads = values.pop("head_setup")
+    parts = {key: values.pop(key) for key in ("encoder", "semi", "parts") if key in values}
+    classes = _made(Classes, values)
+    return ReportData(
+        run=_made(RunRecord, values),
+        setup=Setup(heads=heads, **parts),
+        items=_made(Items, values),
+        clustering=_made(Clustering, values),
+        reliable=_made(ReliableSelection, values),
+        training=_made(Training, values),
+        embedding_map=_made(EmbeddingMap, values),
+        classes=None if classes.labels is None else classes,
+        metrics=values["metrics"],
+        prototype_maps=values["prototype_maps"],
+    )
+
+
+def label_free(**overrides: Any) -> ReportData:
+    """Builds a run without labels."""
+    metrics = {name: without_labels(row) for name, row in run_metrics().items()}
+    heads = {"self": head_curves(labels=False)}
+    return report_data(**({"metrics": metrics, "labels": None, "heads": heads} | overrides))
+
+
+def captions(data: ReportData) -> dict[str, Caption]:
+    """Name of each figure of a run to its caption."""
+    return {chart.name: chart.caption for chart in draw_charts(data)}
 
 
 def embedding_run(**overrides: Any) -> ReportData:
     """Builds a run on embeddings: no images, nor anything that needs them."""
     metrics = {name: row for name, row in run_metrics().items() if name not in NEED_IMAGES}
     history = {name: rows for name, rows in run_history().items() if name == "self"}
-    fields = {
+    values = {
         "images": None,
         "prototype_maps": None,
-        "image_size": 0,
+        "encoder": None,
+        "semi": None,
+        "head_setup": HeadSetup(objective="neighbors", start="kmeans", num_heads=3),
         "ids": [f"row-{index:04d}" for index in range(60)],
         "metrics": metrics | {"semi": None},
         "history": history,
@@ -137,4 +194,4 @@ def embedding_run(**overrides: Any) -> ReportData:
         "command": "spice self --embeddings features.npz --clusters 4",
         "timings": {"self": 2.5},
     }
-    return report_data(**(fields | overrides))
+    return report_data(**(values | overrides))

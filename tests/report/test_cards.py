@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from spice_keras.report.cards import MAX_ID_CHARACTERS, ClusterCard, cluster_cards
+from spice_keras.report import cards as page_cards
+from spice_keras.report.cards import MAX_ID_CHARACTERS, ClusterCard
+from spice_keras.report.data import ReportData
 from spice_keras.report.formatting import MISSING
 from spice_keras.report.thumbnails import PLANS
 from tests.report.run_data import embedding_run, report_data
+
+
+def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
+    return page_cards.cluster_cards(data.items, data.clustering, data.classes, max_characters)
 
 
 def fact(card: ClusterCard, name: str) -> str:
@@ -27,7 +33,7 @@ def test_pictures_keep_the_given_order_and_the_limits_of_the_plan() -> None:
     data = report_data()
     card = cluster_cards(data, 10**7)[2]
     assert [picture.id for picture in card.prototypes] == [
-        data.ids[index] for index in data.prototypes[2][: PLANS[0].prototypes]
+        data.items.ids[index] for index in data.clustering.prototypes[2][: PLANS[0].prototypes]
     ]
     assert len(card.least_certain) == PLANS[0].least_certain
 
@@ -62,13 +68,15 @@ def test_the_matched_class_and_a_larger_one_are_both_named() -> None:
 
 
 def test_without_labels_no_class_is_named() -> None:
-    cards = cluster_cards(report_data(confusion=None, class_names=None, matching=None), 10**7)
+    cards = cluster_cards(report_data(labels=None), 10**7)
     assert not any("class" in name for card in cards for name, _ in card.facts)
 
 
 def test_only_the_shown_rows_are_read() -> None:
     class Rows:
-        """Images that count what is read of them."""
+        """Images that remember what is read of them."""
+
+        shape = (60, 16, 16, 3)
 
         def __init__(self) -> None:
             self.read: set[int] = set()
@@ -91,7 +99,7 @@ def test_without_images_members_are_named() -> None:
     data = embedding_run()
     card = cluster_cards(data, 10**7)[1]
     assert [member.id for member in card.prototypes] == [
-        data.ids[index] for index in data.prototypes[1][: PLANS[0].prototypes]
+        data.items.ids[index] for index in data.clustering.prototypes[1][: PLANS[0].prototypes]
     ]
     assert {member.source for member in (*card.prototypes, *card.least_certain)} == {None}
     assert card.prototypes[0].short_id == "row-0001"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from spice_keras.report.formatting import MISSING
-from spice_keras.report.table import RESULT_HEADER, result_rows
+from spice_keras.report.table import RESULT_HEADER, final_method, result_rows
 from tests.report.run_data import figures_row, run_metrics, without_labels
 
 
@@ -33,3 +33,11 @@ def test_absent_methods_have_no_row_and_missing_keys_are_dashes() -> None:
     rows = result_rows({"semi": None, "self": {"acc": float("nan")}})
     assert rows == [["SPICE-Self", *[MISSING] * (len(RESULT_HEADER) - 1)]]
     assert result_rows({}) == []
+
+
+def test_the_run_ends_with_semi_where_it_was_measured() -> None:
+    row = figures_row()
+    assert final_method({"self": row, "semi": row}) == "semi"
+    assert final_method({"self": row, "semi": None}) == "self"
+    assert final_method({"self": row}) == "self"
+    assert final_method({"kmeans_pixels": row}) is None

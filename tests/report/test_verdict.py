@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
+from spice_keras.options import Start
+from spice_keras.report.clustering import Clustering
+from spice_keras.report.setup import HeadSetup
 from spice_keras.report.verdict import (
     CAVEAT,
     LOCAL_CONSISTENCY,
@@ -19,10 +24,19 @@ from spice_keras.report.verdict import (
 from tests.report.run_data import figures_row, run_metrics, without_labels
 
 
-def verdict(metrics: dict[str, Any], sizes: tuple[int, ...] = (25, 25, 25, 25)) -> Verdict:
-    return trust_verdict(
-        metrics, cluster_sizes=sizes, num_reliable=70, reliable_counts=[17] * len(sizes)
-    )
+def clustering(sizes: Sequence[int], num_reliable: int) -> Clustering:
+    clusters = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
+    count = len(clusters)
+    sure, reliable = np.ones(count, np.float32), np.arange(count) < num_reliable
+    return Clustering(len(sizes), clusters, sure, reliable, np.ones(count, bool), {}, {})
+
+
+def verdict(
+    metrics: dict[str, Any],
+    sizes: tuple[int, ...] = (25, 25, 25, 25),
+    heads: HeadSetup = HeadSetup(),  # noqa: B008
+) -> Verdict:
+    return trust_verdict(metrics, clustering(sizes, 70), [17] * len(sizes), heads)
 
 
 def check(result: Verdict, name: str) -> Check:
@@ -109,11 +123,15 @@ def test_the_smallest_cluster_is_held_against_an_equal_share(smallest: int, grad
 
 
 def test_reliable_share_names_clusters_without_any() -> None:
-    result = reliable_check(60, 100, [60, 0])
+    result = reliable_check(60, [70, 30], [60, 0])
     assert result is not None
     assert (result.grade, result.value) == ("mixed", "60.0\N{NO-BREAK SPACE}%")
     assert "cluster 1" in result.sentence
-    assert reliable_check(0, 0, []) is None
+    assert reliable_check(0, [], []) is None
+    none = reliable_check(0, [70, 30], [0, 0])
+    assert none is not None
+    assert none.grade == "weak"
+    assert "No cluster has a reliable image." in none.sentence
 
 
 def test_gain_is_taken_over_the_better_baseline() -> None:
@@ -142,11 +160,46 @@ def test_a_run_without_images_is_judged_as_items() -> None:
     for sizes in ((60, 40), (100, 0)):
         result = trust_verdict(
             {"self": row, "kmeans_embeddings": figures_row()},
-            cluster_sizes=sizes,
-            num_reliable=9,
-            reliable_counts=[9, 0],
-            item="item",
+            clustering(sizes, 9),
+            [9, 0],
+            HeadSetup(objective="neighbors"),
+            "item",
         )
         texts = [*result.sentences, *(item.name for item in result.checks)]
         assert not [text for text in texts if "image" in text]
         assert check(result, "Reliable items").value == "9.0\N{NO-BREAK SPACE}%"
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("random", "different random weights"),
+        ("kmeans", "different runs of k-means"),
+        ("balanced-kmeans", "different runs of balanced k-means"),
+        ("spectral", "different runs of spectral clustering"),
+    ],
+)
+def test_the_verdict_says_what_the_heads_started_from(start: Start, words: str) -> None:
+    result = verdict(run_metrics(), heads=HeadSetup(start=start, num_heads=7))
+    sentence = check(result, "Head agreement").sentence
+    assert f"7 clustering heads, small classifiers that start from {words}, " in sentence
+
+
+def test_one_head_agrees_with_none() -> None:
+    result = verdict(run_metrics(), heads=HeadSetup(num_heads=1))
+    assert "Head agreement" not in {item.name for item in result.checks}
+
+
+def test_a_collapse_is_weak_whatever_its_figures() -> None:
+    """Heads that agree on one cluster, and neighbours in it, are no sign of anything."""
+    sizes = [0, 100, 0]
+    row = without_labels(
+        figures_row(head_agreement=1.0, local_consistency=1.0, cluster_sizes=sizes)
+    )
+    metrics = {"self": row, "kmeans_embeddings": without_labels(figures_row())}
+    result = trust_verdict(metrics, clustering(sizes, 100), sizes, HeadSetup())
+    assert result.level == "weak"
+    assert "every image is in one cluster" in result.headline
+    assert {item.grade for item in result.checks} == {"weak"}
+    assert check(result, "Cluster sizes").sentence.startswith("All 100 images are in cluster 1")
+    assert verdict({}, (0, 100)).level == "weak"

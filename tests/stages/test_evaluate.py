@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spice_keras.backbones.factory import build_backbone
 from spice_keras.errors import UserError
+from spice_keras.report.setup import EncoderSetup, HeadSetup, SemiSetup
 from spice_keras.run.context import Context
+from spice_keras.run.networks import save_network
+from spice_keras.run.results import final_result
 from spice_keras.run.store import Evaluation
 from spice_keras.stages.evaluate import evaluate, read_labels
 from spice_keras.stages.reliable import select_reliable
+from spice_keras.stages.report_data import labelled_classes, report_data
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
@@ -24,10 +29,16 @@ from tests.stages.made_run import (
     write_network,
 )
 
+_SMALL = {
+    "backbone__name": "small_resnet",
+    "backbone__width": 2,
+    "semi__init": "scratch",
+    "evaluate__map_method": "pca",
+}
+
 
 def _finished(path: Path, **options: Any) -> Context:
-    small = {"backbone__name": "small_resnet", "backbone__width": 2, "semi__init": "scratch"}
-    context = make_context(path, **{"evaluate__map_method": "pca", **small, **options})
+    context = make_context(path, **{**_SMALL, **options})
     write_heads(context, truth())
     select_reliable(context)
     write_network(context, truth())
@@ -89,6 +100,57 @@ def test_without_labels_no_figure_pretends_to_have_them(tmp_path: Path) -> None:
     assert metrics["semi"]["acc"] is None
     assert metrics["semi"]["cluster_sizes"] == [PER_CLUSTER] * 3
     assert not list((context.run.path / "figures").glob("confusion*"))
+
+
+def test_labels_of_which_none_is_known_are_none() -> None:
+    assert labelled_classes(np.full(COUNT, -1, np.int32), ("a",), truth(), 3) is None
+    one = np.where(np.arange(COUNT) == 5, 0, -1).astype(np.int32)
+    classes = labelled_classes(one, ("a",), truth(), 3)
+    assert classes is not None
+    assert classes.confusion.tolist() == [[0, 0, 1]]
+    assert classes.matching == {2: 0}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_heads_that_collapsed_are_shown(tmp_path: Path, labelled: bool) -> None:
+    options = _arrays(tmp_path, labels=truth()) if labelled else {}
+    context = make_context(
+        tmp_path, **{**_SMALL, **options, "semi__enabled": False, "self__start": "kmeans"}
+    )
+    clusters = np.ones(COUNT, np.int32)
+    write_heads(context, clusters)
+    size = context.config.data.image_size
+    with context.run.write("encoder", stage="pretrain") as folder:
+        network = build_backbone("small_resnet", image_size=size, width=2, seed=0)
+        save_network(folder, network, context.config.backbone, image_size=size)
+    select_reliable(context)
+    evaluate(context)
+    metrics = context.load(Evaluation).metrics
+    assert metrics["self"]["cluster_sizes"] == [0, COUNT, 0]
+    assert metrics["self"]["acc"] == (pytest.approx(1 / 3) if labelled else None)
+    assert metrics["self"]["silhouette"] is None
+    assert metrics["reliable"]["per_cluster"] == [0, COUNT, 0]
+    report = (context.run.path / "report.html").read_text(encoding="utf-8")
+    assert "The clustering collapsed: every image is in one cluster" in report
+    assert f"All {COUNT} images are in cluster 1; the other 2 clusters received none" in report
+    assert "random weights" not in report
+    names = {path.name for path in (context.run.path / "figures").iterdir()}
+    assert {"cluster_sizes.png", "embedding_map.png"} <= names
+    assert ("confusion.png" in names) == labelled
+
+
+def test_the_setup_is_told_from_the_configuration(tmp_path: Path) -> None:
+    context = _finished(tmp_path, self__loss="softmax", self__start="kmeans", self__num_heads=2)
+    result = final_result(context)
+    data = report_data(context, result, {}, classes=None, head_labels=None)
+    assert data.setup.heads == HeadSetup("prototypes", "kmeans", 2, "softmax", 0.0)
+    assert data.setup.heads.loss_floor(3) is None
+    assert data.setup.encoder == EncoderSetup("small_resnet", False, True)
+    assert data.setup.semi == SemiSetup("reliable", context.config.semi.labels_per_class)
+    assert data.setup.parts is None
+    assert data.run.skipped == [("bad.png", "cut short")]
+    assert "num_neighbors" in data.reliable.thresholds
+    assert data.reliable.counts == [PER_CLUSTER] * 3
 
 
 def test_what_was_not_evaluated_has_no_figures(tmp_path: Path) -> None:

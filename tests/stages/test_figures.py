@@ -65,11 +65,12 @@ def test_the_map_is_a_seeded_sample(tmp_path: Path, method: str) -> None:
     options = {"evaluate__map_method": method, "evaluate__map_samples": 20}
     context = make_context(tmp_path, **options)
     embeddings = np.random.default_rng(0).normal(size=(COUNT, 5)).astype(np.float32)
-    rows, points = embedding_map(context, embeddings)
-    assert points.shape == (20, 2)
-    assert len(set(rows.tolist())) == 20
-    assert (np.diff(rows) > 0).all()
-    np.testing.assert_array_equal(embedding_map(context, embeddings)[1], points)
+    placed = embedding_map(context, embeddings)
+    assert placed.method == {"pca": "PCA", "tsne": "t-SNE"}[method]
+    assert placed.points.shape == (20, 2)
+    assert len(set(placed.indices.tolist())) == 20
+    assert (np.diff(placed.indices) > 0).all()
+    np.testing.assert_array_equal(embedding_map(context, embeddings).points, placed.points)
 
 
 def _encoded(path: Path, **options: Any) -> tuple[Context, keras.Model, FinalResult]:
@@ -77,7 +78,7 @@ def _encoded(path: Path, **options: Any) -> tuple[Context, keras.Model, FinalRes
     small = {"backbone__name": "small_resnet", "backbone__width": 2, "semi__enabled": False}
     context = make_context(path, **small, **options)
     size = context.config.data.image_size
-    encoder = build_backbone("small_resnet", image_size=size, width=2, seed=3)
+    encoder = build_backbone(context.config.backbone, image_size=size, seed=3)
     with context.run.write("encoder", stage="pretrain") as folder:
         save_network(folder, encoder, context.config.backbone, image_size=size)
     embeddings = l2_normalized(encoder.predict(context.images, verbose=0))

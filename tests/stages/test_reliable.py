@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
+from spice_keras.files import write_json
 from spice_keras.run.store import Reliable
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
@@ -19,6 +21,11 @@ from tests.stages.made_run import (
     truth,
     write_heads,
 )
+
+_NEIGHBORS = {
+    "self__objective": "neighbors",
+    "self__cached_views": {"weak": 4, "strong": 6},
+}
 
 
 def test_where_heads_and_neighbours_agree_all_are_reliable(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_an_empty_cluster_is_said_with_the_number_to_ask_for(tmp_path: Path) -> 
     assert "spice run --clusters 2" in said(context)
 
 
-def test_a_single_cluster_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_single_cluster_stops_semi_and_nothing_is_written(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     write_heads(context, np.zeros(COUNT, np.int32))
     with pytest.raises(UserError) as caught:
@@ -92,9 +99,55 @@ def test_a_single_cluster_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     message = str(caught.value)
     assert "Only one cluster has reliable labels (counts [36, 0, 0]" in message
     assert "consistency > 0.95, confidence > 0.99" in message
+    assert "SPICE-Semi has nothing to tell apart" in message
     assert "--set self.learning_rate=0.001" in message
     assert "--run-dir" in message
     assert not context.run.has("reliable")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"semi__enabled": False},
+        {"semi__labels_from": "source", "data__labels": "from-folders"},
+    ],
+    ids=["semi off", "semi on true labels"],
+)
+def test_a_single_cluster_is_a_warning_where_semi_does_not_learn_from_it(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    context = make_context(tmp_path, **options)
+    write_heads(context, np.zeros(COUNT, np.int32))
+    select_reliable(context)
+    assert "Note: the heads collapsed. Only one cluster has reliable labels" in said(context)
+    assert "SPICE-Semi" not in said(context)
+    assert "--clusters 1" not in said(context), "a run has at least two"
+    np.testing.assert_array_equal(context.load(Reliable).labels, np.zeros(COUNT))
+
+
+@pytest.mark.parametrize(
+    ("options", "unrefined", "advice"),
+    [
+        ({}, None, "self.learning_rate=0.001"),
+        ({"self__learning_rate": 0.05}, None, "self.learning_rate=0.01"),
+        (_NEIGHBORS, None, "self.neighbors.learning_rate=0.0002"),
+        ({"self__refine_epochs": 2}, truth(), "self.neighbors.learning_rate=0.0002"),
+        ({"self__refine_epochs": 2}, np.zeros(COUNT), "self.learning_rate=0.001"),
+    ],
+)
+def test_the_advice_names_the_learning_rate_that_collapsed_the_heads(
+    tmp_path: Path, options: dict[str, Any], unrefined: np.ndarray | None, advice: str
+) -> None:
+    context = make_context(tmp_path, semi__enabled=False, **options)
+    write_heads(context, np.zeros(COUNT, np.int32))
+    if unrefined is not None:
+        with context.run.write("heads", stage="self") as folder:
+            np.save(folder / "probabilities.npy", np.eye(3, dtype=np.float32)[[0] * COUNT])
+            np.save(folder / "assignments.npy", np.zeros((1, COUNT), np.int32))
+            write_json(folder / "selection.json", {"head": 0, "epoch": 0, "loss": 1.0})
+            np.save(folder / "unrefined.npy", unrefined)
+    select_reliable(context)
+    assert f"--set {advice}` with another --run-dir" in said(context)
 
 
 def test_balance_draws_the_same_again(tmp_path: Path) -> None:
@@ -107,4 +160,4 @@ def test_balance_draws_the_same_again(tmp_path: Path) -> None:
         rows, clusters = found.indices, found.labels
         assert np.bincount(clusters).tolist() == [2, 2, 2]
         drawn.append(rows)
-    np.testing.assert_array_equal(*drawn)
+    np.testing.assert_array_equal(drawn[0], drawn[1])

@@ -46,7 +46,13 @@ def test_unknown_labels_are_left_out() -> None:
     labels[::2] = -1
     wrong = np.where(labels < 0, 0, truth())
     assert against_labels(wrong, labels)["acc"] == 1.0
-    assert against_labels(wrong, truth())["acc"] < 1.0
+    found = against_labels(wrong, truth())["acc"]
+    assert found is not None
+    assert found < 1.0
+
+
+def test_labels_of_which_none_is_known_are_none() -> None:
+    assert against_labels(truth(), np.full(COUNT, -1)) == dict.fromkeys(_AGAINST)
 
 
 def test_every_method_has_every_figure(tmp_path: Path) -> None:
@@ -94,3 +100,17 @@ def test_semi_switched_off_is_null(tmp_path: Path) -> None:
     metrics = score(_context(tmp_path, semi__enabled=False), None)
     assert metrics["semi"] is None
     assert metrics["self"]["cluster_sizes"] == [PER_CLUSTER - 2, PER_CLUSTER - 1, PER_CLUSTER + 3]
+
+
+def test_one_cluster_in_use_has_figures(tmp_path: Path) -> None:
+    context = make_context(tmp_path, semi__enabled=False)
+    write_heads(context, np.ones(COUNT, np.int32))
+    select_reliable(context)
+    metrics = score(context, truth())
+    own = metrics["self"]
+    assert own["acc"] == pytest.approx(1 / 3)
+    assert (own["nmi"], own["ari"], own["size_balance"]) == (0.0, 0.0, 0.0)
+    assert own["local_consistency"] == 1.0
+    assert own["silhouette"] is None
+    assert metrics["reliable"]["count"] == COUNT
+    json.dumps(metrics, allow_nan=False)

@@ -1,9 +1,9 @@
-"""Figures of the training: what each stage's loss and its health figures did, epoch by epoch."""
+"""What each stage's loss and health figures did, epoch by epoch: figures and captions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from spice_keras.report.cluster_figures import plain_axes
-from spice_keras.report.formatting import finite
-from spice_keras.report.palette import CURVES, GRID, INK, MUTED
+from spice_keras.report.chart import Caption, Chart, plain_axes
+from spice_keras.report.formatting import decimal, finite, quantity
+from spice_keras.report.palette import CURVES, INK, MUTED
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -71,6 +71,64 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
 OTHER_STAGE = (Panel("Loss", {"loss": "loss"}), LEARNING_RATE)
 
 
+@dataclass(frozen=True)
+class StageWords:
+    """What the report calls a stage, and how its curves are read."""
+
+    title: str
+    reading: str
+
+
+STAGES: Mapping[str, StageWords] = {
+    "pretrain": StageWords(
+        "Contrastive pre-training (MoCo v2)",
+        "The network learns to recognise two views of one image among the K images of a queue. "
+        "The loss should fall below that of a random guess, ln(K+1). It often rises first, while "
+        "the queue fills. A spread near 0 means that all images have the same embedding.",
+    ),
+    "self": StageWords(
+        "Self-labelling",
+        "The loss should fall and then level out. A balance that stays far below 1 means that a "
+        "few clusters hold most of the set.",
+    ),
+    "refine": StageWords(
+        "Refinement by neighbours",
+        "Training goes on with another loss: similar embeddings should get the same cluster.",
+    ),
+    "semi": StageWords(
+        "SPICE-Semi",
+        "The mask ratio is the share of unlabelled images from which the network learns: those "
+        "whose weakly augmented view it classifies with enough confidence. It should rise. If it "
+        "stays low, most images contribute nothing.",
+    ),
+}
+
+
+def training_charts(history: Mapping[str, Rows]) -> Iterator[Chart]:
+    """Draws the training curves of every stage that recorded a number.
+
+    Args:
+        history: stage to one mapping of numbers per epoch.
+
+    Yields:
+        "training_<stage>".
+    """
+    for stage, rows in history.items():
+        if drawable_panels(stage, rows):
+            figure = training_figure(stage, rows)
+            yield Chart(f"training_{stage}", "training", _caption(stage, rows), figure)
+
+
+def _caption(stage: str, rows: Rows) -> Caption:
+    words = STAGES.get(stage, StageWords(stage, ""))
+    alternative = f"Training curves of {words.title} over {quantity(len(rows), 'epoch')}."
+    losses = curve(rows, "loss")
+    known = losses[np.isfinite(losses)]
+    if len(known):
+        alternative += f" The loss goes from {decimal(known[0])} to {decimal(known[-1])}."
+    return Caption(words.title, words.reading, alternative)
+
+
 def drawable_panels(stage: str, rows: Rows) -> tuple[Panel, ...]:
     """Lists the panels of a stage for which the history holds at least one number."""
     return tuple(
@@ -119,7 +177,6 @@ def training_figure(stage: str, rows: Rows) -> Figure:
         figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0], panels, strict=True
     ):
         plain_axes(axes)
-        axes.grid(color=GRID, linewidth=0.8)
         axes.set_title(panel.title, fontsize=10, color=INK, loc="left")
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

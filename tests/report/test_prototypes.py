@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spice_keras.report.figure_data import PrototypeMaps
-from spice_keras.report.prototype_figures import (
+from spice_keras.report.prototypes import (
     IMAGE_SHARE,
     MAX_CLUSTERS,
     TILE,
+    PrototypeMaps,
     overlay,
     prototypes_figure,
     shown_clusters,
@@ -71,3 +71,11 @@ def test_only_the_largest_clusters_are_drawn() -> None:
     assert shown_clusters(maps, sizes).tolist() == [*range(50 - MAX_CLUSTERS, 50)]
     figure = prototypes_figure(maps, np.zeros((50, 4, 4, 3), np.uint8), sizes)
     assert sum(bool(axes.get_title()) for axes in figure.axes) == MAX_CLUSTERS
+
+
+def test_maps_of_other_images_are_refused() -> None:
+    indices, clusters = np.arange(3), np.zeros(3, int)
+    PrototypeMaps(indices, clusters, np.zeros((3, 2, 2), np.float32))
+    for maps in (np.zeros((2, 2, 2), np.float32), np.zeros((3, 4), np.float32)):
+        with pytest.raises(ValueError, match="Received: lengths"):
+            PrototypeMaps(indices, clusters, maps)

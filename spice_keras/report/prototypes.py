@@ -1,6 +1,9 @@
-"""The figure of the prototypes: each cluster's best images, and where they look like it."""
+"""The prototypes of each cluster and where they look like it: figure and caption."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,7 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from spice_keras.algorithm.heat_maps import stretched, upsampled
-from spice_keras.report.figure_data import PrototypeMaps
+from spice_keras.report.chart import Caption, Chart
+from spice_keras.report.formatting import quantity
 from spice_keras.report.palette import INK, MUTED
 
 MAX_CLUSTERS = 20
@@ -19,6 +23,71 @@ IMAGE_SHARE = 0.6
 LUMA = np.asarray([0.299, 0.587, 0.114])
 TILE, GAP, MARGIN = 96, 4, 14
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class PrototypeMaps:
+    """The first prototypes of each cluster with the heat map of each.
+
+    Attributes:
+        indices: [n] which image.
+        clusters: [n] whose prototype it is.
+        heat_maps: [n, h, w] cosine of the cluster's centre and every position of the encoder's
+            last map.
+
+    SPICE (arXiv 2103.09382) Fig. 3.
+    """
+
+    indices: npt.NDArray[np.integer[Any]]
+    clusters: npt.NDArray[np.integer[Any]]
+    heat_maps: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Refuses arrays of different images.
+
+        Raises:
+            ValueError: the arrays have different lengths, or a map is not a matrix.
+        """
+        lengths = (len(self.indices), len(self.clusters), len(self.heat_maps))
+        if len(set(lengths)) > 1 or self.heat_maps.ndim != 3:
+            raise ValueError(
+                "`indices`, `clusters` and `heat_maps` [n, h, w] must describe the same images. "
+                f"Received: lengths {lengths}, heat_maps.ndim={self.heat_maps.ndim}"
+            )
+
+
+def prototypes_chart(
+    maps: PrototypeMaps, images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]
+) -> Chart:
+    """Draws the prototypes of every cluster with their heat maps.
+
+    Args:
+        maps: the prototypes, at least one.
+        images: [N, S, S, 3] images of the run; only the prototypes' rows are read.
+        sizes: [K] members of each cluster.
+
+    Returns:
+        The figure "prototypes" with its caption.
+    """
+    figure = prototypes_figure(maps, images, sizes)
+    return Chart("prototypes", "prototypes", _caption(maps, sizes), figure, is_raster=True)
+
+
+def _caption(maps: PrototypeMaps, sizes: npt.NDArray[np.int64]) -> Caption:
+    shown = len(shown_clusters(maps, sizes))
+    height, width = maps.heat_maps.shape[1:]
+    largest = f"The {MAX_CLUSTERS} largest clusters. " if shown < len(sizes) else ""
+    text = (
+        f"{largest}Above: the images nearest to the centre of each cluster. Below: the cosine "
+        f"similarity of that centre and each of the {height} x {width} positions of the network's "
+        "last feature map, from the least to the most similar position of each image. Check "
+        "whether the bright part is what the cluster should be about, or the background."
+    )
+    alternative = (
+        f"Prototypes of {quantity(shown, 'cluster')}, {quantity(len(maps.indices), 'image')} in "
+        "all. Below each is a copy whose brightest part is most like the centre of its cluster."
+    )
+    return Caption("Prototypes and the parts that make them so", text, alternative)
 
 
 def overlay(picture: Pixels, heat_map: npt.NDArray[np.float32]) -> Pixels:

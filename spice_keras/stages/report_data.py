@@ -1,0 +1,157 @@
+"""What the report shows and says, gathered from the artifacts of a finished run."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spice_keras.metrics.clustering import contingency, match_clusters
+from spice_keras.report.classes import Classes
+from spice_keras.report.clustering import Clustering, Items
+from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Training
+from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
+from spice_keras.run.context import Context
+from spice_keras.run.results import FinalResult
+from spice_keras.run.store import Reliable
+from spice_keras.stages.figures import (
+    embedding_map,
+    head_curves,
+    least_certain_images,
+    prototype_images,
+    prototype_maps,
+)
+
+_HISTORIES = ("pretrain", "self", "refine", "semi")
+
+
+def report_data(
+    context: Context,
+    result: FinalResult,
+    metrics: Mapping[str, Any],
+    *,
+    classes: Classes | None,
+    head_labels: np.ndarray | None,
+) -> ReportData:
+    """Gather what the report is made from.
+
+    Args:
+        context: What the page reports on; its stages are finished.
+        result: Its clustering.
+        metrics: The figures of metrics.json.
+        classes: The labels of its items; None without labels.
+        head_labels: Those of the items the heads were trained on, int32 [N], -1 where unknown:
+            the accuracies of the heads are measured on these. None without labels.
+
+    Returns:
+        The record.
+    """
+    ranked = prototype_images(context, result)
+    return ReportData(
+        run=_run_record(context),
+        setup=_setup(context),
+        items=Items(context.ids, context.images if context.has_images else None),
+        clustering=_clustering(context, result, ranked),
+        reliable=_reliable_selection(context),
+        metrics=metrics,
+        training=Training(
+            history={stage: context.run.metrics(stage) for stage in _HISTORIES},
+            heads=head_curves(context, head_labels),
+        ),
+        embedding_map=embedding_map(context, result.embeddings),
+        classes=classes,
+        prototype_maps=prototype_maps(context, result, ranked),
+    )
+
+
+def labelled_classes(
+    labels: np.ndarray, class_names: Sequence[str], clusters: np.ndarray, num_clusters: int
+) -> Classes | None:
+    """Tabulate classes against clusters, and match them.
+
+    Args:
+        labels: Class of each item, int32 [N], -1 where unknown.
+        class_names: Name of each class, [C].
+        clusters: Cluster of each item, int32 [N].
+        num_clusters: K.
+
+    Returns:
+        The classes; None if no label is known.
+    """
+    known = labels >= 0
+    if not known.any():
+        return None
+    pair = labels[known], clusters[known]
+    table = contingency(*pair, num_classes=len(class_names), num_clusters=num_clusters)
+    return Classes(labels, class_names, table, match_clusters(*pair))
+
+
+def _clustering(
+    context: Context, result: FinalResult, ranked: Mapping[int, np.ndarray]
+) -> Clustering:
+    count = context.config.evaluate.prototypes_per_cluster
+    return Clustering(
+        num_clusters=context.config.num_clusters,
+        clusters=result.clusters,
+        confidence=result.confidence,
+        reliable=result.reliable,
+        agrees=result.agrees,
+        prototypes={cluster: members[:count] for cluster, members in ranked.items()},
+        least_certain=least_certain_images(result, count),
+    )
+
+
+def _reliable_selection(context: Context) -> ReliableSelection:
+    facts = (context.train_part or context).load(Reliable).thresholds
+    single = {name: value for name, value in facts.items() if not isinstance(value, list)}
+    return ReliableSelection(single, facts["counts"])
+
+
+def _run_record(context: Context) -> RunRecord:
+    """Say when, where and how the run was made, as far as it wrote that down."""
+    folder = context.run.path
+    return RunRecord(
+        name=context.config.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        timings=_json(folder / "timings.json"),
+        environment=_json(folder / "environment.json"),
+        config_yaml=(folder / "config.yaml").read_text("utf-8"),
+        skipped=context.skipped,
+        notes=context.plan.notes,
+    )
+
+
+def _setup(context: Context) -> Setup:
+    config, heads = context.config, context.config.self_labeling
+    backbone, semi = config.backbone, config.semi
+    return Setup(
+        encoder=EncoderSetup(backbone.name, bool(backbone.pretrained), config.trains_encoder)
+        if context.has_images
+        else None,
+        heads=HeadSetup(
+            heads.objective, heads.start, heads.num_heads, heads.loss, heads.entropy_weight
+        ),
+        semi=SemiSetup(semi.labels_from, semi.labels_per_class) if semi.enabled else None,
+        parts=_parts(context) if context.has_parts else None,
+    )
+
+
+def _parts(context: Context) -> PartsSetup:
+    return PartsSetup(
+        protocol=context.config.data.protocol,
+        num_pretrained=context.plan.pretrain.num_images,
+        num_clustered=context.plan.num_images,
+        num_test=context.counts.test,
+        duplicates_removed=context.duplicates_removed,
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
