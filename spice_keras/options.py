@@ -520,6 +520,7 @@ class BackboneOptions(Options):
     """
 
     name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
+    """The network: one trained here, or one that comes with weights."""
     width: Positive | None = None
     """Filters of the first stage of a network trained from scratch, doubled at each further one.
     null: as published, which is 64; 32 for small_resnet, wrn_28_2 and wrn_37_2, 128 for wrn_28_8.

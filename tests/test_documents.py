@@ -128,3 +128,19 @@ def test_every_page_is_on_the_site() -> None:
         listed = decisions if page.parent.name == "decisions" else navigation
         name = page.name if page.parent.name == "decisions" else page.relative_to(ROOT / "docs")
         assert str(name) in listed or str(name) == "index.md", page
+
+
+@pytest.mark.parametrize("module", ["spice_keras/config/schema.py", "spice_keras/options.py"])
+def test_every_option_says_what_it_does(module: str) -> None:
+    """The configuration's page is made of these texts; a section, or a policy's name, needs none."""
+    for kind in ast.parse((ROOT / module).read_text("utf-8")).body:
+        if not isinstance(kind, ast.ClassDef) or kind.name.endswith("Spec"):
+            continue
+        if not {ast.unparse(base) for base in kind.bases} & {"Options", "SelfVariant"}:
+            continue
+        for option, text in zip(kind.body, [*kind.body[1:], None], strict=True):
+            if isinstance(option, ast.AnnAssign):
+                section = re.search(r"Config|Options", ast.unparse(option.annotation))
+                said = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+                name = ast.unparse(option.target)
+                assert said or section or name == "policy", f"{kind.name}.{name}"

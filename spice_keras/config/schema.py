@@ -256,6 +256,7 @@ class SemiConfig(Options):
     labels_per_class: Positive = 25
     """Only for `labels_from: source`; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"
+    """Where the network starts: at drawn weights (paper), or at the pretrained encoder."""
     backbone: BackboneOptions | None = None
     """null: the same network as pretraining."""
     steps: Positive = 1_048_576
