@@ -132,7 +132,7 @@ def test_every_page_is_on_the_site() -> None:
 
 @pytest.mark.parametrize("module", ["spice_keras/config/schema.py", "spice_keras/options.py"])
 def test_every_option_says_what_it_does(module: str) -> None:
-    """The configuration's page is made of these texts; a section, or a policy's name, needs none."""
+    """The page of the configuration is made of these texts; a section needs none."""
     for kind in ast.parse((ROOT / module).read_text("utf-8")).body:
         if not isinstance(kind, ast.ClassDef) or kind.name.endswith("Spec"):
             continue
