@@ -39,9 +39,14 @@ smoke:
 		--set semi.steps_per_epoch=10 --set evaluate.map_method=pca \
 		--set export.directory="$$folder/saved_models"
 
+.PHONY: docs
+# The documentation as a site, in build/site; any warning and any file from a network is an error.
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
 # All comparisons, then docs/performance.md; about half an hour. Wants `pip install -e '.[bench]'` and
 # an idle machine; on another, `make bench BENCH="--threads 1"`: see benchmarks/README.md.
 bench:
 	$(PYTHON) -m benchmarks.run $(BENCH)
 
-check: lint type test
+check: lint type docs test

@@ -148,13 +148,19 @@ class MocoPolicy(Options):
     max_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Largest share of the area that a crop keeps."""
     brightness: Share = 0.4
+    """Largest relative change of brightness."""
     contrast: Share = 0.4
+    """Largest relative change of contrast."""
     saturation: Share = 0.4
+    """Largest relative change of saturation."""
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
     """Largest turn of the hue, as a share of the colour circle."""
     jitter_probability: Share = 0.8
+    """Share of the images whose colours change."""
     grayscale_probability: Share = 0.2
+    """Share of the images that become grey."""
     blur_probability: Share = 0.5
+    """Share of the images that are blurred."""
     blur_max_sigma: Annotated[float, Field(ge=0.1, le=10.0)] = 2.0
     """Largest standard deviation of the blur, in pixels; the smallest is 0.1."""
     flip: bool = True
@@ -549,6 +555,7 @@ class BackboneOptions(Options):
     """
 
     name: Annotated[str, AfterValidator(_known_backbone)] = "resnet18_cifar"
+    """The network: one trained here, or one that comes with weights."""
     width: Positive | None = None
     """Filters of the first stage of a network trained from scratch, doubled at each further one.
     null: as published, which is 64; 32 for small_resnet, wrn_28_2 and wrn_37_2, 128 for wrn_28_8.

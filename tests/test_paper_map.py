@@ -1,105 +1,82 @@
-"""Every name in the documents exists: files, functions, tests, options, commands, links."""
+"""docs/paper-map.md leads from every step of the paper to code, test and option that exist."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from spice_keras.augment.policies import POLICIES
-from spice_keras.cli import main
+from spice_keras.ablations.rows import ablation_rows
 from spice_keras.config import RunConfig
+from tests.test_documents import NAME, ROOT
 
-ROOT = Path(__file__).parent.parent
-PAPER_MAP = ROOT / "docs" / "paper-map.md"
-DOCUMENTS = sorted(
-    [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        ROOT / "saved_models" / "README.md",
-        *(ROOT / "docs").rglob("*.md"),
+TEXT = (ROOT / "docs" / "paper-map.md").read_text("utf-8")
+
+
+def rows(section: str) -> list[list[str]]:
+    """The cells of a section's tables, heads left out."""
+    text = TEXT.split(f"\n## {section}")[1].split("\n## ")[0]
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells and set("".join(cells)) != {"-"}:
+            found.append(cells)
+    return found[1:]
+
+
+def definitions(path: Path) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("equation", range(1, 7))
+def test_an_equation_is_one_tested_function_that_names_it(equation: int) -> None:
+    (row,) = [cells for cells in rows("Equations") if cells[0].startswith(f"Eq. {equation}:")]
+    code = [(file, name) for file, name in NAME.findall(row[1]) if "/algorithm/" in file]
+    assert code
+    docstrings = [
+        ast.get_docstring(definitions(ROOT / file)[name]) or "" for file, name in code if name
     ]
-)
-SECTIONS = "data|backbone|pretrain|self|reliable|semi|evaluate|export"
-NAME = re.compile(r"`((?:spice_keras|tests)/[\w/]+\.py)(?:::([\w.]+))?`")
-OPTION = re.compile(rf"(?:`|--set )((?:{SECTIONS})\.(?!npz|json)[a-z_]+(?:\.[a-z_]+)?)(?=[`=])")
-COMMAND = re.compile(r"(?:`|^|&& )spice ([a-z]+)\b", re.MULTILINE)
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-
-every_document = pytest.mark.parametrize(
-    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
-)
+    assert any(equation in equations(text) for text in docstrings), row[1]
+    tests = [(file, name) for file, name in NAME.findall(row[2]) if name]
+    functions = {name for _, name in code}
+    assert any(functions & called(ROOT / file, name) for file, name in tests), row[2]
 
 
-@cache
-def defined_names(path: Path) -> frozenset[str]:
-    """Names a module defines at its top, and the methods of its classes as Class.method."""
-    names = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        if isinstance(node, ast.ClassDef):
-            names |= {f"{node.name}.{f.name}" for f in node.body if isinstance(f, ast.FunctionDef)}
-    return frozenset(names)
+def equations(docstring: str) -> set[int]:
+    """The equations of SPICE that a docstring gives as its source: "Eq. 1-2", "Eq. 1 and 3"."""
+    source = re.search(r"SPICE \(arXiv 2103\.09382\) Eq\. ([\d, and-]+)", docstring)
+    return {int(number) for number in re.findall(r"\d", source[1])} if source else set()
 
 
-def holds_option(values: Any, keys: list[str]) -> bool:
-    """Whether a configuration has an option; a policy's place has those of every policy."""
-    key, *rest = keys
-    if not isinstance(values, Mapping):
-        return False
-    if "policy" in values:
-        return not rest and any(key in options.model_fields for options in POLICIES)
-    return key in values and (not rest or holds_option(values[key], rest))
-
-
-@every_document
-def test_names_exist(document: Path) -> None:
-    for file, name in NAME.findall(document.read_text("utf-8")):
-        path = ROOT / file
-        assert path.is_file(), f"{document.name}: {file}"
-        assert not name or name in defined_names(path), f"{document.name}: {file}::{name}"
-
-
-@every_document
-def test_options_exist(document: Path) -> None:
-    config = RunConfig().as_dict()
-    for option in OPTION.findall(document.read_text("utf-8")):
-        assert holds_option(config, option.split(".")), f"{document.name}: {option}"
-
-
-@every_document
-def test_commands_exist(document: Path) -> None:
-    for command in COMMAND.findall(document.read_text("utf-8")):
-        assert command in main.commands, f"{document.name}: spice {command}"
-
-
-@every_document
-def test_links_lead_somewhere(document: Path) -> None:
-    for target in LINK.findall(CODE_BLOCK.sub("", document.read_text("utf-8"))):
-        assert (document.parent / target).exists(), f"{document.name}: {target}"
-
-
-def test_every_equation_of_the_paper_is_mapped_to_code_and_test() -> None:
-    text = PAPER_MAP.read_text("utf-8")
-    for equation in range(1, 7):
-        row = re.search(rf"^\| Eq\. {equation}: .*$", text, re.MULTILINE)
-        assert row, f"Eq. {equation}"
-        files = {file.split("/")[0] for file, _ in NAME.findall(row.group())}
-        assert files == {"spice_keras", "tests"}, row.group()
+def called(path: Path, test: str) -> set[str]:
+    """The names a test calls, and those that functions of its own file call for it."""
+    functions, found, open_ones = definitions(path), set(), [test]
+    while open_ones:
+        for node in ast.walk(functions[open_ones.pop()]):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                name = node.func.id
+                open_ones += [name] if name in functions and name not in found else []
+                found.add(name)
+    return found
 
 
 def test_every_file_of_the_algorithm_is_on_the_map() -> None:
-    mapped = {file for file, _ in NAME.findall(PAPER_MAP.read_text("utf-8"))}
+    mapped = {file for file, _ in NAME.findall(TEXT)}
     for path in (ROOT / "spice_keras" / "algorithm").glob("[a-z]*.py"):
         assert str(path.relative_to(ROOT)) in mapped
+
+
+def test_every_slow_twin_of_an_equation_is_on_the_map() -> None:
+    mapped = {file for file, _ in NAME.findall(TEXT)}
+    algorithm = {path.name for path in (ROOT / "spice_keras" / "algorithm").glob("[a-z]*.py")}
+    twins = {path.name for path in (ROOT / "tests" / "reference").glob("[a-z]*.py")}
+    for name in algorithm & twins:
+        assert f"tests/reference/{name}" in mapped, name
+
+
+def test_every_row_of_the_ablations_is_on_the_map() -> None:
+    mapped = {name for cells in rows("Ablations") for name in re.findall(r"`([\w-]+)`", cells[0])}
+    assert set(ablation_rows(RunConfig())) == mapped

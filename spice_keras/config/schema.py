@@ -53,6 +53,7 @@ class DataConfig(Options):
     """Where the images, or embeddings, come from, and the one size images are brought to."""
 
     source: Source = "digits"
+    """What the items are and where they come from; `--images` and `--embeddings` set it."""
     path: str | None = None
     """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
     split: str = "train"
@@ -78,6 +79,7 @@ class DataConfig(Options):
     tfds_dir: str | None = None
     """The folder of prepared TensorFlow Datasets; null: its default folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
+    """Side of the squares that images are brought to, in pixels."""
     fit: Fit = "crop"
     """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
     labels: Labels = "source"
@@ -85,6 +87,7 @@ class DataConfig(Options):
     max_pixels: Positive = 100_000_000
     """A larger picture is skipped: a guard against decompression bombs."""
     max_skipped_share: Share = 0.2
+    """A run stops if a larger share of the files cannot be used."""
     memory_limit_mb: Annotated[int, Field(ge=0)] = 1024
     """Above this the images stay on disk, memory-mapped."""
 
@@ -108,13 +111,16 @@ class CachedViewsConfig(Options):
     """Augmented copies of every image, encoded once before the heads train."""
 
     weak: Annotated[int, Field(ge=0)] = 4
+    """Weak copies of each image."""
     strong: Annotated[int, Field(ge=0)] = 6
+    """Strong copies of each image."""
 
 
 class NeighborsConfig(Options):
     """Neighbour consistency (SCAN), for `self.objective: neighbors`."""
 
     num_neighbors: Positive = 10
+    """Neighbours of an item that it is paired with; at most half an even cluster."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.7
     """Larger: more even clusters."""
     hidden_dim: Positive | None = None
@@ -124,6 +130,7 @@ class NeighborsConfig(Options):
     epochs: Positive | None = None
     """Passes over the items; null: 60, coming down to 10 as the items grow beyond 15,000."""
     learning_rate: PositiveFloat = 0.001
+    """Learning rate of Adam."""
 
 
 class SelfConfig(SelfVariant):
@@ -135,18 +142,22 @@ class SelfConfig(SelfVariant):
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
     eigenvectors of the neighbour graph."""
     num_heads: Positive = 10
+    """H: heads trained independently, of which one is kept."""
     input_scale: InputScale | None = None
     """`unit`: heads read L2-normalised features times sqrt(D). null: `none` if the objective is
     `prototypes` and the encoder was trained here, else `unit`."""
     select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the epochs that pass before heads are compared; the paper compares in all."""
     weak: PolicyField = WeakPolicy()
+    """Policy of the views that make the pseudo-labels."""
     strong: PolicyField = SpicePolicy()
+    """Policy of the views that train the heads."""
     cached_views: CachedViewsConfig | None = None
     """null: every iteration draws new views and passes them through the encoder."""
     feature_batch: Positive = 256
     """Images per pass of the frozen encoder; memory only."""
     checkpoint_every: Positive = 5
+    """Epochs between two checkpoints."""
     neighbors: NeighborsConfig = NeighborsConfig()
     """Options of the objective `neighbors`; those below are for `prototypes`."""
     refine_epochs: Annotated[int, Field(ge=0)] = 0
@@ -156,10 +167,15 @@ class SelfConfig(SelfVariant):
     large_batch: Positive = 1000
     """M: images of one iteration of Algorithm 1."""
     confident_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """r: share of M/K images whose mean embedding is a cluster's prototype (Eq. 1)."""
     batch_size: Positive = 128
+    """Pseudo-labelled images of one optimizer step."""
     num_repeats: Positive = 8
+    """Passes over the pseudo-labels of one large batch."""
     epochs: Positive = 100
+    """Passes over all images."""
     learning_rate: PositiveFloat = 0.005
+    """Learning rate of Adam."""
 
     @property
     def moves_encoder(self) -> bool:
@@ -176,11 +192,15 @@ class ReliableConfig(Options):
     """Reliable labels by local consistency (Eq. 5)."""
 
     num_neighbors: Positive = 100
+    """n_s: neighbours that are asked, the image itself among them."""
     consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
+    """A label is reliable only if a larger share of its neighbours has it; 0 asks for nothing."""
     confidence_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """A label is reliable only if the head is surer of it; 0 asks for nothing. Not in the paper."""
     min_per_cluster: Positive = 10
     """A cluster with fewer is repaired with its most consistent members."""
     balance: Balance = "none"
+    """`min`: every cluster keeps as many labels as the smallest has (released code)."""
 
 
 class PretrainConfig(Options):
@@ -195,17 +215,25 @@ class PretrainConfig(Options):
     queue_size: Positive | None = 12800
     """Negatives. null: about half the images, at most 4096."""
     momentum: Share = 0.999
+    """Share of the key encoder kept at each step."""
     temperature: PositiveFloat = 0.2
+    """Divisor of the similarities in InfoNCE."""
     symmetric: bool = False
+    """Whether each view is once the query and once the key."""
     projection_dim: Positive = 128
+    """Width of the projection head's output, in which views are compared."""
     learning_rate: PositiveFloat = 0.015
+    """Learning rate of SGD at the start; half a cosine brings it to 0."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Factor of the L2 penalty on all parameters."""
     bn_groups: Positive = 1
     """Split-BN: groups of the batch with statistics of their own; keys are shuffled then."""
     views: PolicyField = MocoPolicy()
+    """Policy of both views."""
     quality_every: Positive = 10
     """Epochs between two label-free quality figures."""
     checkpoint_every: Positive = 5
+    """Epochs between two checkpoints."""
 
 
 class EmbedConfig(Options):
@@ -221,18 +249,22 @@ class SemiConfig(Options):
     """SPICE-Semi (stage 3): FixMatch from the reliable labels."""
 
     enabled: bool = True
+    """Whether the stage runs; if not, SPICE-Self's clusters are the result."""
     labels_from: LabelsFrom = "reliable"
     """`source`: true labels of the data, a few per class, in place of the reliable ones. This is
     the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
     labels_per_class: Positive = 25
     """Only for `labels_from: source`; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"
+    """Where the network starts: at drawn weights (paper), or at the pretrained encoder."""
     backbone: BackboneOptions | None = None
     """null: the same network as pretraining."""
     steps: Positive = 1_048_576
+    """Optimizer steps."""
     steps_per_epoch: Positive = 1024
     """Steps between two lines of the log, and between two checkpoints."""
     labeled_batch: Positive = 64
+    """Labelled images of a step."""
     unlabeled_ratio: Positive = 7
     """mu: unlabelled images for each labelled one."""
     use_extra: bool = False
@@ -240,29 +272,44 @@ class SemiConfig(Options):
     class_balanced: bool = False
     """Draw labelled images equally often from every cluster."""
     threshold: Share = 0.95
+    """An unlabelled image teaches only if its weak view is classified with at least this
+    confidence."""
     unlabeled_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    """Weight of the unlabelled loss."""
     learning_rate: PositiveFloat = 0.03
+    """Learning rate of SGD at the start."""
     sgd_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Nesterov momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Factor of the L2 penalty on the kernels."""
     ema_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Share of the averaged network kept at each step; that network is the result."""
     weak: PolicyField = WeakPolicy()
+    """Policy of labelled images and of the views that make the targets."""
     strong: PolicyField = SpicePolicy(num_ops=3)
+    """Policy of the views that train on those targets."""
 
 
 class EvaluateConfig(Options):
     """Figures of merit and the report."""
 
     kmeans_restarts: Positive = 10
+    """Restarts of k-means, the baseline."""
     silhouette_samples: Positive = 2000
+    """Items the silhouette is computed on."""
     map_method: MapMethod = "tsne"
+    """How embeddings are drawn in the plane."""
     map_samples: Positive = 2000
+    """Items drawn on the map."""
     prototypes_per_cluster: Positive = 8
+    """Most typical images shown of each cluster."""
 
 
 class ExportConfig(Options):
     """The SavedModel."""
 
     directory: str = "saved_models"
+    """Folder that holds `NAME/VERSION`."""
     name: str | None = None
     """null: the run's name."""
 
@@ -271,9 +318,13 @@ class RunConfig(Options):
     """One run, whole."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
+    """Name of the run: of its folder below `runs/`, and of the SavedModel."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random: weights, batches, views, starts."""
     num_clusters: Annotated[int, Field(ge=2)] = 10
+    """K, the number of clusters."""
     precision: Precision = "auto"
+    """What networks compute in. `auto`: bfloat16 if the processor has it, else float32."""
     data: DataConfig = DataConfig()
     backbone: BackboneOptions = BackboneOptions()
     pretrain: PretrainConfig = PretrainConfig()
