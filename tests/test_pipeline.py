@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from spice_keras.config import RunConfig, load_config
-from spice_keras.pipeline import RunResult, run_all, run_stages
-from spice_keras.run.directory import RunDirectory
+from spice_keras.pipeline import RunResult, run_all
 
 _STAGES = ["images", "embed", "self", "reliable", "eval", "export"]
 
@@ -68,14 +67,3 @@ def test_resuming_a_finished_run_gives_the_same_and_writes_nothing(
     before = _written(result.path)
     assert run_all(_config(folder), result.path, resume=True) == result
     assert _written(result.path) == before
-
-
-def test_other_heads_on_the_same_embeddings(folder: Path, result: RunResult) -> None:
-    """What `spice self --redo --set self.num_heads=4` does."""
-    before, run = _written(result.path), RunDirectory(result.path)
-    other = _config(folder, self__num_heads=4)
-    run_stages(other, result.path, commands=("self",), redo=True)
-    after = _written(result.path)
-    assert {name for name in after if after[name] == before[name]} == {"images", "embeddings"}
-    assert set(after) == {"images", "embeddings", "heads", "reliable"}
-    assert len(run.metrics("self")[-1]["head_losses"]) == 4

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spice_keras.config.loading import load_config
 from spice_keras.config.plan import Plan, PseudoLabelPlan, make_plan
 from spice_keras.errors import UserError
-from spice_keras.options import head_training
+from spice_keras.estimator import SpiceClusterer
 
 
 def _plan(num_images: int, **options: Any) -> Plan:
@@ -223,7 +223,7 @@ def test_the_command_and_the_estimator_train_for_the_same_number_of_steps(
 ) -> None:
     config = load_config("embeddings", overrides={"data.path": "x", "num_clusters": clusters})
     plan = make_plan(config, rows).self_labeling
-    recipe = head_training("neighbors", rows, clusters)
+    recipe = SpiceClusterer(clusters)._recipe(rows)
     assert plan.epochs == recipe.epochs
     assert plan.pairs_per_step == min(rows, recipe.batch_size)
     assert config.self_labeling.neighbors.learning_rate == recipe.learning_rate

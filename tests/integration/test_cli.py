@@ -271,8 +271,8 @@ def test_predict_into_a_file(here: Path, new_images: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("model", "images", "message"),
     [
-        ("saved_models/tiny", "one.png", "is no SavedModel; .* It holds versions 1"),
-        ("nowhere", "one.png", "nowhere is no SavedModel"),
+        ("saved_models/tiny", "one.png", "is not a SavedModel; .* It holds versions 1"),
+        ("nowhere", "one.png", "nowhere is not a SavedModel"),
         ("saved_models/tiny/1", "gone.png", "There is no file or folder .*gone.png"),
         ("saved_models/tiny/1", "photos/broken.png", "None of the 1 files is a readable image"),
         ("saved_models/tiny/1", "empty", "has no files"),
@@ -370,10 +370,10 @@ def test_bad_input_is_refused_at_once(
 ) -> None:
     """Before TensorFlow is started, and before anything is written."""
 
-    def start_tensorflow(**options: Any) -> None:
+    def tensorflow_session(**options: Any) -> None:
         raise AssertionError("TensorFlow was started")
 
-    monkeypatch.setattr(pipeline, "start_tensorflow", start_tensorflow)
+    monkeypatch.setattr(pipeline, "tensorflow_session", tensorflow_session)
     before = snapshot(scene)
     _refused(invoke(*line.split()), message)
     assert snapshot(scene) == before

@@ -109,6 +109,19 @@ def test_embeddings_of_another_width_are_refused(
     assert f"embeddings of {_DIM} features" in said.stderr
 
 
+@pytest.mark.parametrize("objective", ["neighbors", "prototypes"])
+def test_every_row_can_be_a_cluster_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unverified(monkeypatch)
+    np.save("few.npy", np.random.default_rng(0).normal(size=(24, 6)))
+    options = ("--set", f"self.objective={objective}", "--set", "self.epochs=2", *_FEW)
+    said = invoke("self", "--embeddings", "few.npy", "--clusters", "24", *options)
+    assert said.exit_code == 0, said.output
+    assert len(metrics(tmp_path / "runs" / "few")["self"]["cluster_sizes"]) == 24
+
+
 def test_the_papers_objective_runs_on_them_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +138,7 @@ def test_the_papers_objective_runs_on_them_too(
     [
         (("--embeddings", "gone.npz", "--clusters", "3"), "no such file"),
         (("--embeddings", "blobs.npz"), "--clusters K"),
+        (("--embeddings", "blobs.npz", "--clusters", "1001"), "ask for at most 120"),
         (("--embeddings", "blobs.npz", "--images", ".", "--clusters", "3"), "two sources"),
         (
             ("--embeddings", "blobs.npz", "--clusters", "3", "--set", "semi.enabled=true"),
