@@ -45,7 +45,7 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneOptions) 
     """Load weights into a network built from the same facts.
 
     Raises:
-        UserError: Where the weights belong to another network.
+        UserError: If the weights belong to another network.
     """
     facts = json.loads((folder / _FACTS).read_text("utf-8"))
     # Compared as configurations: weights may be older than an option.
