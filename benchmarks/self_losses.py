@@ -60,7 +60,7 @@ def _our_samples(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
     from spice_keras.algorithm.pseudo_labels import pseudo_labels
 
     count = len(batch["embedding"])
-    scores = log_probabilities(model(model._features(tf.constant(batch["weak"]))))
+    scores = log_probabilities(model.logits_by_head(model._features(tf.constant(batch["weak"]))))
     centers = prototypes(batch["embedding"], scores, num_confident(count, CLUSTERS, 0.5))
     return pseudo_labels(batch["embedding"], centers, count // CLUSTERS).indices.numpy()
 

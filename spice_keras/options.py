@@ -21,8 +21,43 @@ from pydantic import (
     model_validator,
 )
 
-Source = Literal["digits", "folder", "arrays", "tfds", "embeddings"]
-"""Where items come from."""
+
+class SourceKind(NamedTuple):
+    """A source of items, as far as a configuration needs to know it.
+
+    Attributes:
+        opened_by: `module:Class` of its `spice_keras.data.sources.DataSource`, which is imported
+            when the source is opened.
+        takes_path: Whether `data.path` names the data; if not, the source has but one data set.
+        parts_by: What names its test and extra parts: a `path` or a `split` of their own. None if
+            it has one part.
+    """
+
+    opened_by: str
+    takes_path: bool = True
+    parts_by: Literal["path", "split"] | None = "path"
+
+
+SOURCES: dict[str, SourceKind] = {
+    "digits": SourceKind(
+        "spice_keras.data.digits_source:DigitsSource", takes_path=False, parts_by=None
+    ),
+    "folder": SourceKind("spice_keras.data.folder_source:FolderSource"),
+    "arrays": SourceKind("spice_keras.data.array_source:ArraySource"),
+    "tfds": SourceKind("spice_keras.data.tfds_source:TfdsSource", parts_by="split"),
+    "embeddings": SourceKind("spice_keras.data.embedding_source:EmbeddingSource", parts_by=None),
+}
+"""The sources by name: what `data.source` accepts, and the classes that open them."""
+
+
+def _known_source(name: str) -> str:
+    if name not in SOURCES:
+        raise ValueError(f"there is no source of this name; the sources are {', '.join(SOURCES)}")
+    return name
+
+
+Source = Annotated[str, AfterValidator(_known_source)]
+"""Where items come from: a name of `SOURCES`."""
 Role = Literal["test", "train", "extra"]
 """A part of a data set."""
 Protocol = Literal["whole", "split"]

@@ -12,7 +12,12 @@ from spice_keras.config import RunConfig
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.history import History
-from spice_keras.runtime import peak_memory_bytes, release_memory, start_tensorflow
+from spice_keras.runtime import (
+    peak_memory_bytes,
+    refuse_other_backend,
+    release_memory,
+    tensorflow_session,
+)
 
 if TYPE_CHECKING:
     from spice_keras.run.context import Context
@@ -59,14 +64,15 @@ def run_stages(
     Raises:
         UserError: If the configuration, the data or the folder do not allow it.
     """
+    refuse_other_backend()
     screen = screen or silent_screen()
     history = History.begin(
         Path(run_dir), config, commands=commands, resume=resume, redo=redo, screen=screen
     )
-    start_tensorflow(precision=config.precision)
-    from spice_keras.run.context import Context
+    with tensorflow_session(precision=config.precision):
+        from spice_keras.run.context import Context
 
-    _run_in_order(Context(config, history.run, screen), history, commands)
+        _run_in_order(Context(config, history.run, screen), history, commands)
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
     return history.run
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from spice_keras.errors import UserError
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    # OpenMP, on which scikit-learn and FAISS run, waits for its slowest thread in a loop. With
+    # another program on a core, t-SNE took five times as long so. Read when it is loaded.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 
 
 @cache
@@ -77,26 +88,155 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(kept)
 
 
+def refuse_other_backend() -> None:
+    """Refuse to go on if Keras runs, or would run, on another backend than TensorFlow.
+
+    Nothing is imported to find out.
+
+    Raises:
+        UserError: With the place that names the other backend.
+    """
+    named = _named_backend()
+    if named is not None and named[0] != "tensorflow":
+        backend, place = named
+        raise UserError(
+            "spice_keras needs Keras on TensorFlow: its data pipelines, training steps and "
+            f"SavedModels are TensorFlow's. Received: the backend {backend!r}, {place}. Set the "
+            "environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+
+
+def _named_backend() -> tuple[str, str] | None:
+    """Keras's backend and what says so; None if nothing does, which means TensorFlow."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].config.backend(), "with which Keras was already imported"
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"], "from the environment variable KERAS_BACKEND"
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    backend = settings.get("backend") if isinstance(settings, dict) else None
+    return (str(backend), f"from {path}") if backend else None
+
+
 def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> None:
     """Import TensorFlow and Keras quietly and set the run's precision and determinism.
 
-    Call it before scikit-learn is imported, whose threads it also sets to wait asleep.
+    The settings are those of the whole process and stay: for a command that owns its process.
+    In a process of somebody else use `tensorflow_session`. Call it before scikit-learn is
+    imported, whose threads it also sets to wait asleep.
 
     Args:
         precision: See `dtype_policy`.
         deterministic: Ask TensorFlow for repeatable kernels, so that the same seed gives the
             same bits on the same machine.
+
+    Raises:
+        UserError: If Keras runs on another backend than TensorFlow.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # OpenMP, on which scikit-learn and FAISS run, waits for its slowest thread in a loop. Where
-    # another program holds a core, t-SNE took five times as long so. Read when it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    refuse_other_backend()
+    _import_quietly()
+    _configure(precision, deterministic)
+
+
+@contextlib.contextmanager
+def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -> Iterator[None]:
+    """Start TensorFlow for a block, and leave the process as it was found.
+
+    Put back are Keras's dtype policy and filtering of tracebacks, the level of TensorFlow's
+    logger, the graph optimizer's options, op determinism, the global random generator, and the
+    environment variables. What TensorFlow read of these variables when it was first imported
+    stays, and so does the import.
+
+    Args:
+        precision: See `dtype_policy`.
+        deterministic: Ask TensorFlow for repeatable kernels within the block.
+
+    Yields:
+        Nothing; the settings of `start_tensorflow` hold within the block.
+
+    Raises:
+        UserError: If Keras runs on another backend than TensorFlow.
+
+    Example:
+        >>> import keras
+        >>> with tensorflow_session(precision="bfloat16"):
+        ...     keras.config.dtype_policy().name
+        'mixed_bfloat16'
+        >>> keras.config.dtype_policy().name
+        'float32'
+    """
+    refuse_other_backend()
+    environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    try:
+        _import_quietly()
+        settings = _settings()
+        try:
+            _configure(precision, deterministic)
+            yield
+        finally:
+            _put_back(settings)
+    finally:
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _settings() -> dict[str, Any]:
+    """What `_configure` changes, as it is now."""
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    deterministic = is_op_determinism_enabled()
+    options = tf.config.optimizer.get_experimental_options()
+    return {
+        "policy": keras.config.dtype_policy(),
+        "filtering": keras.config.is_traceback_filtering_enabled(),
+        "level": tf.get_logger().level,
+        # Not set is on.
+        "arithmetic": options.get("arithmetic_optimization", True),
+        "deterministic": deterministic,
+        # With determinism TensorFlow makes no generator of its own accord: there may be none.
+        "generator": None if deterministic else tf.random.get_global_generator(),
+    }
+
+
+def _put_back(settings: dict[str, Any]) -> None:
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.config import disable_op_determinism
+
+    keras.config.set_dtype_policy(settings["policy"])
+    if settings["filtering"]:
+        keras.config.enable_traceback_filtering()
+    tf.get_logger().setLevel(settings["level"])
+    tf.config.optimizer.set_experimental_options(
+        {"arithmetic_optimization": settings["arithmetic"]}
+    )
+    if not settings["deterministic"]:
+        # TensorFlow has no public name for it; Keras reads the same module.
+        disable_op_determinism()
+        tf.random.set_global_generator(settings["generator"])
+
+
+def _import_quietly() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # The Python protobuf and absl layers log before they read any setting: hold the file
     # descriptor itself while they load.
     with _stderr_held_back():
-        import keras
-        import tensorflow as tf
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+
+
+def _configure(precision: str, deterministic: bool) -> None:
+    import keras
+    import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
     keras.config.disable_traceback_filtering()

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from spice_keras.options import SOURCES
+
 _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGE = _ROOT / "spice_keras"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 # A room imports only rooms before it; those of `_BOTTOM` stand side by side.
-_BOTTOM = {"errors", "extras", "files", "options", "progress", "runtime"}
+_BOTTOM = {"errors", "extras", "files", "options", "progress", "registration", "runtime"}
 _ORDER = (
     "algorithm",
     "clustering",
@@ -42,8 +44,9 @@ _ALLOWED: dict[str, set[str]] = {
     **{room: _BOTTOM | set(_ORDER[:place]) for place, room in enumerate(_ORDER)},
 }
 _ALLOWED["config"] = _BOTTOM
-# Beside the run: a door of its own to the heads.
-_ALLOWED["estimator"] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])
+# Beside the run: doors of their own, to the heads and to what the models train on.
+for _door in ("estimator", "views"):
+    _ALLOWED[_door] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])
 _LARGEST_BODY = 40
 _HEAVY = ("tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib")
 
@@ -104,7 +107,7 @@ def test_the_reading_of_imports_sees_every_kind() -> None:
     assert "config" in _rooms(_PACKAGE / "cli.py")  # inside functions, and for type checking
     assert "data" in _rooms(_PACKAGE / "stages" / "evaluate.py")
     evaluate = _imports(_PACKAGE / "stages" / "evaluate.py")
-    assert {"spice_keras.data.labels", "spice_keras.run.context"} <= evaluate
+    assert {"spice_keras.stages.labels", "spice_keras.run.context"} <= evaluate
     assert "spice_keras.augment.color" in _imports(_PACKAGE / "augment" / "policies.py")
 
 
@@ -144,15 +147,90 @@ def test_a_circle_would_be_seen() -> None:
     assert _circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
 
 
-def test_only_evaluation_imports_the_labels() -> None:
+def test_only_sources_and_evaluation_import_the_labels() -> None:
     readers = [_name(path) for path in _FILES if "spice_keras.data.labels" in _imports(path)]
-    assert readers == ["stages/evaluate.py"]
+    sources = {kind.opened_by.partition(":")[0] for kind in SOURCES.values()}
+    in_data = {f"data/{name.rpartition('.')[2]}.py" for name in sources} | {"data/sources.py"}
+    assert set(readers) == in_data | {"stages/evaluate.py", "stages/labels.py"}
 
 
-def test_few_import_evaluation() -> None:
-    """What judges at the end: a run, ablations; and what trains on labels if asked to."""
-    readers = [_name(path) for path in _FILES if "spice_keras.stages.evaluate" in _imports(path)]
-    assert readers == ["ablations/ablate.py", "pipeline.py", "stages/true_labels.py"]
+def _outside(path: Path, method: str) -> Iterator[ast.AST]:
+    """Everything in a file but its imports and the functions of this name."""
+    waiting: list[ast.AST] = [_tree(path)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for child in ast.iter_child_nodes(node):
+            skipped = isinstance(child, ast.Import | ast.ImportFrom) or (
+                isinstance(child, ast.FunctionDef) and child.name == method
+            )
+            if not skipped:
+                waiting.append(child)
+
+
+def _label_functions(path: Path) -> set[str]:
+    """What a file imports from data/labels.py, the type of labels left out."""
+    found = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == "spice_keras.data.labels":
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found - {"Labels"}
+
+
+def _labels_in_hand(path: Path) -> list[str]:
+    """Where a file of data/ touches labels outside `read_labels`."""
+    touched, functions = [], _label_functions(path)
+    for node in _outside(path, "read_labels"):
+        if isinstance(node, ast.Name) and node.id in functions:
+            touched.append(node.id)
+        if isinstance(node, ast.Attribute) and node.attr == "target":  # of scikit-learn's digits
+            touched.append(node.attr)
+        if isinstance(node, ast.Call):
+            words = [word.value for word in node.args if isinstance(word, ast.Constant)]
+            touched += [word for word in words if word in {"labels", "read_labels"}]
+    return touched
+
+
+def test_a_source_touches_labels_in_one_method() -> None:
+    sources = [path for path in (_PACKAGE / "data").glob("*.py") if path.stem != "labels"]
+    assert {_name(path): found for path in sources if (found := _labels_in_hand(path))} == {}
+    assert sum(bool(_label_functions(path)) for path in sources) == len(SOURCES)
+
+
+def _readers_of_labels(path: Path) -> set[str]:
+    """How a file gets at a source's `read_labels`: as an attribute, or by its name as text."""
+    found = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Attribute) and node.attr == "read_labels":
+            found.add("attribute")
+        if isinstance(node, ast.Constant) and node.value == "read_labels":
+            found.add("text")
+    return found
+
+
+def test_one_file_asks_a_source_for_its_labels() -> None:
+    assert _where(_readers_of_labels) == {"stages/labels.py": {"attribute"}}
+
+
+def test_few_read_labels() -> None:
+    """Evaluation; ablations, which judge; and the one place that trains on labels if asked to."""
+    readers = [_name(path) for path in _FILES if "spice_keras.stages.labels" in _imports(path)]
+    assert readers == ["ablations/ablate.py", "stages/evaluate.py", "stages/true_labels.py"]
+
+
+def test_a_forbidden_look_at_labels_would_be_seen(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "from spice_keras.data.labels import Labels, named_labels\n"
+        "class Source:\n"
+        "    def items(self) -> Labels:\n"
+        "        digits.target, read_array(path, 'labels'), getattr(self, 'read_labels')\n"
+        "        return named_labels(self.read_labels())\n"
+        "    def read_labels(self):\n"
+        "        return named_labels(read_array(path, 'labels'))\n"
+    )
+    assert sorted(_labels_in_hand(path)) == ["labels", "named_labels", "read_labels", "target"]
+    assert _readers_of_labels(path) == {"attribute", "text"}
 
 
 def test_few_import_the_labels_on_request() -> None:

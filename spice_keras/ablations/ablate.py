@@ -125,8 +125,8 @@ class Ablation:
         start_tensorflow(precision=config.precision)
         from spice_keras.run.context import Context
         from spice_keras.stages.embed import embed
-        from spice_keras.stages.evaluate import read_labels
         from spice_keras.stages.ingest import ingest
+        from spice_keras.stages.labels import read_labels
 
         context = Context(config, run, self.screen)
         if not run.has("images"):
@@ -174,8 +174,8 @@ class Ablation:
         from spice_keras.run.configuration import read_run_config
         from spice_keras.run.context import Context
         from spice_keras.run.store import Classifier, Heads
-        from spice_keras.stages.evaluate import read_labels
         from spice_keras.stages.held_out import classify_test
+        from spice_keras.stages.labels import read_labels
         from spice_keras.stages.scores import against_labels, embedding_kmeans
 
         context = Context(read_run_config(run.path), run, self.screen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig
-from spice_keras.options import PRETRAINED_FORMS, missing_feature
+from spice_keras.options import PRETRAINED_FORMS, SOURCES, missing_feature
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ def _backbone_problems(config: RunConfig) -> Iterator[Problem]:
 
 def _source_problems(config: RunConfig) -> Iterator[Problem]:
     data = config.data
-    if data.source == "digits" and data.path is not None:
+    takes_path = SOURCES[data.source].takes_path
+    if not takes_path and data.path is not None:
         yield Problem(
             ("data.path", "data.source"),
-            "the digits ship with scikit-learn and take no path; "
+            f"the source {data.source} takes no path; "
             "for your own images set data.source to folder or arrays",
         )
-    if data.source != "digits" and not data.path:
+    if takes_path and not data.path:
         yield Problem(
             ("data.path", "data.source"),
             f"the source {data.source} needs a path (on the command line: "
@@ -87,13 +88,14 @@ def _source_problems(config: RunConfig) -> Iterator[Problem]:
 def _part_problems(config: RunConfig) -> Iterator[Problem]:
     """Options of the parts of a data set, and of a kind of source."""
     data = config.data
-    files, published = ("folder", "arrays"), ("tfds",)
-    for option, value, sources in (
-        ("data.test_path", data.test_path, files),
-        ("data.test_split", data.test_split, published),
-        ("data.extra_path", data.extra_path, files),
-        ("data.extra_split", data.extra_split, published),
+    for option, value in (
+        ("data.test_path", data.test_path),
+        ("data.test_split", data.test_split),
+        ("data.extra_path", data.extra_path),
+        ("data.extra_split", data.extra_split),
     ):
+        parts_by = option.rpartition("_")[2]
+        sources = [source for source, kind in SOURCES.items() if kind.parts_by == parts_by]
         if value is not None and data.source not in sources:
             yield Problem(
                 (option, "data.source"),

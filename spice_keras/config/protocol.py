@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spice_keras.config.schema import DataConfig
-from spice_keras.options import Protocol, Role
+from spice_keras.options import SOURCES, Protocol, Role
 
 ROLES: tuple[Role, ...] = ("test", "train", "extra")
 """The parts of a data set, in the order of the rows."""
@@ -80,11 +80,12 @@ def roles_of(data: DataConfig) -> tuple[Role, ...]:
 
 def part_config(data: DataConfig, role: Role) -> DataConfig:
     """Return the configuration of one part as a source of its own."""
+    one_path = SOURCES[data.source].parts_by == "split"
     if role == "test":
-        path = data.path if data.source == "tfds" else data.test_path
+        path = data.path if one_path else data.test_path
         own = {"path": path, "split": data.test_split or data.split}
     elif role == "extra":
-        path = data.path if data.source == "tfds" else data.extra_path
+        path = data.path if one_path else data.extra_path
         # Unlabelled images belong to no class, so to no class's folder either.
         own = {"path": path, "split": data.extra_split or data.split, "classes": None}
     else:
@@ -95,7 +96,7 @@ def part_config(data: DataConfig, role: Role) -> DataConfig:
 def part_prefix(data: DataConfig, role: Role) -> str:
     """Return what the names of a part's images begin with, so that no two parts share one.
 
-    Names from TensorFlow Datasets hold their split already; a run of one part keeps its names.
+    Names that hold their split already stay as they are, and so do those of a run of one part.
     """
-    several = len(roles_of(data)) > 1 and data.source != "tfds"
+    several = len(roles_of(data)) > 1 and SOURCES[data.source].parts_by != "split"
     return f"{role}/" if several else ""

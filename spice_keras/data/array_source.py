@@ -5,13 +5,21 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from spice_keras.data.decoding import resize_image
-from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.data.labels import Labels, column_labels
+from spice_keras.data.sources import (
+    DataSource,
+    Decoded,
+    SkippedFile,
+    SourceOptions,
+    one_line_id,
+)
 from spice_keras.errors import UserError
 from spice_keras.options import Fit
 
@@ -89,7 +97,7 @@ def array_ids(path: Path, num_rows: int, noun: str = "image") -> list[str]:
     return names
 
 
-class ArraySource:
+class ArraySource(DataSource):
     """Images from an .npy or .npz file.
 
     The images lie under the key "images" or are the only array: uint8, or floating-point in
@@ -118,6 +126,11 @@ class ArraySource:
         self._images = images
         self._ids = array_ids(self.path, len(images))
 
+    @classmethod
+    def open(cls, options: SourceOptions) -> Self:
+        """Open the file `options.path`."""
+        return cls(options.path, options.image_size, options.fit)
+
     def __len__(self) -> int:
         return len(self._images)
 
@@ -132,9 +145,29 @@ class ArraySource:
                 image = np.rint(image.astype(np.float32) * 255.0).astype(np.uint8)
             yield Decoded(name, resize_image(image, self.image_size, self.fit))
 
+    @classmethod
+    def read_labels(cls, options: SourceOptions, ids: Sequence[str]) -> Labels | None:
+        """The array "labels" of the file.
+
+        Args:
+            options: those of `open`.
+            ids: of the N items wanted, in this order.
+
+        Returns:
+            The labels; None if the file has no "labels".
+
+        Raises:
+            UserError: if the labels do not match the images, or an id is unknown.
+        """
+        path = Path(options.path)
+        labels = read_array(path, "labels")
+        if labels is None:
+            return None
+        return column_labels(labels, cls.open(options)._ids, ids, path)
+
 
 def _check(images: np.ndarray, path: Path) -> None:
-    """Refuse arrays that are no images, and say how to save them."""
+    """Refuse arrays that are not images, and say how to save them."""
     shape = images.shape
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise UserError(

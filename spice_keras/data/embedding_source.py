@@ -10,17 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 
-from spice_keras.data.array_source import array_ids
+from spice_keras.data.array_source import array_ids, read_array
+from spice_keras.data.labels import Labels, column_labels
 from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix, read_header
+from spice_keras.data.sources import DataSource, SourceOptions
 from spice_keras.errors import UserError
 
 _ZIP_MAGIC = b"PK"
 _NAMES = ("features", "embeddings", "x", "X")
-# Never looked at here, not even for its shape: labels are for the evaluation alone.
+# Neither is taken for embeddings. Labels are not even looked at for their shape.
 _OTHER_NAMES = frozenset({"ids", "labels"})
 _BLOCK_ROWS = 1024
 _ROWS_NAMED = 10
@@ -86,6 +88,54 @@ def embeddings_shape(path: str | Path) -> tuple[int, int]:
     with _opened(Path(path)) as (_, header):
         num_rows, dim = header.shape
     return num_rows, dim
+
+
+class EmbeddingSource(DataSource):
+    """Embeddings from an .npy or .npz file, one row an item.
+
+    Args:
+        path: as for `read_embeddings_file`.
+
+    Raises:
+        UserError: as `embeddings_shape` raises it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._num_rows, _ = embeddings_shape(self.path)
+
+    @classmethod
+    def open(cls, options: SourceOptions) -> Self:
+        """Look at the shape of what the file `options.path` holds."""
+        return cls(options.path)
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def read(self) -> EmbeddingFile:
+        """Read all rows, as `read_embeddings_file` does."""
+        return read_embeddings_file(self.path)
+
+    @classmethod
+    def read_labels(cls, options: SourceOptions, ids: Sequence[str]) -> Labels | None:
+        """The array "labels" of the file.
+
+        Args:
+            options: those of `open`.
+            ids: of the N items wanted, in this order.
+
+        Returns:
+            The labels; None if the file has no "labels".
+
+        Raises:
+            UserError: if the labels do not match the rows, or an id is unknown.
+        """
+        path = Path(options.path)
+        labels = read_array(path, "labels")
+        if labels is None:
+            return None
+        num_rows, _ = embeddings_shape(path)
+        return column_labels(labels, array_ids(path, num_rows, noun="row"), ids, path)
 
 
 @contextmanager

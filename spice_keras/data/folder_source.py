@@ -7,9 +7,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from spice_keras.data.decoding import UndecodableImage, decode_image
-from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.data.labels import Labels, folder_labels
+from spice_keras.data.sources import (
+    DataSource,
+    Decoded,
+    SkippedFile,
+    SourceOptions,
+    one_line_id,
+)
 from spice_keras.errors import UserError
 from spice_keras.options import Fit
 
@@ -17,7 +25,7 @@ from spice_keras.options import Fit
 _WINDOW = 8
 
 
-class FolderSource:
+class FolderSource(DataSource):
     """Every file below a folder that decodes as an image, whatever its name ends in.
 
     Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
@@ -32,7 +40,8 @@ class FolderSource:
         classes: the sub-folders to read; None for everything.
 
     Raises:
-        UserError: when the folder or a class is missing, no folder, not readable, or has no files.
+        UserError: if the folder or a class is missing, is not a folder, cannot be read, or has no
+            files.
     """
 
     def __init__(
@@ -51,7 +60,7 @@ class FolderSource:
         self.num_threads = num_threads
         if not self.directory.is_dir():
             raise UserError(
-                f"{self.directory} is no folder. Give the folder that holds the images."
+                f"{self.directory} is not a folder. Give the folder that holds the images."
             )
         _check_classes(self.directory, classes or ())
         files, self._unreadable = _walk(self.directory, classes or ("",))
@@ -66,6 +75,12 @@ class FolderSource:
                 f"The folder {self.directory} has no files (hidden ones do not count). "
                 "Give the folder that holds the images."
             )
+
+    @classmethod
+    def open(cls, options: SourceOptions) -> Self:
+        """List the files below the folder `options.path`."""
+        path, size, fit = options.path, options.image_size, options.fit
+        return cls(path, size, fit, options.max_pixels, classes=options.classes)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -83,6 +98,22 @@ class FolderSource:
                 yield window.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    @classmethod
+    def read_labels(cls, options: SourceOptions, ids: Sequence[str]) -> Labels:
+        """Take the first sub-folder of each image as its class; or what Tiny-ImageNet's list says.
+
+        Args:
+            options: those of `open`; a `val_annotations.txt` in `path` names the classes.
+            ids: of the N items wanted, in this order.
+
+        Returns:
+            The labels.
+
+        Raises:
+            UserError: if an image lies in no sub-folder, or is not in the list.
+        """
+        return folder_labels(ids, options.path)
 
     def _item(self, name: str) -> Decoded | SkippedFile:
         """Decode one file, or say why not."""
@@ -103,11 +134,11 @@ class FolderSource:
 
 
 def _check_classes(directory: Path, classes: Sequence[str]) -> None:
-    """Refuse classes that are no sub-folders."""
+    """Refuse classes that are not sub-folders."""
     missing = [name for name in classes if not (directory / name).is_dir()]
     if missing:
         raise UserError(
-            f"{len(missing)} of the {len(classes)} classes are no sub-folders of {directory}: "
+            f"{len(missing)} of the {len(classes)} classes are not sub-folders of {directory}: "
             f"{', '.join(missing)}. Give the folder that holds a sub-folder for each class."
         )
 

@@ -1,4 +1,8 @@
-"""Ground-truth labels, read by the evaluation alone."""
+"""True classes of items: how they are numbered, and what counts as unknown.
+
+A source reads labels in its method `read_labels`, with the functions of this file; they are used
+nowhere else. Only `spice_keras.stages.labels` calls that method, for the evaluation.
+"""
 
 from __future__ import annotations
 
@@ -8,71 +12,140 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spice_keras.data.array_source import array_ids, read_array
-from spice_keras.data.embedding_source import embeddings_shape
-from spice_keras.data.sources import digits_id
-from spice_keras.data.tfds_source import prepared_builder, split_feature, tfds_ids
 from spice_keras.errors import UserError
 
 ANNOTATIONS = "val_annotations.txt"
+UNKNOWN = -1
+"""The label of an item whose class is unknown; no class has this number."""
+# What NumPy makes of -1, None and NaN when they are saved as text.
+_UNKNOWN_NAMES = frozenset({"", "-1", "None", "nan"})
 
 
 class Labels(NamedTuple):
     """True classes of a list of items.
 
     Attributes:
-        values: int32 [N], in 0..C-1.
+        values: int32 [N], in 0..C-1, or -1 if the class of the item is unknown.
         class_names: the names of the C classes.
     """
 
     values: np.ndarray
     class_names: tuple[str, ...]
 
+    @property
+    def num_unknown(self) -> int:
+        """Number of items of unknown class."""
+        return int((self.values == UNKNOWN).sum())
 
-def digits_labels(ids: Sequence[str] | None = None) -> Labels:
-    """Which digit each image shows.
+
+def named_labels(names: np.ndarray) -> Labels:
+    """Number the different names in sorted order.
 
     Args:
-        ids: the items wanted, in this order; None for all.
+        names: [N] strings, integers, or whole floating-point numbers. -1, NaN, and the strings
+            "", "-1", "None" and "nan" mean that the class is unknown.
 
     Returns:
-        The labels of those items.
+        The labels. What means unknown is no class and has the value -1.
+    """
+    classes, rows = np.unique(names, return_inverse=True)
+    texts = [_text(name) for name in classes.tolist()]
+    known = np.array([text not in _UNKNOWN_NAMES for text in texts], bool)
+    numbers = np.where(known, np.cumsum(known) - 1, UNKNOWN).astype(np.int32)
+    return Labels(numbers[rows], tuple(np.array(texts)[known].tolist()))
+
+
+def _text(name: str | int | float) -> str:
+    """Write a class as text; whole numbers without a fraction."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def column_labels(
+    column: np.ndarray, every_id: Sequence[str], ids: Sequence[str], origin: str | Path
+) -> Labels:
+    """Labels that a file holds as one array, a row for each item.
+
+    Args:
+        column: the array; strings or whole numbers, as `named_labels` takes them.
+        every_id: ids of its M rows.
+        ids: the N items wanted, in this order.
+        origin: the file, for messages.
+
+    Returns:
+        The labels of those items. The classes are those of all M rows.
 
     Raises:
-        UserError: when an id is not of this source.
+        UserError: if the array has another shape or type, or an id is not in it.
     """
-    from sklearn.datasets import load_digits
+    fractions = column.dtype.kind == "f" and not _is_whole(column)
+    if column.shape != (len(every_id),) or column.dtype.kind not in "iufUS" or fractions:
+        raise UserError(
+            f'The "labels" of {origin} must be {len(every_id)} whole numbers or strings, one for '
+            f"each item. Received: shape={column.shape}, dtype={column.dtype}"
+            f"{', with fractions' if fractions else ''}. Save one label for each item, or run "
+            "without labels (--labels none)."
+        )
+    if column.dtype.kind == "S":
+        column = np.char.decode(column, "utf-8", "replace")
+    named = named_labels(column)
+    return named._replace(values=values_of(ids, every_id, named.values))
 
-    values = load_digits().target
-    every_id = [digits_id(row) for row in range(len(values))]
-    return Labels(_of(ids, every_id, values), tuple(str(digit) for digit in range(10)))
+
+def _is_whole(column: np.ndarray) -> bool:
+    """Whether all numbers are whole ones or NaN."""
+    return bool((np.isnan(column) | (np.isfinite(column) & (np.floor(column) == column))).all())
 
 
-def folder_labels(ids: Sequence[str], directory: str | Path | None = None) -> Labels:
-    """The first sub-folder of each item, as its class; or what Tiny-ImageNet's list says.
+def values_of(ids: Sequence[str], every_id: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Pick the values of some items.
+
+    Args:
+        ids: the N items wanted, in this order.
+        every_id: ids of all M items.
+        values: [M] their numbers; below 0 if the class is unknown.
+
+    Returns:
+        int32 [N], with -1 where the class is unknown.
+
+    Raises:
+        UserError: if an id is not among all.
+    """
+    rows = {name: row for row, name in enumerate(every_id)}
+    missing = [name for name in ids if name not in rows]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(ids)} items are not in the data the labels come from; the "
+            f"first is {missing[0]}. Evaluate with the data the run was made from."
+        )
+    picked = np.asarray(values, np.int32)[[rows[name] for name in ids]]
+    return np.maximum(picked, np.int32(UNKNOWN))
+
+
+def folder_labels(ids: Sequence[str], directory: str | Path) -> Labels:
+    """Take the first sub-folder of each item as its class; or what Tiny-ImageNet's list says.
 
     Args:
         ids: of a folder source: paths below the folder, with forward slashes.
-        directory: the folder; where it holds a `val_annotations.txt`, a line "file, tab, class"
+        directory: the folder. If it holds a `val_annotations.txt`, with a line "file, tab, class"
             for each file, that names the classes.
 
     Returns:
         The labels of those items; the classes are sorted.
 
     Raises:
-        UserError: when an item lies in no sub-folder, or is not in the list.
+        UserError: if an item lies in no sub-folder, or is not in the list.
     """
-    annotations = None if directory is None else Path(directory) / ANNOTATIONS
-    if annotations is not None and annotations.is_file():
+    annotations = Path(directory) / ANNOTATIONS
+    if annotations.is_file():
         return _annotated(ids, annotations)
     loose = [name for name in ids if "/" not in name]
     if loose:
         raise UserError(
-            f"Labels from folders need every image in a sub-folder named after its class; "
-            f"{len(loose)} of {len(ids)} lie in none, the first is {loose[0]}. "
-            "Move them, or evaluate without labels."
+            "Labels from folders need every image in a sub-folder named after its class. "
+            f"Received: {len(loose)} of {len(ids)} images outside of sub-folders, the first is "
+            f"{loose[0]}. Move them, or run without labels (--labels none)."
         )
-    return _from_names(np.array([name.split("/", 1)[0] for name in ids]))
+    return named_labels(np.array([name.split("/", 1)[0] for name in ids]))
 
 
 def _annotated(ids: Sequence[str], path: Path) -> Labels:
@@ -83,149 +156,28 @@ def _annotated(ids: Sequence[str], path: Path) -> Labels:
     if None in names:
         raise UserError(
             f"{names.count(None)} of {len(ids)} images are not in {path}; the first is "
-            f"{ids[names.index(None)]}. Complete the list, or evaluate without labels."
+            f"{ids[names.index(None)]}. Complete the list, or run without labels (--labels none)."
         )
-    return _from_names(np.array(names))
+    return named_labels(np.array(names))
 
 
 def joined_labels(parts: Sequence[Labels]) -> Labels:
     """Labels of several parts of a data set as one, with the classes of all of them.
 
     Args:
-        parts: the labels, part by part.
+        parts: the labels, part by part; a part without any classes is unknown altogether.
 
     Returns:
-        The labels in the same order. Where the parts name different classes, all are sorted.
+        The labels in the same order. If the parts name different classes, all are sorted.
     """
-    names = parts[0].class_names
-    if any(part.class_names != names for part in parts):
-        names = tuple(sorted({name for part in parts for name in part.class_names}))
+    named = [part.class_names for part in parts if part.class_names] or [()]
+    names = named[0]
+    if any(others != names for others in named):
+        names = tuple(sorted({name for others in named for name in others}))
     number = {name: row for row, name in enumerate(names)}
-    values = [
-        np.array([number[name] for name in part.class_names], np.int32)[part.values]
-        for part in parts
-    ]
+    values = []
+    for part in parts:
+        # The last one is what -1 points at.
+        numbers = np.array([*(number[name] for name in part.class_names), UNKNOWN], np.int32)
+        values.append(numbers[part.values])
     return Labels(np.concatenate(values), names)
-
-
-def has_array_labels(path: str | Path) -> bool:
-    """Tell whether a NumPy file, of images or of embeddings, holds "labels"."""
-    return read_array(Path(path), "labels") is not None
-
-
-def array_labels(path: str | Path, ids: Sequence[str] | None = None) -> Labels:
-    """The array "labels" of an .npz file.
-
-    Args:
-        path: the file that also holds the images.
-        ids: the items wanted, in this order; None for all.
-
-    Returns:
-        The labels of those items. Integers and strings are both numbered in sorted order.
-
-    Raises:
-        UserError: when there are no labels, they do not match the images, or an id is unknown.
-    """
-    path = Path(path)
-    images, labels = read_array(path, "images"), read_array(path, "labels")
-    if images is None or labels is None:
-        raise UserError(
-            f'{path} holds no "labels" beside its "images". '
-            "Save both: np.savez(file, images=..., labels=...)."
-        )
-    return _of_rows(path, labels, ids, len(images), noun="image")
-
-
-def embedding_labels(path: str | Path, ids: Sequence[str] | None = None) -> Labels:
-    """The array "labels" of a file of embeddings.
-
-    Args:
-        path: the .npz file that also holds the embeddings.
-        ids: the items wanted, in this order; None for all.
-
-    Returns:
-        The labels of those items. Integers and strings are both numbered in sorted order.
-
-    Raises:
-        UserError: when there are no labels, they do not match the rows, or an id is unknown.
-    """
-    path = Path(path)
-    num_rows, _ = embeddings_shape(path)
-    labels = read_array(path, "labels")
-    if labels is None:
-        raise UserError(
-            f'{path} holds no "labels" beside its embeddings. '
-            "Save both: np.savez(file, features=..., labels=...)."
-        )
-    return _of_rows(path, labels, ids, num_rows, noun="row")
-
-
-def tfds_labels(
-    name: str,
-    split: str,
-    data_dir: str | Path | None,
-    ids: Sequence[str] | None = None,
-    *,
-    feature: str = "label",
-) -> Labels:
-    """One class-label feature of a split from TensorFlow Datasets.
-
-    Args:
-        name: as TensorFlow Datasets has it.
-        split: as TensorFlow Datasets has it.
-        data_dir: where prepared data sets lie; None for TensorFlow Datasets' own place.
-        ids: the items wanted, in this order; None for all.
-        feature: name of the feature, for example "coarse_label" for CIFAR-100-20.
-
-    Returns:
-        The labels of those items.
-
-    Raises:
-        UserError: when the data cannot be had, has no such labels, or an id is unknown.
-    """
-    builder = prepared_builder(name, data_dir)
-    rows = split_feature(builder, split, feature)
-    class_names = getattr(builder.info.features[feature], "names", None)
-    if class_names is None:
-        raise UserError(f"The feature {feature!r} of {name!r} holds no class labels.")
-    values = np.array(list(rows.as_numpy_iterator()), np.int64)
-    if (values < 0).any():
-        raise UserError(f"The split {split!r} of {name!r} has no labels.")
-    selected = _of(ids, tfds_ids(name, split, len(values)), values)
-    return Labels(selected, tuple(class_names))
-
-
-def _of_rows(
-    path: Path, labels: np.ndarray, ids: Sequence[str] | None, num_rows: int, *, noun: str
-) -> Labels:
-    """Labels of the rows wanted of a NumPy file, refused where they do not fit the rows."""
-    if labels.shape != (num_rows,) or labels.dtype.kind not in "iuUS":
-        raise UserError(
-            f'The "labels" of {path} must be {num_rows} integers or strings, one for each {noun}. '
-            f"Received: shape={labels.shape}, dtype={labels.dtype}"
-        )
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
-    named = _from_names(labels)
-    return named._replace(values=_of(ids, array_ids(path, num_rows, noun), named.values))
-
-
-def _from_names(names: np.ndarray) -> Labels:
-    """Number the different names in sorted order."""
-    classes, values = np.unique(names, return_inverse=True)
-    return Labels(values.astype(np.int32), tuple(str(name) for name in classes.tolist()))
-
-
-def _of(ids: Sequence[str] | None, every_id: Sequence[str], values: np.ndarray) -> np.ndarray:
-    """Values of the items wanted, in their order, as int32."""
-    values = np.asarray(values, np.int32)
-    if ids is None:
-        return values
-    rows = {name: row for row, name in enumerate(every_id)}
-    unknown = [name for name in ids if name not in rows]
-    if unknown:
-        raise UserError(
-            f"{len(unknown)} of {len(ids)} items are not in the data the labels come from; the "
-            f"first is {unknown[0]}. Evaluate with the data the run was made from."
-        )
-    return values[[rows[name] for name in ids]]

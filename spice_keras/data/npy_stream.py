@@ -43,7 +43,7 @@ def read_header(stream: IO[bytes]) -> NpyHeader:
         The header.
 
     Raises:
-        ValueError: when this is no .npy file of version 1 or 2 (3 holds no plain array).
+        ValueError: when this is not an .npy file of version 1 or 2 (3 never holds a plain array).
     """
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,

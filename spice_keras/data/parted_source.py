@@ -88,6 +88,6 @@ class PartedSource:
         empty = [role for role, count in given.items() if not count]
         if empty:
             raise UserError(
-                f"There are no readable {' and no '.join(empty)} images. Name a part that has "
-                "some, or none."
+                f"There are no readable {' and no '.join(empty)} images. Name data that has "
+                "some, or leave this part out."
             )

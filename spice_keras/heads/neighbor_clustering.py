@@ -9,19 +9,18 @@ import keras
 import tensorflow as tf
 
 from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
-from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.models.partly_trained import PartlyTrainedModel
+from spice_keras.heads.multi_head_model import MultiHeadModel
 from spice_keras.options import InputScale
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
-class NeighborClustering(PartlyTrainedModel):
+class NeighborClustering(MultiHeadModel):
     """The second self-labelling objective: a sample and its neighbour belong to one cluster.
 
     Trains on batches ``{"anchor", "neighbor"}`` of float32 features ``[B, D]``, row i of the one
     a nearest neighbour of row i of the other (or another view of it). The loss of a head is
     ``-mean ln <p, q> - entropy_weight * H(mean p)``; one step trains all heads, as one batched
-    product. ``compile`` takes an optimizer only.
+    product. ``compile`` takes an optimizer only. ``predict`` gives logits ``[N, H, K]``.
 
     Args:
         num_clusters: Number of clusters K, >= 2.
@@ -67,44 +66,60 @@ class NeighborClustering(PartlyTrainedModel):
         self.hidden_dim = hidden_dim
         self.input_scale = input_scale
         self.entropy_weight = entropy_weight
-        self.classifier = MultiHeadClassifier(
+        self._add_heads(
+            feature_dim,
             num_heads,
             num_clusters,
-            hidden_dim,
+            hidden_dim=hidden_dim,
             seed=seed,
             linear=hidden_dim is None,
             input_scale=input_scale,
-            name="classifier",
         )
-        self.classifier.build((None, feature_dim))
-        self.head_losses = self.add_weight(
-            name="head_losses", shape=(num_heads,), dtype="float32", trainable=False,
-            initializer="zeros", autocast=False,
-        )  # fmt: skip
         self.built = True
+
+    @property
+    def batch_parts(self) -> dict[str, str]:
+        """Features of samples, and of a neighbour of each."""
+        return dict.fromkeys(("anchor", "neighbor"), f"float [B, {self.feature_dim}]")
+
+    @property
+    def views_function(self) -> str:
+        """What makes such batches."""
+        return "spice_keras.views.neighbor_views"
 
     def trained_variables(self) -> list[keras.Variable]:
         """Variables of the clustering heads."""
         return self.classifier.trainable_variables
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Logits of every head for features ``[B, D]``, float32 ``[H, B, K]``."""
-        return self.classifier(features)
-
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimizer step on pairs of neighbours."""
         self._refuse_replicas()
-        features = tf.concat([batch["anchor"], batch["neighbor"]], axis=0)
+        self._check_parts(batch)
         with tf.GradientTape() as tape:
-            scores = tf.nn.log_softmax(self(features))
-            anchors, neighbors = tf.split(scores, 2, axis=1)
-            consistency = tf.reduce_mean(neighbor_consistency(anchors, neighbors), axis=1)
-            entropy = mean_entropy(anchors)
-            losses = consistency - self.entropy_weight * entropy
+            losses, consistency, entropy = self._loss_by_head(batch)
             # Summed, not averaged: each head takes the step it would take alone.
             scaled_loss = self.optimizer.scale_loss(tf.reduce_sum(losses))
         self._descend(tape, scaled_loss)
         self.head_losses.assign(losses)
+        return self._report_losses(losses, consistency, entropy)
+
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The loss on pairs of neighbours; nothing moves."""
+        self._check_parts(batch)
+        return self._report_losses(*self._loss_by_head(batch))
+
+    def _loss_by_head(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Loss, consistency and entropy of each head, ``[H]``."""
+        features = tf.concat([batch["anchor"], batch["neighbor"]], axis=0)
+        scores = tf.nn.log_softmax(self.logits_by_head(features))
+        anchors, neighbors = tf.split(scores, 2, axis=1)
+        consistency = tf.reduce_mean(neighbor_consistency(anchors, neighbors), axis=1)
+        entropy = mean_entropy(anchors)
+        return consistency - self.entropy_weight * entropy, consistency, entropy
+
+    def _report_losses(
+        self, losses: tf.Tensor, consistency: tf.Tensor, entropy: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         return self._report(
             loss=tf.reduce_mean(losses),
             consistency=tf.reduce_mean(consistency),

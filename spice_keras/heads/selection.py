@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.heads.multi_head_model import MultiHeadModel
 from spice_keras.training.callbacks import CarriesState
 
 HeadLosses = Callable[[np.ndarray], np.ndarray]
@@ -215,9 +216,19 @@ def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[np.ndarray]:
 
 
 def head_logits(model: keras.Model, features: np.ndarray, block: int = 4096) -> np.ndarray:
-    """Return the logits of every head, float32 [H, N, K], by blocks of rows."""
+    """Return the logits of every head, by blocks of rows.
+
+    Args:
+        model: Clustering heads, or one of the two models that train them.
+        features: Features of the items, float32 [N, D].
+        block: Rows a call.
+
+    Returns:
+        float32 [H, N, K].
+    """
+    heads = model.logits_by_head if isinstance(model, MultiHeadModel) else model
     blocks = [
-        model(tf.convert_to_tensor(features[start : start + block])).numpy()
+        heads(tf.convert_to_tensor(features[start : start + block])).numpy()
         for start in range(0, len(features), block)
     ]
     return np.concatenate(blocks, axis=1)

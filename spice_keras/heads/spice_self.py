@@ -12,8 +12,8 @@ import tensorflow as tf
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses, tempered
-from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.models.partly_trained import PartlyTrainedModel, refuse_frozen
+from spice_keras.heads.multi_head_model import MultiHeadModel
+from spice_keras.models.partly_trained import described_input, input_spec_of, refuse_frozen
 from spice_keras.options import InputScale, SelfVariant
 
 
@@ -57,7 +57,7 @@ def frozen_features(
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
-class SpiceSelf(PartlyTrainedModel):
+class SpiceSelf(MultiHeadModel):
     """SPICE-Self: one training step is one iteration of the paper's Algorithm 1.
 
     Trains on batches ``{"embedding", "weak", "strong"}``: L2-normalised embeddings float32
@@ -68,6 +68,8 @@ class SpiceSelf(PartlyTrainedModel):
     The frozen encoder sees every view once a batch; all heads then train on the cached features,
     as one batched product. An encoder that is trained instead (a variant) sees the strong views of
     every optimizer step anew; similarity stays that of the embeddings in the batch.
+
+    ``predict`` gives logits ``[N, H, K]`` of features, and of images if the model has an encoder.
 
     Args:
         num_clusters: Number of clusters K, >= 2.
@@ -138,20 +140,35 @@ class SpiceSelf(PartlyTrainedModel):
         self.batch_size = batch_size
         self.num_repeats = num_repeats
         self.feature_batch = feature_batch
-        self.classifier = MultiHeadClassifier(
+        self._predicted_rank: int | None = None
+        self._add_heads(
+            feature_dim,
             num_heads,
             num_clusters,
-            hidden_dim,
+            hidden_dim=hidden_dim,
             seed=seed,
             input_scale=input_scale,
-            name="classifier",
         )
-        self.classifier.build((None, feature_dim))
-        self.head_losses = self.add_weight(
-            name="head_losses", shape=(num_heads,), dtype="float32", trainable=False,
-            initializer="zeros", autocast=False,
-        )  # fmt: skip
         self.built = True
+
+    @property
+    def batch_parts(self) -> dict[str, str]:
+        """Unit embeddings, and two views as images or features."""
+        features = f"float [M, {self.feature_dim}]"
+        views = features if self.encoder is None else described_input(self.encoder)
+        return {"embedding": features, "weak": views, "strong": views}
+
+    @property
+    def views_function(self) -> str:
+        """What makes such batches."""
+        kind = "self_feature_views" if self.encoder is None else "self_views"
+        return f"spice_keras.views.{kind}"
+
+    def input_spec_of_call(self) -> keras.InputSpec:
+        """Images if the model has an encoder, otherwise features."""
+        if self.encoder is None:
+            return super().input_spec_of_call()
+        return input_spec_of(self.encoder)
 
     def trained_variables(self) -> list[keras.Variable]:
         """Variables of the clustering heads, and of an encoder that is trained with them."""
@@ -160,25 +177,46 @@ class SpiceSelf(PartlyTrainedModel):
             trained = trained + self.encoder.trainable_variables
         return trained
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Logits of every head for features ``[B, D]``, float32 ``[H, B, K]``."""
-        return tempered(self.classifier(features), self.variant.loss, self.variant.temperature)
+    def logits_by_head(self, features: tf.Tensor) -> tf.Tensor:
+        """Logits head by head, over the temperature if the variant has one.
+
+        Args:
+            features: ``[B, D]`` shared by all heads, or ``[H, B, D]``, one batch for each head.
+
+        Returns:
+            float32 ``[H, B, K]``.
+        """
+        logits = super().logits_by_head(features)
+        return tempered(logits, self.variant.loss, self.variant.temperature)
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> np.ndarray:
+        """Logits of every head for features, or for images if the model has an encoder.
+
+        Args:
+            x: Features ``[N, D]`` or images ``[N, S, S, 3]``, as arrays or batches.
+            *arguments: What else ``keras.Model.predict`` takes.
+            **options: What else ``keras.Model.predict`` takes.
+
+        Returns:
+            float32 ``[N, H, K]``.
+        """
+        described = tf.nest.flatten(x.element_spec if isinstance(x, tf.data.Dataset) else x)[0]
+        rank = len(getattr(described, "shape", ()))
+        if rank != self._predicted_rank:
+            # Keras would join the traces for images and for features to one of unknown rank.
+            self.predict_function, self._predicted_rank = None, rank
+        return super().predict(x, *arguments, **options)
+
+    def _features_of(self, inputs: tf.Tensor) -> tf.Tensor:
+        encoder = self.encoder
+        if encoder is None or inputs.shape.rank == 2 != len(encoder.inputs[0].shape):
+            return super()._features_of(inputs)
+        return self._features(inputs)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Prototypes and pseudo-labels from the weak views, then training on the strong ones."""
         self._refuse_replicas()
-        num_samples = batch["embedding"].shape[0]
-        if num_samples is None:
-            raise ValueError(
-                "SpiceSelf needs batches of known size: batch the dataset with "
-                f"drop_remainder=True. Received: embedding.shape={batch['embedding'].shape}"
-            )
-        scores = log_probabilities(self(self._features(batch["weak"])))
-        chosen = num_confident(num_samples, self.num_clusters, self.confident_ratio)
-        assignment = self.variant.assignment
-        centers = prototypes(batch["embedding"], scores, chosen, assignment)
-        per_cluster = num_samples // self.num_clusters
-        pairs = pseudo_labels(batch["embedding"], centers, per_cluster, assignment)
+        scores, pairs = self._labelled(batch)
         strong = batch["strong"]
         if not self.variant.train_encoder:
             strong = self._features(strong, adapt=self.variant.batch_norm == "adapt")
@@ -186,6 +224,29 @@ class SpiceSelf(PartlyTrainedModel):
         return self._report(
             loss=tf.reduce_mean(self.head_losses.value), cluster_entropy=_cluster_entropy(scores)
         )
+
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The loss on the batch's own prototypes and pseudo-labels; nothing moves."""
+        scores, pairs = self._labelled(batch)
+        samples = tf.gather(self._features(batch["strong"]), pairs.indices)
+        losses = self._loss_by_head(pairs.labels, self.logits_by_head(samples))
+        return self._report(loss=tf.reduce_mean(losses), cluster_entropy=_cluster_entropy(scores))
+
+    def _labelled(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, PseudoLabels]:
+        """What the heads say of the weak views, and the pairs that this leads to."""
+        self._check_parts(batch)
+        num_samples = batch["embedding"].shape[0]
+        if num_samples is None:
+            raise ValueError(
+                "SpiceSelf needs batches of known size: batch the dataset with "
+                f"drop_remainder=True. Received: embedding.shape={batch['embedding'].shape}"
+            )
+        scores = log_probabilities(self.logits_by_head(self._features(batch["weak"])))
+        chosen = num_confident(num_samples, self.num_clusters, self.confident_ratio)
+        assignment = self.variant.assignment
+        centers = prototypes(batch["embedding"], scores, chosen, assignment)
+        per_cluster = num_samples // self.num_clusters
+        return scores, pseudo_labels(batch["embedding"], centers, per_cluster, assignment)
 
     def _features(self, views: tf.Tensor, adapt: bool = False) -> tf.Tensor:
         if self.encoder is None:
@@ -224,16 +285,19 @@ class SpiceSelf(PartlyTrainedModel):
 
     def _step(self, views: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """One optimizer step on ``[H, B, ...]`` and shared labels ``[B]``; losses ``[H]``."""
-        labels = tf.broadcast_to(labels, [self.num_heads, labels.shape[0]])
-        variant = self.variant
         with tf.GradientTape() as tape:
-            logits = self(self._seen(views))
-            losses = tf.reduce_mean(pair_losses(labels, logits, variant.loss), axis=1)
-            if variant.entropy_weight:
-                losses += entropy_term(logits, variant.entropy_weight)
+            losses = self._loss_by_head(labels, self.logits_by_head(self._seen(views)))
             # Summed, not averaged: each head takes the step it would take alone.
             scaled_loss = self.optimizer.scale_loss(tf.reduce_sum(losses))
         self._descend(tape, scaled_loss)
+        return losses
+
+    def _loss_by_head(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Loss of each head, ``[H]``, on shared labels ``[B]`` and its logits ``[H, B, K]``."""
+        labels = tf.broadcast_to(labels, [self.num_heads, labels.shape[0]])
+        losses = tf.reduce_mean(pair_losses(labels, logits, self.variant.loss), axis=1)
+        if self.variant.entropy_weight:
+            losses += entropy_term(logits, self.variant.entropy_weight)
         return losses
 
     def _shuffled_batches(self, num_pairs: int) -> tf.Tensor:

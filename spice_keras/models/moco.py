@@ -11,7 +11,13 @@ from spice_keras.algorithm.info_nce import info_nce, random_guess_loss
 from spice_keras.algorithm.key_queue import enqueue, initial_queue
 from spice_keras.algorithm.momentum import update_momentum_variables
 from spice_keras.models.layers import projection_head
-from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
+from spice_keras.models.partly_trained import (
+    PartlyTrainedModel,
+    copy_of,
+    described_input,
+    input_spec_of,
+    refuse_frozen,
+)
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -92,6 +98,20 @@ class MoCo(PartlyTrainedModel):
         self.queue.assign(initial_queue(queue_size, projection_dim, seed))
         self.built = True
 
+    @property
+    def batch_parts(self) -> dict[str, str]:
+        """Two views of the same images."""
+        return dict.fromkeys(("query", "key"), described_input(self.encoder))
+
+    @property
+    def views_function(self) -> str:
+        """What makes such batches."""
+        return "spice_keras.views.moco_views"
+
+    def input_spec_of_call(self) -> keras.InputSpec:
+        """Images, as the encoder takes them."""
+        return input_spec_of(self.encoder)
+
     def trained_variables(self) -> list[keras.Variable]:
         """Trainable variables of the query encoder and its projection head."""
         return self.encoder.trainable_variables + self.projector.trainable_variables
@@ -116,8 +136,9 @@ class MoCo(PartlyTrainedModel):
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Momentum update, keys, loss, optimizer step, enqueue: in this order (Algorithm 1)."""
         self._refuse_replicas()
+        self._check_parts(batch)
         update_momentum_variables(self.key_variables(), self.trained_variables(), self.momentum)
-        directions = [("query", "key"), ("key", "query")] if self.symmetric else [("query", "key")]
+        directions = self._directions()
         keys = [self._keys(batch[key], number) for number, (_, key) in enumerate(directions)]
         with tf.GradientTape() as tape:
             queries = [self(batch[query], training=True) for query, _ in directions]
@@ -130,6 +151,24 @@ class MoCo(PartlyTrainedModel):
         self._descend(tape, scaled_loss, self.weight_decay, self.trained_variables())
         self.queue.assign(enqueue(self.queue.value, tf.concat(keys, axis=0)))
         return self._report(loss=loss, embedding_std=_embedding_std(queries[0]))
+
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The loss in inference mode against the queue as it stands; nothing moves."""
+        self._check_parts(batch)
+        queries = [self(batch[query]) for query, _ in self._directions()]
+        keys = [
+            self.key_projector(self.key_encoder(batch[key], training=False), training=False)
+            for _, key in self._directions()
+        ]
+        losses = [
+            info_nce(query, tf.math.l2_normalize(key, axis=-1), self.queue.value, self.temperature)
+            for query, key in zip(queries, keys, strict=True)
+        ]
+        return self._report(loss=tf.reduce_mean(losses), embedding_std=_embedding_std(queries[0]))
+
+    def _directions(self) -> list[tuple[str, str]]:
+        """Which view is the query and which the key: both ways if the loss is symmetric."""
+        return [("query", "key"), ("key", "query")] if self.symmetric else [("query", "key")]
 
     def _keys(self, images: tf.Tensor, direction: int) -> tf.Tensor:
         """Unit keys ``[B, projection_dim]`` of the momentum network, without gradient."""

@@ -10,7 +10,13 @@ import tensorflow as tf
 from spice_keras.algorithm.fixmatch import fixmatch_loss
 from spice_keras.algorithm.momentum import update_momentum_variables
 from spice_keras.models.layers import linear
-from spice_keras.models.partly_trained import PartlyTrainedModel, copy_of, refuse_frozen
+from spice_keras.models.partly_trained import (
+    PartlyTrainedModel,
+    copy_of,
+    described_input,
+    input_spec_of,
+    refuse_frozen,
+)
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -79,6 +85,21 @@ class SpiceSemi(PartlyTrainedModel):
         self.ema_network = copy_of(self.network)
         self.built = True
 
+    @property
+    def batch_parts(self) -> dict[str, str]:
+        """Labelled images with their labels, and two views of unlabelled ones."""
+        images = described_input(self.encoder)
+        return {"labeled": images, "label": "integers [B]", "weak": images, "strong": images}
+
+    @property
+    def views_function(self) -> str:
+        """What makes such batches."""
+        return "spice_keras.views.semi_views"
+
+    def input_spec_of_call(self) -> keras.InputSpec:
+        """Images, as the encoder takes them."""
+        return input_spec_of(self.encoder)
+
     def trained_variables(self) -> list[keras.Variable]:
         """Trainable variables of the network."""
         return self.network.trainable_variables
@@ -102,6 +123,7 @@ class SpiceSemi(PartlyTrainedModel):
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One FixMatch step on one concatenated forward pass, then the moving average."""
         self._refuse_replicas()
+        self._check_parts(batch)
         momentum = self._ema_momentum()
         # One pass: batch statistics have to see labelled, weak and strong images together.
         views = [batch["labeled"], batch["weak"], batch["strong"]]
@@ -119,6 +141,22 @@ class SpiceSemi(PartlyTrainedModel):
             scaled_loss = self.optimizer.scale_loss(loss.total)
         self._descend(tape, scaled_loss, self.weight_decay, self.decayed_variables())
         update_momentum_variables(self.ema_network.weights, self.network.weights, momentum)
+        return self._report(
+            loss=loss.total,
+            supervised=loss.supervised,
+            unsupervised=loss.unsupervised,
+            mask_ratio=loss.mask_ratio,
+        )
+
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The loss of the averaged network, which is what predicts; nothing moves."""
+        self._check_parts(batch)
+        loss = fixmatch_loss(
+            batch["label"],
+            *(self(batch[view]) for view in ("labeled", "weak", "strong")),
+            threshold=self.threshold,
+            unlabeled_weight=self.unlabeled_weight,
+        )
         return self._report(
             loss=loss.total,
             supervised=loss.supervised,

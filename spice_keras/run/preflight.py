@@ -4,54 +4,28 @@ from __future__ import annotations
 
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
-from spice_keras.config.protocol import PartCounts, part_config, roles_of
-from spice_keras.config.schema import DataConfig
 from spice_keras.extras import require_faiss
+from spice_keras.run.sources import count_sources
 
-_DIGITS = 1797
 
+def preflight(config: RunConfig) -> Plan | None:
+    """Refuse what cannot work on this data, before anything is decoded.
 
-def count_items(config: RunConfig) -> PartCounts | None:
-    """Count the source's items without decoding one.
+    The sources that are opened for it are kept for the run: see `run.sources.take_sources`.
 
     Args:
         config: The configuration.
 
     Returns:
-        Their number, part by part, duplicates included; None for TensorFlow Datasets, which must
-        be asked.
+        The plan; None if the number of items is not known yet.
 
     Raises:
-        UserError: Where the source is missing or empty.
+        UserError: If the data is missing or empty, too few for the clusters, or a package is
+            missing.
     """
-    data = config.data
-    if data.source == "tfds":
-        return None
-    return PartCounts(**{role: _count(part_config(data, role)) for role in roles_of(data)})
-
-
-def _count(data: DataConfig) -> int:
-    if data.source == "digits":
-        return _DIGITS
-    if data.source == "embeddings":
-        from spice_keras.data.embedding_source import embeddings_shape
-
-        return embeddings_shape(data.path or "")[0]
-    if data.source == "folder":
-        from spice_keras.data.folder_source import FolderSource
-
-        path, size, fit = data.path or "", data.image_size, data.fit
-        return len(FolderSource(path, size, fit, data.max_pixels, classes=data.classes))
-    from spice_keras.data.array_source import ArraySource
-
-    return len(ArraySource(data.path or "", data.image_size, data.fit))
-
-
-def preflight(config: RunConfig) -> Plan | None:
-    """Refuse what cannot work on this source; return the plan if the number of items is known."""
     if config.embed.neighbor_search == "approximate":
         require_faiss()
-    count = count_items(config)
+    count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
 
 

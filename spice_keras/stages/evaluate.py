@@ -1,4 +1,4 @@
-"""Evaluation: the only stage that reads labels, the figures of merit, and the report.
+"""Evaluation: the stage that judges by labels, the figures of merit, and the report.
 
 Nothing here trains, selects or thresholds, and no training stage comes after it.
 """
@@ -10,18 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from spice_keras.config.protocol import part_config, part_prefix
-from spice_keras.config.schema import DataConfig
-from spice_keras.data.labels import (
-    Labels,
-    array_labels,
-    digits_labels,
-    embedding_labels,
-    folder_labels,
-    has_array_labels,
-    joined_labels,
-    tfds_labels,
-)
+from spice_keras.data.labels import Labels
 from spice_keras.files import write_json
 from spice_keras.report.classes import Classes
 from spice_keras.report.data import ReportData
@@ -30,39 +19,9 @@ from spice_keras.report.html import write_report
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult, final_result, write_assignments
 from spice_keras.run.store import Evaluation
+from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
 from spice_keras.stages.scores import score
-
-
-def read_labels(context: Context) -> Labels | None:
-    """Read the labels evaluation may compare with; None where there are none.
-
-    Raises:
-        UserError: Where labels were asked for and cannot be had.
-    """
-    data = context.config.data
-    if data.labels == "none" or (data.source == "folder" and data.labels != "from-folders"):
-        return None
-    found = []
-    for role, rows in context.parts.items():
-        prefix = part_prefix(data, role)
-        ids = [name.removeprefix(prefix) for name in context.ids[rows]]
-        found.append(_part_labels(part_config(data, role), ids))
-    known = [labels for labels in found if labels is not None]
-    return joined_labels(known) if len(known) == len(found) else None
-
-
-def _part_labels(data: DataConfig, ids: list[str]) -> Labels | None:
-    path = data.path or ""
-    if data.source == "folder":
-        return folder_labels(ids, path)
-    if data.source == "embeddings":
-        return embedding_labels(path, ids) if has_array_labels(path) else None
-    if data.source == "arrays":
-        return array_labels(path, ids) if has_array_labels(path) else None
-    if data.source == "tfds":
-        return tfds_labels(path, data.split, data.tfds_dir, ids, feature=data.label_key)
-    return digits_labels(ids)
 
 
 def evaluate(context: Context) -> None:

@@ -8,39 +8,26 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from spice_keras.config import make_plan
-from spice_keras.config.protocol import PartCounts, part_config, part_prefix, roles_of
+from spice_keras.config.protocol import PartCounts, part_prefix
 from spice_keras.config.schema import DataConfig
-from spice_keras.data.array_source import ArraySource
-from spice_keras.data.embedding_source import read_embeddings_file
-from spice_keras.data.folder_source import FolderSource
+from spice_keras.data.embedding_source import EmbeddingSource
 from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.parted_source import Part, PartedSource
-from spice_keras.data.sources import Decoded, DigitsSource, ImageSource, SkippedFile
-from spice_keras.data.tfds_source import TfdsSource
+from spice_keras.data.sources import DataSource, Decoded, ImageSource, SkippedFile
 from spice_keras.files import write_csv, write_json
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
+from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
 
 
-def image_source(data: DataConfig) -> ImageSource:
-    """Return the source a configuration names, of one part."""
-    path = data.path or ""
-    if data.source == "folder":
-        return FolderSource(path, data.image_size, data.fit, data.max_pixels, classes=data.classes)
-    if data.source == "arrays":
-        return ArraySource(path, data.image_size, data.fit)
-    if data.source == "tfds":
-        return TfdsSource(path, data.split, data.tfds_dir, data.image_size, data.fit)
-    return DigitsSource(data.image_size)
-
-
-def parted_source(data: DataConfig) -> PartedSource:
-    """Return the parts a configuration names as one source."""
-    parts = [
-        Part(role, image_source(part_config(data, role)), part_prefix(data, role))
-        for role in roles_of(data)
-    ]
+def _parted(data: DataConfig, sources: Sources) -> PartedSource:
+    """Put the parts of a data set behind one another."""
+    parts = []
+    for role, source in sources.items():
+        if not isinstance(source, ImageSource):
+            raise TypeError(f"The source {data.source!r} gives no images. Received: {source!r}")
+        parts.append(Part(role, source, part_prefix(data, role)))
     return PartedSource(parts, duplicates_of="test" if data.deduplicate else None)
 
 
@@ -73,26 +60,35 @@ def ingest(context: Context) -> None:
         context: The run.
 
     Raises:
-        UserError: Where there is nothing to read, too many bad files, or too few for the clusters.
+        UserError: If there is nothing to read, too many bad files, or too few for the clusters; or
+            if labels are asked for that the source cannot have.
     """
+    data = context.config.data
+    sources = take_sources(data)
+    if not data.gives_no_labels:
+        for role, source in sources.items():
+            if role != "extra":  # its images are never judged
+                source.check_labels()
     if context.has_images:
-        _ingest_images(context)
+        _ingest_images(context, _parted(data, sources))
     else:
-        _ingest_embeddings(context)
+        _ingest_embeddings(context, sources["train"])
     keep_plan(context)
     for note in context.plan.notes:
         context.screen.warn(note)
 
 
 def keep_plan(context: Context) -> None:
-    """Write the arithmetic of the run where it is not what the file says."""
+    """Write the arithmetic of the run, unless the file has it already."""
     path, plan = context.run.path / "plan.json", context.plan.as_dict()
     if not path.is_file() or json.loads(path.read_text("utf-8")) != plan:
         write_json(path, plan)
 
 
-def _ingest_embeddings(context: Context) -> None:
-    found = read_embeddings_file(context.config.data.path or "")
+def _ingest_embeddings(context: Context, source: DataSource) -> None:
+    if not isinstance(source, EmbeddingSource):
+        raise TypeError(f"Expected a source of embeddings. Received: {source!r}")
+    found = source.read()
     make_plan(context.config, len(found.ids))  # refuses before anything is left behind
     features = np.asarray(found.features)
     context.save(Items(list(found.ids), [], found.content_hash, features=features))
@@ -110,9 +106,8 @@ def _say_parts(context: Context, source: PartedSource) -> None:
     context.screen.say(f"images: {counts}{left_out}. Protocol {context.config.data.protocol}.")
 
 
-def _ingest_images(context: Context) -> None:
+def _ingest_images(context: Context, source: PartedSource) -> None:
     data = context.config.data
-    source = parted_source(data)
     with (
         context.screen.task("images", len(source)) as task,
         context.writing(Items) as folder,

@@ -289,7 +289,7 @@ def test_a_long_value_is_cut(write: Write) -> None:
         (
             {"data.source": "digits", "data.path": "photos"},
             "data.path, data.source",
-            "take no path",
+            "digits takes no path",
         ),
         ({"data.source": "arrays"}, "data.path, data.source", "needs a path"),
         (

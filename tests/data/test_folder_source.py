@@ -147,8 +147,8 @@ def test_errors_a_user_can_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".hidden").touch()
     for name, reason in {
-        "gone": "is no folder",
-        "file": "is no folder",
+        "gone": "is not a folder",
+        "file": "is not a folder",
         "empty": "has no files",
     }.items():
         with pytest.raises(UserError, match=reason):
@@ -197,8 +197,8 @@ def test_only_the_classes_asked_for_are_read(tmp_path: Path) -> None:
     assert split(list(found.items()))[0] == {"cat/1.png": 1, "dog/images/2.png": 2}
 
 
-def test_a_class_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_class_without_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(png(1))
-    with pytest.raises(UserError, match=r"2 of the 3 classes are no sub-folders of .*: dog, bird"):
+    with pytest.raises(UserError, match=r"2 of the 3 classes are not sub-folders of .*: dog, bird"):
         source(tmp_path, classes=("cat", "dog", "bird"))

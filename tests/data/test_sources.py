@@ -1,42 +1,62 @@
 from __future__ import annotations
 
-import hypothesis.strategies as st
-import numpy as np
-from hypothesis import given
-from PIL import Image
+import subprocess
+import sys
 
-from spice_keras.data.sources import Decoded, DigitsSource, one_line_id
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from spice_keras.config import load_config
+from spice_keras.data.sources import DataSource, one_line_id, source_class
+from spice_keras.errors import UserError
+from spice_keras.options import SOURCES, SourceKind
 
 NAMES = st.text(
     st.characters(exclude_characters="/\0") | st.sampled_from("\n\udcff\udc80\\nu\u2028")
 )
 
 
-def test_digits() -> None:
-    source = DigitsSource(16)
-    items = [item for item in source.items() if isinstance(item, Decoded)]
-    assert len(items) == len(source) == 1797
-    assert [item.id for item in items[:2]] == ["digits/0000", "digits/0001"]
-    assert len({item.id for item in items}) == 1797
-    images = np.stack([item.image for item in items])
-    assert images.dtype == np.uint8
-    assert images.shape == (1797, 16, 16, 3)
-    assert images.min() == 0
-    assert images.max() == 255
-    assert (images[..., 0] == images[..., 2]).all()
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_name_opens_a_source_of_its_own(name: str) -> None:
+    found = source_class(name)
+    assert issubclass(found, DataSource)
+    assert sum(source_class(other) is found for other in SOURCES) == 1
+    assert "read_labels" in vars(found), "a source says itself what labels it has"
 
 
-def test_digits_are_the_grey_levels_resized() -> None:
-    from sklearn.datasets import load_digits
+def test_what_is_registered_can_be_configured_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {"data.source": "mine", "data.path": "x"}
+    with pytest.raises(UserError, match="no source of this name.* " + ", ".join(SOURCES)):
+        load_config(overrides=asked)
+    monkeypatch.setitem(SOURCES, "mine", SourceKind("mine:Mine"))
+    assert load_config(overrides=asked | {"data.test_path": "y"}).data.source == "mine"
+    monkeypatch.setitem(SOURCES, "mine", SourceKind("mine:Mine", takes_path=False, parts_by=None))
+    with pytest.raises(UserError, match="the source mine takes no path"):
+        load_config(overrides=asked)
+    with pytest.raises(UserError, match=r"belongs to the source .*folder"):
+        load_config(overrides={"data.source": "mine", "data.test_path": "y"})
 
-    grey = np.rint(load_digits().images[7] * 255 / 16).astype(np.uint8)
-    item = list(DigitsSource(8).items())[7]
-    assert isinstance(item, Decoded)
-    np.testing.assert_array_equal(item.image[..., 1], grey)
-    larger = list(DigitsSource(12).items())[7]
-    assert isinstance(larger, Decoded)
-    bilinear = Image.fromarray(grey).resize((12, 12), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(larger.image[..., 1], np.asarray(bilinear))
+
+def test_a_class_that_is_not_a_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "mine", SourceKind("pathlib:Path"))
+    with pytest.raises(TypeError, match=r"'mine' must be a subclass of .*DataSource"):
+        source_class("mine")
+
+
+def test_no_source_starts_tensorflow_or_scikit_learn_by_being_counted() -> None:
+    code = (
+        "import sys; from spice_keras.config import load_config;"
+        "from spice_keras.run.sources import count_sources;"
+        "tfds = {'data.source': 'tfds', 'data.path': 'cifar10'};"
+        "assert count_sources(load_config(overrides=tfds).data) is None;"
+        "assert count_sources(load_config('digits').data).total == 1797;"
+        "print([name for name in ('tensorflow', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @given(name=NAMES)

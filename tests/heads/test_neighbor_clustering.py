@@ -47,7 +47,7 @@ def test_finds_gaussian_blobs() -> None:
     history = fit(model, _pairs, range(150))
     best = int(np.argmin(model.head_losses))
     features, blob = blobs(90)
-    clusters = model(features).numpy()[best].argmax(axis=1)
+    clusters = model(features).numpy()[:, best].argmax(axis=1)
     pairs = set(zip(clusters.tolist(), blob.tolist(), strict=True))
     assert len(pairs) == len(set(clusters.tolist())) == CLUSTERS
     floor = -model.entropy_weight * math.log(CLUSTERS)  # all pairs agree, all clusters even
@@ -59,7 +59,7 @@ def test_finds_gaussian_blobs() -> None:
 def test_metrics_are_those_of_the_equation() -> None:
     model = make_neighbors(entropy_weight=3.0)
     batch = neighbor_batch(0)
-    logits = [model(batch[name]).numpy() for name in ("anchor", "neighbor")]
+    logits = [model.logits_by_head(batch[name]).numpy() for name in ("anchor", "neighbor")]
     history = fit(model, neighbor_batch, range(1))
     consistency = [
         reference.neighbor_consistency(anchors, neighbors).mean()
@@ -103,7 +103,7 @@ def _balance(entropy_weight: float) -> float:
     features = (2.0 * np.eye(CLUSTERS, FEATURES)[blob] + noise).astype(np.float32)
     model = make_neighbors(num_heads=1, entropy_weight=entropy_weight)
     fit(model, lambda step: {"anchor": features, "neighbor": features}, range(60))
-    sizes = np.bincount(model(features).numpy()[0].argmax(axis=1), minlength=CLUSTERS)
+    sizes = np.bincount(model(features).numpy()[:, 0].argmax(axis=1), minlength=CLUSTERS)
     return float(sizes.max() / sizes.sum())
 
 

@@ -40,7 +40,7 @@ def test_finds_gaussian_blobs() -> None:
     batch = {"embedding": unit(features), "weak": features, "strong": features}
     history = fit(model, lambda step: batch, range(12))
     best = int(np.argmin(model.head_losses))
-    clusters = model(features).numpy()[best].argmax(axis=1)
+    clusters = model(features).numpy()[:, best].argmax(axis=1)
     pairs = set(zip(clusters.tolist(), blob.tolist(), strict=True))
     assert len(pairs) == len(set(clusters.tolist())) == CLUSTERS
     assert float(model.head_losses[best]) == pytest.approx(double_softmax_floor(3), abs=0.02)

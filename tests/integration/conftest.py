@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import click.testing
 import keras
@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from spice_keras.data import labels as labels_module
-from spice_keras.stages import evaluate as evaluate_module
+from spice_keras.data.sources import source_class
+from spice_keras.options import SOURCES
 from spice_keras.stages import export as export_module
+from spice_keras.stages import labels as stage_module
 from tests.integration.tiny import invoke, shapes, start, write_tiny
 
 
@@ -53,14 +55,18 @@ def finished(tiny: Path) -> Finished:
     return Finished(tiny / "run", process.returncode, stdout, stderr)
 
 
-def _label_readers() -> Iterator[tuple[ModuleType, str]]:
-    """Every function of data/labels.py, wherever a module holds it."""
+def _label_readers() -> Iterator[tuple[object, str]]:
+    """Each source's `read_labels`, and every function of data/labels.py, wherever it is held."""
+    sources = [source_class(name) for name in SOURCES]
     readers = {
         function
         for name, function in inspect.getmembers(labels_module, inspect.isfunction)
         if function.__module__ == labels_module.__name__ and not name.startswith("_")
     }
-    for module in (labels_module, evaluate_module):
+    holders = [labels_module, stage_module, *(sys.modules[each.__module__] for each in sources)]
+    for source in sources:
+        yield source, "read_labels"
+    for module in holders:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function in readers:
                 yield module, name
@@ -85,8 +91,8 @@ def stagewise(tiny: Path, finished: Finished) -> Stagewise:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tiny)
         with pytest.MonkeyPatch.context() as poison:
-            for module, name in _label_readers():
-                poison.setattr(module, name, _refuse)
+            for holder, name in _label_readers():
+                poison.setattr(holder, name, _refuse)
             results["pretrain"] = invoke("pretrain", "tiny.yaml", "--run-dir", "stages")
             for command in ("self", "semi", "export"):
                 results[command] = invoke(command, "--run-dir", "stages")

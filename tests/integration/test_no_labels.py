@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from spice_keras.data import labels as labels_module
-from spice_keras.stages import evaluate
-from tests.integration.conftest import Finished, Stagewise
+from spice_keras.data.array_source import ArraySource
+from spice_keras.data.sources import source_class
+from spice_keras.options import SOURCES
+from tests.integration.conftest import Finished, Stagewise, _label_readers
 from tests.integration.tiny import artifact_files, figures, invoke, metrics
 
 _AGAINST = ("acc", "nmi", "nmi_arithmetic", "ari", "purity")
@@ -60,7 +62,7 @@ def test_the_figures_against_labels_do_tell_them_apart(
 
 @pytest.mark.parametrize("command", ["pretrain", "self", "semi", "export"])
 def test_no_stage_but_evaluation_reads_a_label(command: str, stagewise: Stagewise) -> None:
-    """All functions of data/labels.py raised while these ran."""
+    """Every source and all functions of data/labels.py raised while these ran."""
     result = stagewise.results[command]
     assert result.exit_code == 0, result.output
     assert result.exception is None
@@ -81,12 +83,15 @@ def test_what_was_trained_under_the_guard_is_the_same(
 
 
 def test_labels_have_no_other_door() -> None:
-    """Every public function of data/labels.py that gives labels is one the guard closes."""
-    public = {name for name in vars(labels_module) if name.endswith("_labels") and name[0] != "_"}
+    """What gives labels is one of the doors the guard closes."""
+    public = {name for name in vars(labels_module) if name.endswith(("_labels", "values_of"))}
     assert public == {
-        "array_labels", "digits_labels", "embedding_labels", "folder_labels", "has_array_labels",
-        "joined_labels", "tfds_labels",
+        "column_labels", "folder_labels", "joined_labels", "named_labels", "values_of"
     }  # fmt: skip
+    closed = {(getattr(holder, "__name__", ""), name) for holder, name in _label_readers()}
+    assert {("spice_keras.data.labels", name) for name in public} <= closed
+    assert {(source_class(name).__name__, "read_labels") for name in SOURCES} <= closed
+    assert ("spice_keras.data.array_source", "column_labels") in closed
 
 
 def test_true_labels_train_only_where_they_are_asked_for(
@@ -102,7 +107,7 @@ def test_true_labels_train_only_where_they_are_asked_for(
     for name in ("classifier", "evaluation", "export"):
         shutil.rmtree(run / "artifacts" / name)
     with monkeypatch.context() as poison:
-        poison.setattr(evaluate, "array_labels", _refuse)
+        poison.setattr(ArraySource, "read_labels", _refuse)
         refused = invoke("semi", "--run-dir", run, "--resume")
     assert str(refused.exception) == "labels were read"
     asked = invoke("semi", "--run-dir", run, "--resume")

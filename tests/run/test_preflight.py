@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from spice_keras import pipeline
 from spice_keras.config import RunConfig, load_config
 from spice_keras.config.protocol import PartCounts
-from spice_keras.data.sources import DigitsSource
+from spice_keras.data import folder_source
+from spice_keras.data.digits_source import DigitsSource
+from spice_keras.data.sources import Decoded
 from spice_keras.errors import UserError
-from spice_keras.run.preflight import count_items, describe_plan, preflight
+from spice_keras.run.preflight import describe_plan, preflight
+from spice_keras.run.sources import count_sources, take_sources
+from tests.integration.tiny import invoke
 
 
 def _config(**options: Any) -> RunConfig:
@@ -27,7 +33,8 @@ def _config(**options: Any) -> RunConfig:
 
 
 def test_the_digits_are_counted_without_being_loaded() -> None:
-    assert count_items(_config()) == PartCounts(len(DigitsSource(8)))
+    given = [item for item in DigitsSource(8).items() if isinstance(item, Decoded)]
+    assert count_sources(_config().data) == PartCounts(len(given))
 
 
 def test_a_missing_faiss_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,16 +51,80 @@ def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> No
     np.save(tmp_path / "x.npy", np.zeros((7, 4, 4), np.uint8))
     folder = _config(data__source="folder", data__path=str(tmp_path / "photos"))
     arrays = _config(data__source="arrays", data__path=str(tmp_path / "x.npy"))
-    assert count_items(folder) == PartCounts(3)
-    assert count_items(arrays) == PartCounts(7)
+    assert count_sources(folder.data) == PartCounts(3)
+    assert count_sources(arrays.data) == PartCounts(7)
     plan = preflight(arrays)
     assert plan is not None
     assert plan.num_images == 7
 
 
+def _listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are listed from now on."""
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def listing(path: Path) -> Any:
+        listed.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(folder_source.os, "scandir", listing)
+    return listed
+
+
+def test_a_folder_is_walked_once_to_be_counted_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("photos/a/1.png", "photos/2.png", "photos/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    config = _config(data__source="folder", data__path=str(tmp_path / "photos"))
+    listed = _listed(monkeypatch)
+    assert preflight(config) is not None
+    assert len(take_sources(config.data)["train"]) == 3
+    assert listed == ["photos", "a"]
+
+
+def test_the_command_hands_on_what_it_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / "photos" / f"{number}.png").touch()
+
+    def read_alone(config: RunConfig, run_dir: Path, **options: Any) -> None:
+        read.append(len(take_sources(config.data)["train"]))
+        raise UserError("enough")
+
+    read: list[int] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "run_all", read_alone)
+    listed = _listed(monkeypatch)
+    result = invoke("run", "--images", "photos", "--clusters", "2")
+    assert "enough" in result.stderr
+    assert read == [20]
+    assert listed.count("photos") == 1
+
+
+def test_whoever_reads_once_more_sees_what_lies_there_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        (tmp_path / "photos" / f"{number}.png").touch()
+    config = _config(data__source="folder", data__path=str(tmp_path / "photos"))
+    preflight(config)
+    (tmp_path / "photos" / "new.png").touch()
+    same_words = _config(data__source="folder", data__path=str(tmp_path / "photos"))
+    assert len(take_sources(same_words.data)["train"]) == 4
+    preflight(config)
+    take_sources(config.data)
+    (tmp_path / "photos" / "newer.png").touch()
+    assert len(take_sources(config.data)["train"]) == 5
+
+
 def test_tensorflow_datasets_must_be_asked_later() -> None:
     config = _config(data__source="tfds", data__path="cifar10")
-    assert count_items(config) is None
+    assert count_sources(config.data) is None
     assert preflight(config) is None
 
 

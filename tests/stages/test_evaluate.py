@@ -17,7 +17,8 @@ from spice_keras.run.context import Context
 from spice_keras.run.networks import save_network
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Evaluation
-from spice_keras.stages.evaluate import evaluate, read_labels
+from spice_keras.stages.evaluate import evaluate
+from spice_keras.stages.labels import read_labels
 from spice_keras.stages.reliable import select_reliable
 from spice_keras.stages.report_data import labelled_classes, report_data
 from tests.stages.made_run import (
@@ -37,11 +38,17 @@ _SMALL = {
 }
 
 
-def _finished(path: Path, **options: Any) -> Context:
+def _finished(
+    path: Path,
+    clusters: np.ndarray | None = None,
+    confidence: float | np.ndarray = 0.999,
+    **options: Any,
+) -> Context:
+    clusters = truth() if clusters is None else clusters
     context = make_context(path, **{**_SMALL, **options})
-    write_heads(context, truth())
+    write_heads(context, clusters, confidence)
     select_reliable(context)
-    write_network(context, truth())
+    write_network(context, clusters)
     return context
 
 
@@ -68,6 +75,44 @@ def test_an_array_file_has_those_it_holds(tmp_path: Path) -> None:
     assert labels is not None
     np.testing.assert_array_equal(labels.values, truth()[::-1])
     assert read_labels(make_context(tmp_path / "c", **options, data__labels="none")) is None
+
+
+def _metrics(context: Context) -> dict[str, Any]:
+    evaluate(context)
+    found: dict[str, Any] = json.loads((context.run.path / "metrics.json").read_text())
+    return found
+
+
+def test_what_is_unknown_enters_no_figure(tmp_path: Path) -> None:
+    """Neither as a class of its own in the matching, nor in the table, nor among the reliable."""
+    clusters = truth()
+    clusters[:12] = (clusters[:12] + 1) % 3
+    labels = truth().astype(str)
+    labels[:12] = "-1"
+    context = _finished(tmp_path, clusters, **_arrays(tmp_path, labels=labels))
+    found = _metrics(context)
+    for figures in (found["semi"], found["self"], found["reliable"]):
+        assert figures["acc"] == 1.0
+    assert found["semi"]["purity"] == found["semi"]["nmi"] == 1.0
+    page = (context.run.path / "report.html").read_text("utf-8")
+    assert ">-1<" not in page
+
+
+def test_labels_that_are_all_unknown_are_none(tmp_path: Path) -> None:
+    labels = np.full(COUNT, -1)
+    options = _arrays(tmp_path, labels=labels)
+    assert read_labels(make_context(tmp_path / "a", **options)) is None
+    assert _metrics(_finished(tmp_path / "b", **options))["semi"]["acc"] is None
+
+
+def test_no_known_label_among_the_reliable_ones_is_no_accuracy(tmp_path: Path) -> None:
+    confidence = np.where(np.arange(COUNT) < 18, 0.999, 0.4)
+    labels = np.where(np.arange(COUNT) < 18, -1, truth())
+    context = _finished(tmp_path, confidence=confidence, **_arrays(tmp_path, labels=labels))
+    found = _metrics(context)
+    assert 0 < found["reliable"]["count"] <= 18
+    assert found["reliable"]["acc"] is None
+    assert found["semi"]["acc"] == 1.0
 
 
 def test_labels_that_do_not_match_the_images_are_refused(tmp_path: Path) -> None:

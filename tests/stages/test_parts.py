@@ -19,9 +19,10 @@ from spice_keras.config.protocol import PartCounts
 from spice_keras.errors import UserError
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.preflight import count_items, describe_plan, preflight
-from spice_keras.stages.evaluate import read_labels
+from spice_keras.run.preflight import describe_plan, preflight
+from spice_keras.run.sources import count_sources
 from spice_keras.stages.ingest import ingest
+from spice_keras.stages.labels import read_labels
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -159,7 +160,7 @@ def test_imagenet10_is_ten_sub_folders_of_imagenet(tmp_path: Path) -> None:
     for wnid in {*CLASS_LISTS["imagenet10"], *CLASS_LISTS["imagenet_dogs"]}:
         _draw(tmp_path / "train" / wnid / f"{wnid}_0.JPEG", 1)
     context = _context(tmp_path, "imagenet10", data__path=str(tmp_path / "train"))
-    assert count_items(context.config) == PartCounts(10)
+    assert count_sources(context.config.data) == PartCounts(10)
     ingest(context)
     assert sorted({name.split("/")[0] for name in context.ids}) == sorted(CLASS_LISTS["imagenet10"])
     labels = read_labels(context)

@@ -75,7 +75,7 @@ def test_without_a_request_they_are_not_to_be_had(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"semi__labels_per_class": PER_CLUSTER + 1}, "the class disc has "),
+        ({"semi__labels_per_class": PER_CLUSTER + 1}, "disc has 11 images with a label"),
         ({"num_clusters": 2}, "a cluster for each of the 3 classes; num_clusters is 2"),
     ],
 )
@@ -91,3 +91,11 @@ def test_data_without_labels_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(true_labels, "read_labels", lambda context: None)
     with pytest.raises(UserError, match="the data has none"):
         refuse_missing_labels(make_context(tmp_path, **_ASKED), ("semi",))
+
+
+@pytest.mark.usefixtures("known")
+def test_how_many_are_unknown_is_said_at_the_beginning(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    refuse_missing_labels(context, ("eval",))
+    expected = f"Note: 2 of {len(truth())} labels are unknown (-1 or empty). Figures against labels"
+    assert expected in said(context)
