@@ -72,6 +72,8 @@ def holds_option(values: Any, keys: list[str]) -> bool:
 def test_names_exist(document: Path) -> None:
     for file, name in NAME.findall(document.read_text("utf-8")):
         path = ROOT / file
+        if "NAME" in file:  # to be chosen by who adds one
+            continue
         assert path.is_file(), f"{document.name}: {file}"
         assert not name or name in defined_names(path), f"{document.name}: {file}::{name}"
 
@@ -80,7 +82,7 @@ def test_names_exist(document: Path) -> None:
 def test_files_exist(document: Path) -> None:
     for file in FILE.findall(document.read_text("utf-8")):
         # What a run leaves is named as it lies there, a file of the package also without its name.
-        if not file.startswith(("runs/", "figures/")):
+        if not file.startswith(("runs/", "figures/")) and "NAME" not in file:
             places = (ROOT, ROOT / "spice_keras")
             assert any((place / file).is_file() for place in places), f"{document.name}: {file}"
 
