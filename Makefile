@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-all golden smoke bench check
+.PHONY: install format lint type test test-quick test-all golden smoke bench check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -19,6 +19,10 @@ type:
 
 test:
 	$(PYTHON) -m pytest
+
+# Without whole runs and processes of their own: while working on a part.
+test-quick:
+	$(PYTHON) -m pytest -m "not integration"
 
 test-all:
 	$(PYTHON) -m pytest --run-slow

@@ -30,6 +30,7 @@ ROWS = (
     "local_consistency_memory",
     "decoding_5000",
     "input_share",
+    "evaluation",
     "arithmetic",
     "scaling_10000",
     "scaling_100000",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -95,13 +96,21 @@ def test_targets_exist(document: Path) -> None:
 
 
 @every_document
-def test_python_parses_and_imports_what_exists(document: Path) -> None:
+def test_python_imports_what_exists_and_calls_it_with_what_it_takes(document: Path) -> None:
     for block in PYTHON.findall(document.read_text("utf-8")):
-        for node in ast.walk(ast.parse(block, document.name)):
+        tree, imported = ast.parse(block, document.name), {}
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spice_keras"):
                 module = import_module(str(node.module))
                 for name in node.names:
                     assert hasattr(module, name.name), f"{document.name}: {name.name}"
+                    imported[name.name] = getattr(module, name.name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in imported:
+                name = node.func.id
+                taken = inspect.signature(imported[name]).parameters
+                for keyword in node.keywords:
+                    assert keyword.arg in taken, f"{document.name}: {name}({keyword.arg}=)"
 
 
 @every_document

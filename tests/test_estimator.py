@@ -290,6 +290,7 @@ sys.stdout.buffer.write(pickle.dumps(fitted.predict_proba(rows)))
 """
 
 
+@pytest.mark.integration
 def test_another_process_predicts_from_the_pickle_without_tensors() -> None:
     rows, _ = _blobs(seed=2)
     fitted = _small(objective="prototypes").fit(rows)

@@ -97,6 +97,7 @@ def test_tensorflow_is_started_repeatable_and_in_the_precision_asked_for(precisi
 
 
 @pytest.mark.parametrize("stated", [None, "ACTIVE"])
+@pytest.mark.integration
 def test_threads_of_a_run_wait_asleep_unless_told_otherwise(stated: str | None) -> None:
     # OpenMP reads the policy when scikit-learn loads it, so nothing may load that before.
     code = (

@@ -21,9 +21,23 @@ def _same_images(count: int, side: int = 16) -> tf.Tensor:
     return tf.constant(np.repeat(image, count, axis=0))
 
 
-@pytest.fixture(scope="module", params=RANDOM)
+# Tracing KerasCV's layers takes seconds, the more operations the longer.
+_FEW = {"kerascv": {"num_ops": 1}}
+
+
+@cache
+def _by_default(name: str) -> Policy:
+    return build_policy(name, **_FEW.get(name, {}))
+
+
+@cache
+def _views_by_default(name: str) -> np.ndarray:
+    return _by_default(name)(_same_images(6), SEED).numpy()
+
+
+@pytest.fixture(params=RANDOM)
 def policy(request: pytest.FixtureRequest) -> Policy:
-    return build_policy(request.param, **({"num_ops": 2} if request.param == "kerascv" else {}))
+    return _by_default(request.param)
 
 
 def test_output_is_like_the_input(policy: Policy) -> None:
@@ -133,15 +147,6 @@ OPTIONS = [
 ]
 
 
-# Tracing KerasCV's layers takes seconds, the more operations the longer.
-_FEW = {"kerascv": {"num_ops": 1}}
-
-
-@cache
-def _views_by_default(name: str) -> np.ndarray:
-    return build_policy(name, **_FEW.get(name, {}))(_same_images(6), SEED).numpy()
-
-
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_every_option_changes_the_views(name: str, option: dict[str, Any]) -> None:
     views = build_policy(name, **(_FEW.get(name, {}) | option))(_same_images(6), SEED)
@@ -200,6 +205,7 @@ def test_images_of_unknown_size_are_refused() -> None:
         policy.get_concrete_function(unknown, tf.TensorSpec([2], tf.int32))
 
 
+@pytest.mark.integration
 def test_only_the_kerascv_policy_imports_keras_cv() -> None:
     code = (
         "import sys; from spice_keras.augment import policies\n"

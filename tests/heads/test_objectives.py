@@ -25,7 +25,6 @@ from spice_keras.heads.objectives import (
     refinement,
 )
 from spice_keras.heads.selection import head_logits
-from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.options import Start
 from tests.models.synthetic import CLUSTERS, blobs, encoder
 
@@ -100,25 +99,48 @@ def test_batches_go_on_at_an_epoch(make: Callable[..., SelfLabeling], bank: Feat
         np.testing.assert_array_equal(values, whole[-1][name])
 
 
-def test_the_models_are_the_ones_asked_for(bank: FeatureBank) -> None:
-    heads = replace(_HEADS, learning_rate=0.25)
-    neighbors = neighbor_labeling(bank, heads, entropy_weight=3.5).model
-    assert isinstance(neighbors, NeighborClustering)
-    assert (neighbors.entropy_weight, neighbors.seed) == (3.5, 4)
-    assert neighbors.classifier.linear
-    prototypes = _small_prototypes(
-        bank, heads, confident_ratio=0.25, batch_size=7, num_repeats=2, feature_batch=9
-    ).model
-    assert isinstance(prototypes, SpiceSelf)
-    assert (prototypes.confident_ratio, prototypes.batch_size) == (0.25, 7)
-    assert (prototypes.num_repeats, prototypes.feature_batch) == (2, 9)
-    assert prototypes.classifier.hidden_dim == 8
-    assert prototypes.optimizer.epsilon == 1e-8
-    for model in (neighbors, prototypes):
-        assert model.optimizer.built
-        assert float(model.optimizer.learning_rate) == 0.25
-        assert (model.num_heads, model.input_scale) == (3, "unit")
-        assert not model.jit_compile or tf.config.list_physical_devices("GPU")
+def _after_a_step(
+    make: Callable[..., SelfLabeling], bank: FeatureBank, heads: HeadOptions, **options: Any
+) -> np.ndarray:
+    """The heads' logits after one step, [H, N, K]."""
+    labeling = make(bank, heads, **options)
+    labeling.model.run_eagerly = True
+    labeling.model.fit(labeling.batches(0).take(1), verbose=0)
+    return _logits(labeling, bank)
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (neighbor_labeling, {"learning_rate": 0.25}),
+        (neighbor_labeling, {"seed": 5}),
+        (neighbor_labeling, {"entropy_weight": 3.5}),
+        (_small_prototypes, {"learning_rate": 0.25}),
+        (_small_prototypes, {"seed": 5}),
+        (_small_prototypes, {"confident_ratio": 0.25}),
+        (_small_prototypes, {"batch_size": 7}),
+        (_small_prototypes, {"num_repeats": 2}),
+        (_small_prototypes, {"hidden_dim": 16}),
+    ],
+)
+def test_each_option_changes_what_is_trained(
+    make: Callable[..., SelfLabeling], change: dict[str, Any], bank: FeatureBank
+) -> None:
+    of_heads = {name: change[name] for name in ("learning_rate", "seed") if name in change}
+    options = {name: value for name, value in change.items() if name not in of_heads}
+    usual = _after_a_step(make, bank, _HEADS)
+    changed = _after_a_step(make, bank, replace(_HEADS, **of_heads), **options)
+    assert usual.shape == changed.shape == (3, _COUNT, CLUSTERS)
+    assert not np.allclose(usual, changed, rtol=1e-3)
+    np.testing.assert_array_equal(usual, _after_a_step(make, bank, _HEADS))
+
+
+def test_how_many_features_go_through_at_once_changes_no_result(bank: FeatureBank) -> None:
+    whole, blocks = (
+        _after_a_step(_small_prototypes, bank, _HEADS, **options)
+        for options in ({}, {"feature_batch": 9})
+    )
+    np.testing.assert_allclose(blocks, whole, rtol=1e-3, atol=1e-4)
 
 
 # --- starts ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from PIL import Image
 from spice_keras import pipeline
 from spice_keras.config import load_config
 from spice_keras.report.formatting import MISSING
-from tests.integration.conftest import Finished, Stagewise
+from tests.integration.conftest import Finished, Quick, Stagewise, unverified
 from tests.integration.tiny import (
     COUNT,
     artifact_files,
@@ -128,10 +128,10 @@ def test_the_report_needs_no_network(name: str, request: pytest.FixtureRequest) 
     assert text.count("data:image/png;base64,") > 5
 
 
-def test_quiet_says_only_what_went_wrong(garbage: Finished) -> None:
-    assert garbage.stderr
-    assert all(line.startswith("Note: ") for line in garbage.stderr.splitlines())
-    assert "SavedModel   saved_models/tiny/1" in garbage.stdout
+def test_quiet_says_only_what_went_wrong(quick: Quick) -> None:
+    assert quick.said.stderr
+    assert all(line.startswith("Note: ") for line in quick.said.stderr.splitlines())
+    assert "SavedModel   saved_models/tiny/1" in quick.said.stdout
 
 
 def test_verbose_says_more(unlabelled: Finished) -> None:
@@ -150,21 +150,35 @@ def test_every_stage_has_its_command(command: str, stagewise: Stagewise) -> None
 
 
 def test_stage_by_stage_is_the_same_run(stagewise: Stagewise, finished: Finished) -> None:
-    own = ("export",)  # where its SavedModel lies
+    own = ("evaluation", "export")  # its labels are others; where its SavedModel lies
     assert artifact_files(stagewise.run, without=own) == artifact_files(finished.run, without=own)
     expected = (finished.run / "assignments.csv").read_bytes()
     assert (stagewise.run / "assignments.csv").read_bytes() == expected
 
 
-def test_every_export_is_a_new_version(tiny: Path, stagewise: Stagewise) -> None:
-    assert "export: saved_models/tiny/2 (loaded and checked" in stagewise.results["export"].stderr
-    assert sorted(p.name for p in (tiny / "saved_models" / "tiny").iterdir()) == ["1", "2"]
+@pytest.fixture
+def copied(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The finished run with all that lies beside it, to be written to."""
+    monkeypatch.chdir(shutil.copytree(tiny, tmp_path / "copy"))
+    return Path("run")
 
 
-def test_evaluation_prints_what_the_run_printed(stagewise: Stagewise, finished: Finished) -> None:
-    printed = stagewise.results["eval"].stdout.splitlines()
+def test_every_export_is_a_new_version(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unverified(monkeypatch)
+    result = invoke("export", "--run-dir", copied)
+    assert result.exit_code == 0, result.output
+    assert "export: saved_models/tiny/2 (" in result.stderr
+    assert sorted(p.name for p in Path("saved_models/tiny").iterdir()) == ["1", "2"]
+
+
+def test_an_export_is_loaded_and_checked(finished: Finished) -> None:
+    assert "export: saved_models/tiny/1 (loaded and checked" in finished.stderr
+
+
+def test_evaluation_prints_what_the_run_printed(copied: Path, finished: Finished) -> None:
+    printed = invoke("eval", "--run-dir", copied).stdout.splitlines()
     assert printed[:5] == finished.stdout.splitlines()[:5]
-    assert printed[5:] == ["Report  stages/report.html"]
+    assert printed[5:] == ["Report  run/report.html"]
 
 
 @pytest.fixture

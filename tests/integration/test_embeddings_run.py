@@ -11,10 +11,12 @@ import pytest
 
 from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.run import context
+from tests.integration.conftest import unverified
 from tests.integration.tiny import invoke, metrics
 
 _COUNT, _DIM, _CLUSTERS = 120, 12, 3
-_FEW = ("--set", "self.neighbors.epochs=4", "--set", "self.num_heads=3")
+_FEW = ("--set", "self.neighbors.epochs=4", "--set", "self.num_heads=3",
+        "--set", "evaluate.map_method=pca")  # fmt: skip
 
 
 def _write(path: Path, *, labels: bool) -> None:
@@ -67,6 +69,7 @@ def test_neighbors_can_be_searched_approximately(
         return approximate_neighbors(embeddings, count, **options)
 
     monkeypatch.setattr(context, "approximate_neighbors", spy)
+    unverified(monkeypatch)
     options = ("--set", "embed.neighbor_search=approximate", "--set", "embed.num_probes=7")
     said = invoke(
         "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW, *options,
@@ -110,6 +113,7 @@ def test_the_papers_objective_runs_on_them_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
+    unverified(monkeypatch)
     options = ("--set", "self.objective=prototypes", "--set", "self.epochs=2", *_FEW)
     said = invoke("self", "--embeddings", "bare.npz", "--clusters", _CLUSTERS, *options)
     assert said.exit_code == 0, said.output

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
-import pytest
 
-from tests.integration.tiny import COUNT, invoke, write_tiny
-
-_OPTIONS = {
-    "pretrain.epochs": 1,
-    "self.epochs": 1,
-    "self.refine_epochs": 0,
-    "semi.init": "scratch",
-    "semi.backbone.name": "wrn_28_2",
-    "semi.backbone.width": 4,
-    "semi.backbone.first_stride": 2,
-    "semi.steps": 4,
-    "semi.steps_per_epoch": 2,
-}
+from tests.integration.conftest import Quick
+from tests.integration.tiny import COUNT
 
 
-def test_semi_trains_a_wide_network_from_scratch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(write_tiny(tmp_path))
-    overrides = [f"--set={name}={value}" for name, value in _OPTIONS.items()]
-    for arguments in (("pretrain", "tiny.yaml", *overrides), ("self",), ("semi",)):
-        result = invoke(*arguments, "--run-dir", "run", "--quiet")
-        assert result.exit_code == 0, result.output
-    artifacts = tmp_path / "run" / "artifacts"
+def test_semi_trains_a_wide_network_from_scratch(quick: Quick) -> None:
+    artifacts = quick.run / "artifacts"
     encoder, classifier = (
         json.loads((artifacts / name / "network.json").read_text("utf-8"))["backbone"]
         for name in ("encoder", "classifier")

@@ -30,11 +30,11 @@ def _without_label_figures(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("variant", ["garbage", "unlabelled"])
+@pytest.mark.parametrize("variant", ["stagewise", "unlabelled"])
 def test_other_labels_change_no_bit_of_what_was_trained(
     variant: str, finished: Finished, request: pytest.FixtureRequest
 ) -> None:
-    other: Finished = request.getfixturevalue(variant)
+    other: Finished | Stagewise = request.getfixturevalue(variant)
     expected = artifact_files(finished.run, without=_OWN)
     assert {name.split("/")[0] for name in expected} == {
         "images", "encoder", "embeddings", "heads", "reliable", "classifier"
@@ -49,11 +49,11 @@ def test_other_labels_change_no_bit_of_what_was_trained(
 
 
 def test_the_figures_against_labels_do_tell_them_apart(
-    finished: Finished, garbage: Finished, unlabelled: Finished
+    finished: Finished, stagewise: Stagewise, unlabelled: Finished
 ) -> None:
     """Otherwise the test above would compare a run with itself."""
     for method in _METHODS:
-        right, wrong = metrics(finished.run)[method], metrics(garbage.run)[method]
+        right, wrong = metrics(finished.run)[method], metrics(stagewise.run)[method]
         assert right["acc"] > 0.6 > wrong["acc"]
         assert right["nmi"] > wrong["nmi"]
         assert all(metrics(unlabelled.run)[method][figure] is None for figure in _AGAINST)
@@ -71,8 +71,7 @@ def test_no_stage_but_evaluation_reads_a_label(command: str, stagewise: Stagewis
 def test_evaluation_does(stagewise: Stagewise) -> None:
     """The guard bites where labels are read, and nowhere else."""
     poisoned = stagewise.results["poisoned eval"]
-    assert isinstance(poisoned.exception, AssertionError)
-    assert str(poisoned.exception) == "labels were read"
+    assert poisoned.exception == "AssertionError('labels were read')"
     assert stagewise.results["eval"].exit_code == 0
 
 

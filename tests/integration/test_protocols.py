@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spice_keras.stages import embed, pretrain, self_label, semi
-from spice_keras.stages import export as export_module
-from tests.integration.conftest import _label_readers, _refuse
+from spice_keras.run import networks
+from spice_keras.stages import pretrain, self_label, semi
+from spice_keras.training import encoding
+from tests.integration.conftest import _label_readers, _refuse, unverified
 from tests.integration.tiny import CONFIG, artifact_files, invoke, metrics, shapes
 
 # What the corner pixel of every image says.
@@ -66,10 +68,10 @@ def _spy(patch: pytest.MonkeyPatch, roles: dict[str, dict[str, int]]) -> None:
     """Note the images every maker of batches is given."""
     readers: list[tuple[str, Any, str]] = [
         ("pretrain", pretrain, "training_batches"),
-        ("embed", embed, "inference_batches"),
+        ("embed", encoding, "inference_batches"),
         ("self", self_label, "training_batches"),
         ("semi", semi, "semi_batches"),
-        ("classify", semi, "inference_batches"),
+        ("classify", networks, "inference_batches"),
     ]
     for stage, module, name in readers:
         make = getattr(module, name)
@@ -92,7 +94,7 @@ def _run(folder: Path, protocol: str) -> Seen:
     roles: dict[str, dict[str, int]] = defaultdict(dict)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(export_module, "verify", lambda *arguments: None)
+        unverified(patch)
         with pytest.MonkeyPatch.context() as closed:
             _spy(closed, roles)
             for module, name in _label_readers():
@@ -104,8 +106,6 @@ def _run(folder: Path, protocol: str) -> Seen:
                 assert result.exit_code == 0, result.output
         result = invoke("eval", "--run-dir", "run")
         assert result.exit_code == 0, result.output
-        exported = invoke("export", "--run-dir", "run")
-        assert exported.exit_code == 0, exported.output
     return Seen(folder / "run", roles, result.output)
 
 
@@ -185,6 +185,9 @@ def test_the_exported_model_says_the_same_of_the_test_images(
     split: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(split.run.parent)
+    unverified(monkeypatch)
+    exported = invoke("export", "--run-dir", "run")
+    assert exported.exit_code == 0, exported.output
     result = invoke("predict", "saved_models/tiny/1", "test.npz", "--output", "new.csv")
     assert result.exit_code == 0, result.output
     with open("new.csv", newline="", encoding="utf-8") as file:
@@ -194,6 +197,33 @@ def test_the_exported_model_says_the_same_of_the_test_images(
     np.testing.assert_allclose(*sure, atol=2e-2)  # bfloat16 rounds otherwise in other batches
     same = [ours["cluster"] == theirs["cluster"] for ours, theirs in zip(rows, said, strict=True)]
     assert np.mean(same) > 0.9, "near ties may turn"
+
+
+def test_test_images_are_classified_once_for_each_training(
+    split: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = json.loads((split.run / "timings.json").read_text("utf-8"))
+    assert list(times) == [
+        "images",
+        "pretrain",
+        "embed",
+        "self",
+        "reliable",
+        "semi",
+        "test",
+        "eval",
+    ]
+    monkeypatch.chdir(shutil.copytree(split.run.parent, tmp_path / "copy"))
+    classified = Path("run/artifacts/test/manifest.json")
+    evaluated = Path("run/artifacts/evaluation/manifest.json")
+    assert invoke("semi", "--run-dir", "run", "--redo").exit_code == 0
+    assert not classified.exists()
+    seen = []
+    for _ in range(2):
+        assert invoke("eval", "--run-dir", "run").exit_code == 0
+        seen.append((classified.stat().st_mtime_ns, evaluated.stat().st_mtime_ns))
+    assert seen[0][0] == seen[1][0]
+    assert seen[0][1] != seen[1][1]
 
 
 def test_under_whole_train_and_test_images_are_one_set(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_refuses_a_frozen_encoder() -> None:
         refuse_frozen(frozen)
 
 
+@pytest.mark.integration
 def test_refuses_several_replicas() -> None:
     output = subprocess.run(
         [sys.executable, "-c", _REPLICAS], capture_output=True, text=True, check=True, timeout=120

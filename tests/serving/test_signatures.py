@@ -62,6 +62,7 @@ def _file(image: np.ndarray, file_format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_another_process_gives_the_same_answers(dtype: str, tmp_path: Path) -> None:
     with precision(dtype):
