@@ -17,7 +17,7 @@ upright = sk.UprightPolicy()  # digits are not mirrored
 encoder = sk.build_backbone("small_resnet", image_size=16, width=16)
 pretraining = sk.MoCo(encoder, queue_size=256, momentum=0.99)
 pretraining.compile(keras.optimizers.SGD(0.03, momentum=0.9))
-pretraining.fit(sk.moco_views(images, policy=upright, batch_size=64), epochs=4, verbose=0)
+pretraining.fit(sk.moco_views(images, policy=upright, batch_size=64), epochs=10, verbose=0)
 features = encoder.predict(images, verbose=0)
 
 
@@ -29,11 +29,11 @@ class ShowBalance(keras.callbacks.Callback):
 
 
 model = sk.SpiceSelf(10, features.shape[1], encoder=encoder, num_heads=4, input_scale="unit")
-model.compile(keras.optimizers.Adam(5e-4, epsilon=1e-8))
+model.compile(keras.optimizers.Adam(5e-3, epsilon=1e-8))
 unit = features / np.linalg.norm(features, axis=1, keepdims=True)
 selection = sk.HeadSelection(features, partial(sk.head_losses, unit, confident_ratio=0.5))
 batches = sk.self_views(images, features, weak="none", strong=upright, batch_size=300)
-model.fit(batches, epochs=3, verbose=0, callbacks=[selection, ShowBalance()])
+model.fit(batches, epochs=10, verbose=0, callbacks=[selection, ShowBalance()])
 model.classifier.set_weights(selection.choice.weights)
 clusters = model.predict(images, verbose=0)[:, selection.choice.head].argmax(axis=1)
 print(f"accuracy {sk.clustering_accuracy(digits.target[:600], clusters):.2f}")

@@ -25,13 +25,13 @@ class ShowBelieved(keras.callbacks.Callback):
 
 
 encoder = sk.build_backbone("small_resnet", image_size=16, width=16)
-model = sk.SpiceSemi(encoder, num_clusters=10)
+model = sk.SpiceSemi(encoder, num_clusters=10, threshold=0.8)
 model.compile(keras.optimizers.SGD(0.03, momentum=0.9, nesterov=True))
 upright = sk.UprightPolicy()  # digits are not mirrored
 batches = sk.semi_views(
-    images, labels, weak=upright, strong=upright, labeled_batch=40, unlabeled_batch=100
+    images, labels, weak=upright, strong=upright, labeled_batch=64, unlabeled_batch=64
 )
-model.fit(batches, epochs=3, verbose=0, callbacks=[ShowBelieved()])
+model.fit(batches, epochs=6, verbose=0, callbacks=[ShowBelieved()])
 clusters = model.predict(images, verbose=0).argmax(axis=1)
 print(f"accuracy {sk.clustering_accuracy(digits.target[:600], clusters):.2f}")
 model.export("semi", verbose=False)

@@ -214,7 +214,9 @@ _REFUSED: dict[str, tuple[Callable[[MoCo], Any], str]] = {
     "floats": (lambda m: m.fit({**_PAIR, "key": images(8) / 255}), "key of dtype float64"),
     "tuples": (lambda m: m.fit(tf.data.Dataset.from_tensors((images(8),) * 2)), "a tuple"),
     "generator": (
-        lambda m: m.fit(iter([(images(8), images(8))] * 2), steps_per_epoch=1, shuffle=False),
+        lambda m: m.fit(
+            ((images(8), images(8)) for _ in range(2)), steps_per_epoch=1, shuffle=False
+        ),
         "a tuple",
     ),
     "one batch": (lambda m: m.train_on_batch(images(8)), "a tuple"),
@@ -282,7 +284,7 @@ def test_the_command_refuses_another_backend(tmp_path: Path) -> None:
     code = f"from spice_keras.cli import main; main(['run', '--run-dir', {str(folder)!r}])"
     done = _python(code, KERAS_BACKEND="jax")
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: spice_keras needs Keras on TensorFlow")
+    assert "\nError: spice_keras needs Keras on TensorFlow" in f"\n{done.stderr}"
     assert "Traceback" not in done.stderr
     assert not folder.exists()
 
