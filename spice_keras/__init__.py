@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from spice_keras.algorithm.info_nce import info_nce
     from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
     from spice_keras.augment.policies import build_policy
-    from spice_keras.backbones.factory import build_backbone
+    from spice_keras.backbones.factory import build_backbone, register_backbone
     from spice_keras.config import RunConfig, load_config
     from spice_keras.errors import UserError
     from spice_keras.estimator import SpiceClusterer
@@ -100,6 +100,7 @@ __all__ = [
     "neighbor_head_losses",
     "neighbor_views",
     "normalized_mutual_information",
+    "register_backbone",
     "reliable_labels",
     "run_all",
     "run_stages",
@@ -130,7 +131,7 @@ _ON_TENSORFLOW = {
     "algorithm.info_nce": ("info_nce",),
     "algorithm.local_consistency": ("local_consistency", "reliable_labels"),
     "augment.policies": ("build_policy",),
-    "backbones.factory": ("build_backbone",),
+    "backbones.factory": ("build_backbone", "register_backbone"),
     "estimator": ("SpiceClusterer",),
     "heads.losses": ("head_losses", "neighbor_head_losses"),
     "heads.neighbor_clustering": ("NeighborClustering",),

@@ -92,6 +92,17 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_features_in_: D.
         feature_names_in_: Names of the columns, if X had any.
 
+    Example:
+        >>> import numpy as np
+        >>> from spice_keras import SpiceClusterer
+        >>> noise = 0.1 * np.random.default_rng(0).normal(size=(60, 3))
+        >>> rows = np.eye(3).repeat(20, axis=0) + noise
+        >>> clusterer = SpiceClusterer(n_clusters=3, epochs=2, random_state=0).fit(rows)
+        >>> [len(set(clusterer.labels_[start : start + 20])) for start in (0, 20, 40)]
+        [1, 1, 1]
+        >>> clusterer.predict_proba(rows[:2]).shape
+        (2, 3)
+
     SPICE (arXiv 2103.09382) Sec. 3.2-3.3; SCAN (arXiv 2005.12320) Sec. 2.2.
     """
 

@@ -245,6 +245,11 @@ PolicyField = Annotated[
 class SelfVariant(Options):
     """A variant of SPICE-Self; the defaults are the paper's method.
 
+    Example:
+        >>> from spice_keras import SelfVariant
+        >>> SelfVariant(loss="temperature", temperature=0.5).moves_encoder
+        False
+
     SPICE (arXiv 2103.09382) Table 4.
     """
 

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spice_keras.config import RunConfig
+from spice_keras.config import RunConfig, load_config
+from spice_keras.errors import UserError
+from spice_keras.options import BackboneOptions
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.history import History
@@ -20,6 +22,8 @@ from spice_keras.runtime import (
 )
 
 if TYPE_CHECKING:
+    import keras
+
     from spice_keras.run.context import Context
 
 
@@ -116,6 +120,7 @@ def run_all(
     *,
     resume: bool = False,
     screen: Screen | None = None,
+    encoder: keras.Model | None = None,
 ) -> RunResult:
     """Run everything: images to clusters, report and SavedModel.
 
@@ -124,13 +129,19 @@ def run_all(
         run_dir: The run directory, made if it does not exist.
         resume: Skip what is finished, continue what was interrupted.
         screen: Where things are said; None for warnings alone.
+        encoder: A trained model of your own, images [B, S, S, 3] with values in 0..255 to features
+            [B, D], in place of the configuration's backbone. It stays as it is unless
+            `pretrain.enabled` is true. A later process that goes on with the run passes it again.
 
     Returns:
         Where everything lies, and the metrics.
 
     Raises:
         UserError: If the configuration, the data or the folder do not allow it.
+        ValueError: If the encoder has another input or output.
     """
+    if encoder is not None:
+        config = with_encoder(config, encoder)
     commands = ("pretrain", "self", "semi", "eval", "export")
     run = run_stages(config, run_dir, commands=commands, resume=resume, screen=screen)
     from spice_keras.run.context import Context
@@ -139,3 +150,31 @@ def run_all(
     context = Context(config, run)
     metrics, exported = context.load(Evaluation).metrics, context.load(Export).path
     return RunResult(run.path, metrics, exported)
+
+
+def with_encoder(config: RunConfig, encoder: keras.Model) -> RunConfig:
+    """Put somebody's own encoder in place of a configuration's backbone.
+
+    Args:
+        config: The configuration.
+        encoder: See `run_all`.
+
+    Returns:
+        The configuration with the backbone ``own-encoder`` and the side of image it takes.
+
+    Raises:
+        UserError: If the configuration does not go with an encoder that is given.
+        ValueError: If the encoder has another input or output.
+    """
+    from spice_keras.backbones.own_encoder import NAME, register_encoder
+
+    if config.semi.enabled and config.semi.init == "scratch" and config.semi.backbone is None:
+        raise UserError(
+            "SPICE-Semi would have to train an encoder that was given from scratch. Set "
+            "semi.init=pretrained, give it a network of its own (semi.backbone), or set "
+            "semi.enabled=false."
+        )
+    side = register_encoder(encoder, image_size=config.data.image_size)
+    own = BackboneOptions(name=NAME).model_dump()
+    overrides = {"backbone": own, "data.image_size": side}
+    return load_config(base=config.as_dict(), overrides=overrides)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from spice_keras.runtime import (
     peak_memory_bytes,
     processor_flags,
     start_tensorflow,
+    tensorflow_session,
 )
 
 
@@ -157,3 +160,53 @@ def test_freed_memory_goes_back_to_the_system() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) * os.sysconf("SC_PAGE_SIZE") > 150_000_000
+
+
+def _settings() -> dict[str, object]:
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    options = tf.config.optimizer.get_experimental_options()
+    return {
+        "policy": keras.config.dtype_policy().name,
+        "filtering": keras.config.is_traceback_filtering_enabled(),
+        "level": tf.get_logger().level,
+        "arithmetic": options.get("arithmetic_optimization", True),
+        "deterministic": is_op_determinism_enabled(),
+        "environment": {name: os.environ.get(name) for name in hardware._ENVIRONMENT},
+    }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_session_leaves_the_process_as_it_was(fails: bool) -> None:
+    import tensorflow as tf
+
+    before = _settings()
+    generator = None if before["deterministic"] else tf.random.get_global_generator()
+    inside: dict[str, object] = {}
+    with contextlib.suppress(ZeroDivisionError), tensorflow_session(precision="bfloat16"):
+        inside = _settings()
+        _ = 1 // (not fails)
+    assert inside["policy"] == "mixed_bfloat16"
+    assert (inside["filtering"], inside["level"]) == (False, logging.ERROR)
+    assert (inside["deterministic"], inside["arithmetic"]) == (True, False)
+    assert _settings() == before
+    if generator is not None:
+        assert tf.random.get_global_generator() is generator
+
+
+def test_a_session_in_a_new_process_leaves_its_environment() -> None:
+    code = (
+        "import os\n"
+        "from spice_keras.runtime import tensorflow_session\n"
+        "with tensorflow_session(precision='float32'):\n"
+        "    inside = os.environ['OMP_WAIT_POLICY']\n"
+        "print(inside, 'OMP_WAIT_POLICY' in os.environ)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "PASSIVE False"

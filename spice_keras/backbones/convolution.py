@@ -1,4 +1,4 @@
-"""The encoders' convolution, its kernel's gradient by matrix products where that is faster."""
+"""The encoders' convolution: the gradient of its kernel is a matrix product if that is faster."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def kernel_gradient(
 def by_products(
     dtype: tf.DType, kernel_shape: Sequence[int], output_shape: Sequence[int | None]
 ) -> bool:
-    """Tell whether `kernel_gradient` is the faster way here.
+    """Tell whether `kernel_gradient` is faster than TensorFlow's own gradient.
 
-    TensorFlow's gradient of a bfloat16 kernel is up to three times as slow as its other products
-    where an output is small and its channels are many, on processors with AVX-512 BF16 and no AMX.
-    On others it was not measured.
+    If an output is small and has many channels, TensorFlow's gradient of a bfloat16 kernel is up to
+    three times as slow as its other products. This was measured on processors with AVX-512 BF16 and
+    without AMX, and on no others.
 
     Args:
         dtype: Of the image and the kernel.
@@ -67,7 +67,7 @@ def by_products(
         output_shape: ``[B, H, W, F]``.
 
     Returns:
-        True for bfloat16 on such a processor, without a GPU, where k > 1, the sides are known and
+        True for bfloat16 on such a processor, without a GPU, if k > 1, the sides are known and
         C F is at least 512 H W.
     """
     flags = processor_flags()
@@ -81,7 +81,7 @@ def by_products(
 
 @keras.saving.register_keras_serializable(package="spice_keras")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's convolution, whose kernel's gradient is `kernel_gradient` where that is faster.
+    """Keras's convolution, with `kernel_gradient` as the gradient of its kernel if that is faster.
 
     (Files of weights address a layer by the name of its class, so it has Keras's.)
     """

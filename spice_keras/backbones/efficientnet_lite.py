@@ -35,7 +35,7 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class _Layers:
-    """What the layers of one network have in common: split-BN groups and the seed."""
+    """Makes the layers of one network, with its sub-batches of batch normalisation and its seed."""
 
     bn_groups: int
     seed: int
@@ -141,7 +141,7 @@ def efficientnet_lite0(
     for number, (filters, kernel, strides, expansion) in enumerate(_blocks()):
         x = layers.block(x, filters, kernel, strides, expansion, f"block{number}")
     x = layers.relu6(layers.convolution(x, NUM_FEATURES, 1, 1, "head"), FEATURE_MAP)
-    # Pooled in float32: averaging is where a half-precision accumulator would lose most.
+    # Pooled in float32: a sum over the map is where half precision would lose most.
     outputs = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
     if num_classes:
         outputs = keras.layers.Dense(num_classes, dtype="float32", name="logits")(outputs)
@@ -151,8 +151,8 @@ def efficientnet_lite0(
 def lite0_weights(network: keras.Model) -> None:
     """Fills an EfficientNet-Lite0 with the ImageNet weights of the installed package.
 
-    The weights were trained with the labels of ImageNet. A classifier is filled too where the
-    network has one of 1,000 classes.
+    The weights were trained with the labels of ImageNet. If the network has a classifier of
+    1,000 classes, it is filled too.
 
     Args:
         network: A model made by `efficientnet_lite0`, or any with layers of the same names.

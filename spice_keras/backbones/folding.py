@@ -1,4 +1,4 @@
-"""A frozen encoder without its batch normalisation: the same function in fewer kernels."""
+"""Folding: the batch normalisation of a frozen encoder merged into its convolutions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fold_batch_normalization(network: keras.Model) -> keras.Model:
 
     Returns:
         A model with layers of the same names that computes, in inference, the same function up to
-        rounding; the network itself where nothing can be merged.
+        rounding; the network itself if nothing can be merged.
     """
     merged = _merged(network)
     if not merged:

@@ -1,4 +1,4 @@
-"""Batch and pixel normalisation: the two layers every encoder begins and is held together with."""
+"""Batch normalisation on a fused kernel, and the normalisation of pixels."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         mean: keras.Variable | None = None,
         variance: keras.Variable | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Normalises by the given statistics, or by the batch's own where none are given."""
+        """Normalises by the given statistics, or by the batch's own if none are given."""
         nothing = tf.zeros([0], tf.float32)
         fused = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

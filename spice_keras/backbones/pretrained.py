@@ -32,7 +32,7 @@ _CONNECTION_SECONDS = 10.0
 def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
     """Encoder with its published weights, built under the current Keras dtype policy.
 
-    ImageNet weights were trained with labels; the clusters they lead to are not label-free.
+    ImageNet weights were trained with labels, so clusters found with them are not label-free.
 
     Args:
         name: "efficientnet_lite0", whose weights come with the package of the extra `lite0`;
@@ -57,10 +57,9 @@ def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
 
 
 def backbone_architecture(name: str, *, image_size: int) -> keras.Model:
-    """The network of `pretrained_backbone` with drawn weights, for weights that are at hand.
+    """The network of `pretrained_backbone` with drawn weights, for a run that loads its own.
 
-    Nothing is downloaded, except by "hub:" for a preset whose description KerasHub has not
-    kept from its first use.
+    Nothing is downloaded, except the description of a "hub:" preset when it is first used.
 
     Args:
         name: As in `pretrained_backbone`.
@@ -92,9 +91,9 @@ def _image_input(image_size: int) -> keras.KerasTensor:
 
 
 def _pooled(feature_map: keras.KerasTensor) -> keras.KerasTensor:
-    """One feature per image from a map, from tokens, or from what is pooled already."""
+    """One feature vector per image, from a map, from tokens, or from a vector."""
     x = keras.layers.Activation("linear", name=FEATURE_MAP)(feature_map)
-    # Pooled in float32: averaging is where a half-precision accumulator would lose most.
+    # Pooled in float32: a sum over the map is where half precision would lose most.
     if len(x.shape) == 4:
         return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
     if len(x.shape) == 3:
@@ -104,9 +103,9 @@ def _pooled(feature_map: keras.KerasTensor) -> keras.KerasTensor:
 
 @keras.saving.register_keras_serializable(package="spice_keras")
 class TokenPooling(keras.layers.Layer):
-    """The class token of a vision transformer, or the mean of its patches where it has none.
+    """The class token of a vision transformer, or the mean of its patches if it has none.
 
-    Patches form a square grid; any other number of tokens has a class token in front.
+    Patches form a square grid; any other number means a class token in front.
     """
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
@@ -268,6 +267,6 @@ def _converted(converter: Any, images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _trained_size(encoder: Any) -> tuple[int | None, int | None]:
-    """Height and width a network insists on, None where it takes any."""
+    """Height and width a network insists on; None if it takes any."""
     _, height, width, _ = encoder.inputs[0].shape
     return height, width

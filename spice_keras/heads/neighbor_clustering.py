@@ -40,6 +40,17 @@ class NeighborClustering(MultiHeadModel):
     Raises:
         ValueError: If an argument is out of its range, or under several replicas.
 
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from spice_keras import NeighborClustering, neighbor_views
+        >>> features = np.random.default_rng(0).normal(size=(60, 8)).astype("float32")
+        >>> model = NeighborClustering(3, 8, num_heads=2)
+        >>> model.compile(keras.optimizers.Adam(0.001))
+        >>> history = model.fit(neighbor_views(features, batch_size=30), epochs=2, verbose=0)
+        >>> model.predict(features, verbose=0).shape
+        (60, 2, 3)
+
     SCAN (arXiv 2005.12320) Sec. 2.2, Eq. 2.
     """
 

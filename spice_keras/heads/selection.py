@@ -135,6 +135,20 @@ class HeadSelection(CarriesState):
     Attributes:
         choice: The best head so far.
 
+    Example:
+        >>> import numpy as np
+        >>> from spice_keras import HeadSelection, SpiceSelf, head_losses, self_feature_views
+        >>> features = np.random.default_rng(0).normal(size=(60, 8)).astype("float32")
+        >>> unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        >>> selection = HeadSelection(features, lambda logits: head_losses(unit, logits, 0.5))
+        >>> model = SpiceSelf(3, 8, num_heads=2)
+        >>> model.compile("adam")
+        >>> batches = self_feature_views(features, batch_size=30)
+        >>> history = model.fit(batches, epochs=2, verbose=0, callbacks=[selection])
+        >>> model.classifier.set_weights(selection.choice.weights)
+        >>> model.classifier.head_model(selection.choice.head).predict(features, verbose=0).shape
+        (60, 3)
+
     SPICE (arXiv 2103.09382) Sec. 3.2: the loss chooses, labels do not.
     """
 

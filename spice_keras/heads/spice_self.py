@@ -96,6 +96,18 @@ class SpiceSelf(MultiHeadModel):
     Raises:
         ValueError: If an argument is out of its range, or under several replicas.
 
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from spice_keras import SpiceSelf, self_feature_views
+        >>> features = np.random.default_rng(0).normal(size=(60, 8)).astype("float32")
+        >>> model = SpiceSelf(3, 8, num_heads=2)
+        >>> model.compile(keras.optimizers.Adam(0.005, epsilon=1e-8))
+        >>> batches = self_feature_views(features, batch_size=30)
+        >>> history = model.fit(batches, epochs=2, verbose=0)
+        >>> model.predict(features, verbose=0).shape
+        (60, 2, 3)
+
     SPICE (arXiv 2103.09382) Sec. 3.2, Algorithm 1.
     """
 

@@ -50,6 +50,19 @@ class MoCo(PartlyTrainedModel):
         ValueError: If an argument is out of its range, the encoder is frozen, or under several
             replicas.
 
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from spice_keras import MoCo, build_backbone, moco_views
+        >>> images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
+        >>> model = MoCo(build_backbone("small_resnet", image_size=16, width=4), queue_size=32)
+        >>> model.compile(keras.optimizers.SGD(0.03, momentum=0.9))
+        >>> history = model.fit(moco_views(images, batch_size=8), epochs=2, verbose=0)
+        >>> sorted(history.history)
+        ['embedding_std', 'loss']
+        >>> model.encoder.predict(images, verbose=0).shape
+        (16, 16)
+
     MoCo (arXiv 1911.05722) Algorithm 1; MoCo v2 (arXiv 2003.04297); SPICE (arXiv 2103.09382)
     Sec. 3.1.
     """

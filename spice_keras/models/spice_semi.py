@@ -48,6 +48,21 @@ class SpiceSemi(PartlyTrainedModel):
         ValueError: If an argument is out of its range, the encoder is frozen, or under several
             replicas.
 
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from spice_keras import SpiceSemi, build_backbone, semi_views
+        >>> images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
+        >>> labels = np.array([0, 1, 0, 1] + 12 * [-1])  # -1: no reliable label
+        >>> model = SpiceSemi(build_backbone("small_resnet", image_size=16, width=4), 2)
+        >>> model.compile(keras.optimizers.SGD(0.03, momentum=0.9, nesterov=True))
+        >>> batches = semi_views(
+        ...     images, labels, strong="weak", labeled_batch=4, unlabeled_batch=8
+        ... )
+        >>> history = model.fit(batches, epochs=2, verbose=0)
+        >>> model.predict(images, verbose=0).shape
+        (16, 2)
+
     SPICE (arXiv 2103.09382) Eq. 6, Sec. 3.3; FixMatch (arXiv 2001.07685).
     """
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import yaml
 
 from spice_keras import load_config, run_all
 from spice_keras.backbones import register_backbone
+from spice_keras.errors import UserError
 from spice_keras.options import BACKBONES, BackboneOptions
-from tests.integration.tiny import CONFIG, COUNT, write_tiny
+from tests.integration.tiny import COUNT, write_tiny
 
 _OPTIONS = {
     "backbone.name": "plain",
@@ -62,4 +62,47 @@ def test_a_run_on_a_backbone_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mon
     embedding = np.load(artifacts / "classifier" / "embedding.npy")
     assert embedding.shape == (COUNT, 6)
     assert (result.saved_model / "saved_model.pb").is_file()
-    assert yaml.safe_load(CONFIG)["backbone"]["name"] != "plain"
+
+
+def _trained(dtype: str) -> keras.Model:
+    """An encoder as people have them: Keras layers, pooled, of float or uint8 pixels."""
+    images = keras.Input((16, 16, 3), dtype=dtype)
+    x = keras.layers.Rescaling(1 / 255.0)(images)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_run_takes_somebodys_own_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.chdir(write_tiny(tmp_path))
+    keras.utils.set_random_seed(0)
+    encoder = _trained(dtype)
+    config = load_config(
+        "tiny.yaml",
+        overrides={
+            "self.epochs": 1,
+            "self.refine_epochs": 0,
+            "semi.enabled": False,
+            "data.image_size": 32,
+        },
+    )
+    result = run_all(config, "run", encoder=encoder)
+    features = np.load(tmp_path / "run" / "artifacts" / "embeddings" / "features.npy")
+    images = np.load("shapes.npz")["images"].astype(dtype)
+    np.testing.assert_allclose(features, encoder.predict(images, verbose=0), atol=2e-2)
+    assert (result.saved_model / "saved_model.pb").is_file()
+    again = run_all(config, "run", encoder=encoder, resume=True)
+    assert again.metrics == result.metrics
+
+
+def test_an_encoder_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    config = load_config(overrides={"semi.enabled": False, "pretrain.queue_size": None})
+    maps = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(ValueError, match="GlobalAveragePooling2D"):
+        run_all(config, tmp_path / "run", encoder=maps)
+    with pytest.raises(UserError, match=r"semi\.init=pretrained"):
+        run_all(load_config("digits", overrides={"semi.init": "scratch"}), tmp_path / "run",
+                encoder=_trained("uint8"))  # fmt: skip
+    assert not (tmp_path / "run").exists()

@@ -182,9 +182,9 @@ def test_the_report_says_which_images_it_shows(split: Seen) -> None:
 
 
 def test_the_exported_model_says_the_same_of_the_test_images(
-    split: Seen, monkeypatch: pytest.MonkeyPatch
+    split: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(split.run.parent)
+    monkeypatch.chdir(shutil.copytree(split.run.parent, tmp_path / "copy"))
     unverified(monkeypatch)
     exported = invoke("export", "--run-dir", "run")
     assert exported.exit_code == 0, exported.output
