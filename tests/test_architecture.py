@@ -47,7 +47,7 @@ _ALLOWED["config"] = _BOTTOM
 # Beside the run: doors of their own, to the heads and to what the models train on.
 for _door in ("estimator", "views"):
     _ALLOWED[_door] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])
-_LARGEST_BODY = 40
+_LARGEST_BODY, _MOST_PARAMETERS = 40, 7
 _HEAVY = ("tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib")
 
 
@@ -299,6 +299,35 @@ def _public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
                 yield from _public(node.body)
 
 
+# Their libraries want every argument by name: `get_config` of Keras, `get_params` of scikit-learn.
+_FLAT = {"MoCo", "SpiceSelf", "SpiceSemi", "SpiceClusterer"}
+_DATA = {"np.ndarray", "tf.Tensor", "npt.ArrayLike", "Sequence[np.ndarray]", "list[np.ndarray]"}
+
+
+def _num_parameters(function: ast.FunctionDef) -> int:
+    """Parameters beside the object itself and data."""
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    own = [one for one in every if one.arg not in ("self", "cls")]
+    return sum(one.annotation is None or ast.unparse(one.annotation) not in _DATA for one in own)
+
+
+def _wide(path: Path) -> dict[str, int]:
+    """Public functions and constructors with more parameters than a reader holds in mind."""
+    found = {}
+    for node in _public(_tree(path).body):
+        called = node
+        if isinstance(node, ast.ClassDef):
+            inits = [one for one in node.body if getattr(one, "name", "") == "__init__"]
+            called = inits[0] if inits and node.name not in _FLAT else None
+        if isinstance(called, ast.FunctionDef) and _num_parameters(called) > _MOST_PARAMETERS:
+            found[node.name] = _num_parameters(called)
+    return found
+
+
+def test_no_public_function_takes_many_parameters() -> None:
+    assert _where(_wide) == {}
+
+
 def test_everything_public_is_documented() -> None:
     def bare(path: Path) -> list[str]:
         found = [node.name for node in _public(_tree(path).body) if not ast.get_docstring(node)]
@@ -314,6 +343,11 @@ def test_the_rules_see_what_breaks_them(tmp_path: Path) -> None:
     assert _calls(path, "print") == [43]
     assert [_body_lines(function) for function in _functions(path)] == [42]
     assert [node.name for node in _public(_tree(path).body)] == ["public", "Public"]
+    wide = tmp_path / "wide.py"
+    wide.write_text(
+        "def f(x: np.ndarray, a, b, c, d, e, f, g): ...\ndef h(*, a, b, c, d, e, f, g, i): ..."
+    )
+    assert _wide(wide) == {"h": 8}
 
 
 def _heavy_after(code: str, cwd: Path) -> list[str]:

@@ -182,7 +182,7 @@ class Heads(Clustering):
         epoch: The epoch it was chosen at, from 0.
         loss: Its loss over the whole set.
         weights: Weights of all heads, as `MultiHeadClassifier` orders them.
-        unrefined: int32 [N], the clusters SPICE-Self chose before the refinement; None if there
+        unrefined: int64 [N], the clusters SPICE-Self chose before the refinement; None if there
             was no refinement.
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
             of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
