@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import doctest
+from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
 
 import spice_keras
+from spice_keras.options import BACKBONES
 
 _MODULES = sorted({f"spice_keras.{home}" for home in spice_keras._HOMES.values()})
 _CLASSES = (
@@ -19,6 +21,15 @@ _CLASSES = (
     "SpiceSelf",
     "SpiceSemi",
 )
+
+
+@pytest.fixture(autouse=True)
+def _backbones_are_put_back() -> Iterator[None]:
+    """An example registers one."""
+    before = dict(BACKBONES)
+    yield
+    BACKBONES.clear()
+    BACKBONES.update(before)
 
 
 @pytest.mark.parametrize("name", _MODULES)

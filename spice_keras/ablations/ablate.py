@@ -34,7 +34,7 @@ from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.configuration import differences, environment
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.history import open_run
-from spice_keras.runtime import release_memory, start_tensorflow
+from spice_keras.runtime import release_memory, tensorflow_session
 
 _BEGUN = "ablation.yaml"
 
@@ -122,7 +122,6 @@ class Ablation:
         run = open_run(path / "pretraining", config)
         if run.has("embeddings"):
             return run
-        start_tensorflow(precision=config.precision)
         from spice_keras.run.context import Context
         from spice_keras.stages.embed import embed
         from spice_keras.stages.ingest import ingest
@@ -160,7 +159,6 @@ class Ablation:
 
     def _train_heads(self, config: RunConfig, run: RunDirectory) -> None:
         """Run SPICE-Self alone: heads that collapse have no reliable labels, but figures."""
-        start_tensorflow(precision=config.precision)
         from spice_keras.run.context import Context
         from spice_keras.stages.embed import embed
         from spice_keras.stages.self_label import self_label
@@ -249,6 +247,16 @@ def ablate(
     SPICE (arXiv 2103.09382) Sec. 4, Tables 3 and 4.
     """
     ablation.begin(resume=resume)
+    with tensorflow_session(precision=ablation.config.precision):
+        _finish_rows(ablation, rows, trials)
+    results = ablation.results(rows, trials)
+    if not any(results["rows"][row.name]["trials"] for row in rows):
+        raise UserError(f"No row could be finished. The first: {ablation.errors[0]}")
+    return results
+
+
+def _finish_rows(ablation: Ablation, rows: Sequence[Row], trials: int) -> None:
+    """Train and score every row that is not finished; what cannot be trained is noted."""
     for trial in range(trials):
         ablation.pretrained(trial)
         for number, row in enumerate(rows):
@@ -261,7 +269,3 @@ def ablate(
                 ablation.errors.append(f"{row.name}, trial {trial + 1}: {error}")
                 ablation.screen.warn(f"not finished: {ablation.errors[-1]}")
             ablation.write(ablation.results(rows, trials))
-    results = ablation.results(rows, trials)
-    if not any(results["rows"][row.name]["trials"] for row in rows):
-        raise UserError(f"No row could be finished. The first: {ablation.errors[0]}")
-    return results

@@ -16,7 +16,7 @@ from spice_keras.ablations.table import (
     summary,
     trial_rows,
 )
-from spice_keras.config.loading import parse_override
+from spice_keras.config.settings import read_setting
 from spice_keras.report.formatting import MISSING
 
 
@@ -82,7 +82,7 @@ def test_options_are_written_as_the_command_takes_them() -> None:
     }
     text = ablation_markdown(_results(row=_row([0.5], overrides=overrides)))
     settings = re.findall(r"`(self\.[^`]+)`", text)
-    assert {".".join(keys): value for keys, value in map(parse_override, settings)} == overrides
+    assert {one.path: one.value for one in map(read_setting, settings)} == overrides
 
 
 def test_the_table_of_trials_has_a_line_for_each() -> None:

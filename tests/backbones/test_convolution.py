@@ -88,16 +88,20 @@ def test_a_layer_has_the_gradients_of_keras(
 ) -> None:
     random = np.random.default_rng(0)
     images = tf.constant(random.standard_normal((3, side, side, 4)), tf.float32)
-    layers = [
-        kind(6, kernel, strides=strides, padding=padding, use_bias=False, dtype=dtype)
-        for kind in (Conv2D, keras.layers.Conv2D)
-    ]
-    for layer in layers:
-        layer.build(images.shape)
-    layers[1].set_weights(layers[0].get_weights())
-    ours, theirs = (_gradients(layer, images) for layer in layers)
+    options = {"strides": strides, "padding": padding, "use_bias": False}
+    layer = Conv2D(6, kernel, dtype=dtype, **options)
+    # In float32 whatever the type: without bfloat16 in the processor, TensorFlow's own kernel
+    # gradients are summed in bfloat16 too.
+    reference = keras.layers.Conv2D(6, kernel, dtype="float32", **options)
+    for one in (layer, reference):
+        one.build(images.shape)
+    rounded = "bfloat16" if dtype == "mixed_bfloat16" else "float32"
+    images = tf.cast(tf.cast(images, rounded), tf.float32)
+    weights = [tf.cast(tf.cast(weight, rounded), tf.float32) for weight in layer.get_weights()]
+    reference.set_weights([weight.numpy() for weight in weights])
+    ours, theirs = (_gradients(one, images) for one in (layer, reference))
     assert always == [(kernel, kernel, 4, 6)]
-    # bfloat16 keeps eight bits; both sides sum in float32.
+    # bfloat16 keeps eight bits; our products are summed in float32.
     tolerance = 1e-5 if dtype == "float32" else 2e-2
     for value, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(value, expected, atol=tolerance * np.abs(expected).max())

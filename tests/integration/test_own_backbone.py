@@ -42,16 +42,17 @@ def _plain(options: BackboneOptions, *, image_size: int, bn_groups: int, seed: i
     return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(x))
 
 
-@pytest.fixture
-def _registered() -> Iterator[None]:
-    register_backbone("plain", _plain)
+@pytest.fixture(autouse=True)
+def _backbones_are_put_back() -> Iterator[None]:
+    before = dict(BACKBONES)
     yield
-    del BACKBONES["plain"]
+    BACKBONES.clear()
+    BACKBONES.update(before)
 
 
-@pytest.mark.usefixtures("_registered")
 def test_a_run_on_a_backbone_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_tiny(tmp_path))
+    register_backbone("plain", _plain)
     config = load_config("tiny.yaml", overrides=_OPTIONS)
     result = run_all(config, "run")
     artifacts = tmp_path / "run" / "artifacts"
