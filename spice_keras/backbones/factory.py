@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -28,7 +29,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def build_backbone(
-    options: BackboneOptions | str, *, image_size: int, bn_groups: int = 1, seed: int = 0
+    options: BackboneOptions | str,
+    *,
+    image_size: int,
+    bn_groups: int = 1,
+    seed: int = 0,
+    **changes: Any,
 ) -> keras.Model:
     """Build an encoder under the current Keras dtype policy.
 
@@ -41,26 +47,30 @@ def build_backbone(
         image_size: Side of the square images, in pixels, >= 1.
         bn_groups: Sub-batches of split batch normalisation; 1 is plain batch normalisation.
         seed: Seed of the initial weights.
+        **changes: With a name, options that differ from the published ones (``width``,
+            ``stem_stride``, ``first_stride``, ``bn_momentum``).
 
     Returns:
         A functional model: uint8 ``[B, S, S, 3]`` to float32 ``[B, D]`` pooled features. In the
         networks of this package the layer ``feature_map`` is the last map before pooling.
 
     Raises:
-        ValueError: If the name is unknown, the image size is below 1, or the backbone does not take
-            sub-batches.
+        ValueError: If the name or an option is unknown, the image size is below 1, or the
+            backbone does not take sub-batches.
         UserError: If a pretrained encoder cannot be built, or a registered builder returns
             something other than an encoder.
 
     Example:
         >>> build_backbone("resnet18_cifar", image_size=32).output_shape
         (None, 512)
-        >>> build_backbone(BackboneOptions(name="wrn_28_2", width=4), image_size=32).output_shape
+        >>> build_backbone("wrn_28_2", image_size=32, width=4).output_shape
         (None, 16)
     """
     if isinstance(options, str):
         backbone_spec(options)  # a plainer message than that of the options' validation
-        options = BackboneOptions(name=options)
+        options = BackboneOptions(name=options, **changes)
+    elif changes:
+        raise ValueError(f"Options go into `options`, or beside a name. Received: {changes}")
     reason = missing_feature(options.name, "bn_groups")
     if bn_groups != 1 and reason is not None:
         raise ValueError(f"{reason}. Received: bn_groups={bn_groups}")

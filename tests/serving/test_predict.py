@@ -97,7 +97,7 @@ def test_many_images_pass_in_batches(
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no SavedModel; `spice export` writes"):
+    with pytest.raises(UserError, match=r"is not a SavedModel; `spice export` writes"):
         predict(tmp_path, [])
 
 

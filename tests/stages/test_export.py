@@ -11,8 +11,10 @@ import pytest
 
 from spice_keras.errors import UserError
 from spice_keras.run.store import Export
+from spice_keras.serving import check as check_module
+from spice_keras.serving.check import verify
 from spice_keras.stages import export as export_module
-from spice_keras.stages.export import export, next_version, verify
+from spice_keras.stages.export import export, next_version
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     make_context,
@@ -49,7 +51,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, *, images: Any, serving_default: An
         np.savez(command[-1], images=images, serving_default=serving_default)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(export_module.subprocess, "run", run)
+    monkeypatch.setattr(check_module.subprocess, "run", run)
 
 
 def test_rounding_is_let_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +75,7 @@ def test_a_model_that_does_not_load_is_told_with_its_error(
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "x" * 5000 + "no such op")
 
-    monkeypatch.setattr(export_module.subprocess, "run", run)
+    monkeypatch.setattr(check_module.subprocess, "run", run)
     with pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught:
         verify(tmp_path, _IMAGES, _SAID)
     assert len(str(caught.value)) < 2100
