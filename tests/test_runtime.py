@@ -106,8 +106,8 @@ def test_threads_of_a_run_wait_asleep_unless_told_otherwise(stated: str | None) 
     code = (
         "import os, sys, spice_keras.cli, spice_keras.pipeline as pipeline\n"
         "assert 'sklearn' not in sys.modules, 'loaded before it could be told'\n"
-        "pipeline.start_tensorflow()\n"
-        "print(os.environ['OMP_WAIT_POLICY'])\n"
+        "with pipeline.tensorflow_session():\n"
+        "    print(os.environ['OMP_WAIT_POLICY'])\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if stated:
