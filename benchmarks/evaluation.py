@@ -25,14 +25,15 @@ def evaluations() -> dict[str, Any]:
     from spice_keras import load_config, run_stages
 
     config = load_config("digits", overrides=_QUICK)
-    folder = Path(tempfile.mkdtemp()) / "run"
-    run_stages(config, folder, commands=("pretrain", "self"))
     seconds = []
-    for _ in range(ROUNDS + 1):
-        begin, busy = time.perf_counter(), time.process_time()
-        run_stages(config, folder, commands=("eval",))
-        seconds.append((time.perf_counter() - begin, time.process_time() - busy))
-    return {"seconds": seconds[1:], "bytes": (folder / "report.html").stat().st_size}
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "run"
+        run_stages(config, folder, commands=("pretrain", "self"))
+        for _ in range(ROUNDS + 1):
+            begin, busy = time.perf_counter(), time.process_time()
+            run_stages(config, folder, commands=("eval",))
+            seconds.append((time.perf_counter() - begin, time.process_time() - busy))
+        return {"seconds": seconds[1:], "bytes": (folder / "report.html").stat().st_size}
 
 
 def measured() -> dict[str, Any]:

@@ -20,7 +20,6 @@ PACKAGE = "spice_keras"
 
 HOMES = {
     "ApplicationPreprocessing": "backbones.pretrained",
-    "Cast": "backbones.own_encoder",
     "ClusterAssignment": "models.clusterer",
     "Conv2D": "backbones.convolution",
     "FixMatchCosine": "algorithm.schedules",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
 from spice_keras.backbones.factory import register_backbone
 from spice_keras.options import BackboneOptions, BuilderSpec
@@ -66,33 +65,5 @@ def _from_uint8(encoder: keras.Model, side: int) -> keras.Model:
     if kind == "uint8" and encoder.outputs[0].dtype == "float32" and encoder.input_shape[1]:
         return encoder
     images = keras.Input((side, side, 3), dtype="uint8", name="images")
-    features = encoder(Cast(kind, dtype=kind)(images))
-    return keras.Model(images, Cast("float32", dtype="float32")(features), name="encoder")
-
-
-@keras.saving.register_keras_serializable(package="spice_keras")
-class Cast(keras.layers.Layer):
-    """Values of another type.
-
-    Args:
-        to: The type.
-        **kwargs: Passed to ``keras.layers.Layer``.
-    """
-
-    def __init__(self, to: str, **kwargs: object) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.to = to
-
-    def call(self, values: tf.Tensor) -> tf.Tensor:
-        """Casts the values."""
-        return tf.cast(values, self.to)
-
-    def compute_output_spec(self, values: keras.KerasTensor) -> keras.KerasTensor:
-        """The same shape."""
-        return keras.KerasTensor(values.shape, dtype=self.to)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        config = super().get_config()
-        config.pop("autocast", None)
-        return config | {"to": self.to}
+    features = encoder(keras.ops.cast(images, kind))
+    return keras.Model(images, keras.ops.cast(features, "float32"), name="encoder")

@@ -56,14 +56,22 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneOptions) 
     Raises:
         UserError: If the weights belong to another network.
     """
-    facts = json.loads((folder / _FACTS).read_text("utf-8"))
-    # Compared as configurations: weights may be older than an option.
-    if BackboneOptions.model_validate(facts["backbone"]) != backbone:
-        raise UserError(
-            f"The weights in {folder} belong to {facts['backbone']}, the configuration asks "
-            f"for {backbone.model_dump()}. Use another run directory."
-        )
+    _refuse_other(folder, _saved_backbone(folder), backbone)
     network.load_weights(folder / _WEIGHTS)
+
+
+def _saved_backbone(folder: Path) -> BackboneOptions:
+    """What saved weights were built from; options, as weights may be older than one of them."""
+    facts = json.loads((folder / _FACTS).read_text("utf-8"))
+    return BackboneOptions.model_validate(facts["backbone"])
+
+
+def _refuse_other(folder: Path, saved: BackboneOptions, asked: BackboneOptions) -> None:
+    if saved != asked:
+        raise UserError(
+            f"The weights in {folder} belong to {saved.model_dump()}, the configuration asks for "
+            f"{asked.model_dump()}. Use another run directory."
+        )
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,10 @@ class Encoder:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Rebuild it, not trainable."""
-        facts = json.loads((folder / _FACTS).read_text("utf-8"))
-        backbone = BackboneOptions.model_validate(facts["backbone"])
-        network = build_encoder(backbone, image_size=facts["image_size"], seed=0)
-        load_network(folder, network, backbone)
+        backbone = _saved_backbone(folder)
+        side = json.loads((folder / _FACTS).read_text("utf-8"))["image_size"]
+        network = build_encoder(backbone, image_size=side, seed=0)
+        network.load_weights(folder / _WEIGHTS)
         network.trainable = False
         return cls(network, backbone)
 
@@ -129,13 +137,9 @@ def head_encoder(context: Context) -> keras.Model:
 
 
 def _encoder_in(folder: Path, context: Context, *, fold: bool) -> keras.Model:
-    found, asked = Encoder.load(folder), context.config.backbone
-    if found.backbone != asked:
-        raise UserError(
-            f"The encoder in {folder} is {found.backbone.model_dump()}, the configuration asks "
-            f"for {asked.model_dump()}. Use another run directory."
-        )
-    return fold_batch_normalization(found.network) if fold else found.network
+    _refuse_other(folder, _saved_backbone(folder), context.config.backbone)
+    network = Encoder.load(folder).network
+    return fold_batch_normalization(network) if fold else network
 
 
 def chosen_head(context: Context) -> keras.Model:
