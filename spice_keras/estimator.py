@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
@@ -30,7 +31,7 @@ from spice_keras.heads.objectives import (
     prototype_labeling,
 )
 from spice_keras.heads.selection import HeadSelection, head_logits
-from spice_keras.options import HeadTraining, Objective, Search, Start, head_training
+from spice_keras.options import HeadTraining, InputScale, Objective, Search, Start, head_training
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
 
@@ -53,9 +54,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     alone, as is usual for embeddings: their length has no influence. For other data, where the
     origin means nothing, put a `StandardScaler` in front.
 
-    A row of zeros has no direction: all such rows come into one cluster, the one that the chosen
-    head's bias favours. Clusters can stay empty, if there are fewer distinct directions than
-    clusters for instance; `fit` then warns with a `ConvergenceWarning`.
+    A row of zeros has no direction: all such rows come into one cluster. Clusters can stay empty,
+    if there are fewer distinct directions than clusters for instance; `fit` then warns with a
+    `ConvergenceWarning`.
 
     Prediction is plain NumPy on the stored weights, so that a fitted estimator can be pickled and
     copied. Memory grows with N * (D + n_s) and n_heads * N * K, never N * N.
@@ -71,6 +72,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             has. For "neighbors" alone.
         neighbor_search: "exact", or "approximate" by FAISS (the extra `faiss`), for hundreds of
             thousands of rows.
+        input_scale: The space in which rows are compared: "unit", of cosines; "center", minus the
+            mean direction; "root-center", the same of square roots; None for "root-center" if no
+            value of X is negative, as in pooled ReLU features, and for "unit" if one is.
         entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
@@ -86,8 +90,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             cluster (the paper's local consistency). Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,).
+        space_: The space in which rows are compared, with its centre.
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
-            It reads unit rows times sqrt(D); between two layers lies a ReLU.
+            It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
         n_iter_: Epochs trained.
         n_features_in_: D.
         feature_names_in_: Names of the columns, if X had any.
@@ -115,6 +120,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_heads: int = 10,
         n_neighbors: int = 10,
         neighbor_search: Search = "exact",
+        input_scale: InputScale | None = None,
         entropy_weight: float = 0.7,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -128,6 +134,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.n_heads = n_heads
         self.n_neighbors = n_neighbors
         self.neighbor_search = neighbor_search
+        self.input_scale = input_scale
         self.entropy_weight = entropy_weight
         self.epochs = epochs
         self.batch_size = batch_size
@@ -158,12 +165,14 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
+        self.space_ = fitted_space(rows, self.input_scale)
         bank = unit_feature_bank(
             rows,
             for_heads=min(int(self.n_neighbors), half_a_cluster),
             # A row is one of its own neighbours, and alone would call every label reliable.
             for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
             search=_SEARCHES[self.neighbor_search],
+            space=self.space_,
         )
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
@@ -171,7 +180,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             with _float32_layers():
                 self._train(bank, seed)
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
-        probabilities = head_probabilities(rows, self.weights_)
+        probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
         self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
         empty = self.n_clusters - len(np.unique(self.labels_))
@@ -205,7 +214,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             Rows that sum to 1. Shape: (n_samples, n_clusters).
         """
         check_is_fitted(self)
-        return head_probabilities(validate_data(self, X, reset=False), self.weights_)
+        return head_probabilities(validate_data(self, X, reset=False), self.weights_, self.space_)
 
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
@@ -250,7 +259,6 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             num_clusters=clusters,
             num_heads=int(self.n_heads),
             start=self.start,
-            input_scale="unit",
             epochs=int(settings.epochs),
             learning_rate=float(settings.learning_rate),
             seed=seed,
@@ -294,6 +302,11 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             raise ValueError(
                 f"`{name}` must be one of {choices}. Received: {name}={parameters[name]!r}"
             )
+    if parameters["input_scale"] not in (None, *get_args(InputScale)[1:]):
+        raise ValueError(
+            f"`input_scale` must be one of {get_args(InputScale)[1:]} or None. "
+            f"Received: input_scale={parameters['input_scale']!r}"
+        )
     for name in ("n_clusters", "n_heads", "n_neighbors", "epochs", "batch_size"):
         value = parameters[name]
         whole = isinstance(value, Integral) and not isinstance(value, bool)

@@ -72,8 +72,8 @@ Objective = Literal["prototypes", "neighbors"]
 """What clustering heads are trained for."""
 Start = Literal["random", "kmeans", "balanced-kmeans", "spectral"]
 """Where clustering heads begin."""
-InputScale = Literal["none", "unit"]
-"""What clustering heads do to their features first."""
+InputScale = Literal["none", "unit", "center", "root-center"]
+"""What clustering heads do to their features first; see `FeatureSpace`."""
 Search = Literal["exact", "approximate"]
 """How nearest neighbours are found."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]

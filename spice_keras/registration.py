@@ -37,7 +37,7 @@ HOMES = {
     "StrongOperation": "augment.keras_cv_layers",
     "StrongOperations": "augment.keras_cv_layers",
     "TokenPooling": "backbones.pretrained",
-    "UnitScale": "heads.classifier",
+    "FeatureScale": "heads.classifier",
 }
 """Every class that the package registers with Keras, and the module that defines it."""
 

@@ -154,7 +154,8 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
     if neighbors and section.start != "random" and config.head_input_scale == "none":
         yield Problem(
             ("self.input_scale", "self.start"),
-            f"heads that begin at {section.start} compare directions: set the scale to unit",
+            f"heads that begin at {section.start} compare directions: leave the scale null, or "
+            "set it to unit",
         )
     if neighbors and section.refine_epochs:
         yield Problem(

@@ -144,8 +144,11 @@ class SelfConfig(SelfVariant):
     num_heads: Positive = 10
     """H: heads trained independently, of which one is kept."""
     input_scale: InputScale | None = None
-    """`unit`: heads read L2-normalised features times sqrt(D). null: `none` if the objective is
-    `prototypes` and the encoder was trained here, else `unit`."""
+    """The space in which items are compared, and that heads read. `none`: features as they are;
+    `unit`: L2-normalised, times sqrt(D); `center`: then the mean is taken away, and they are
+    normalised again; `root-center`: the same of square roots. null: `none` if the objective is
+    `prototypes` and the encoder was trained here, else `root-center` if no feature is negative,
+    and `unit` if one is."""
     select_from: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the epochs that pass before heads are compared; the paper compares in all."""
     weak: PolicyField = WeakPolicy()
@@ -343,12 +346,12 @@ class RunConfig(Options):
         return wanted and self.data.source != "embeddings"
 
     @property
-    def head_input_scale(self) -> InputScale:
-        """What the heads do to their input, worked out if the configuration leaves it open."""
+    def head_input_scale(self) -> InputScale | None:
+        """What the heads do to their input; None if the features decide."""
         if self.self_labeling.input_scale is not None:
             return self.self_labeling.input_scale
         own = not self.backbone.pretrained and self.data.source != "embeddings"
-        return "none" if own and self.self_labeling.objective == "prototypes" else "unit"
+        return "none" if own and self.self_labeling.objective == "prototypes" else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as the nested dictionary a YAML file would hold."""

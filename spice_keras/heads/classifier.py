@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.algorithm.feature_space import SHORTEST, FeatureSpace, SpaceLike, feature_space
 from spice_keras.models.layers import linear, linear_initializer
-from spice_keras.options import InputScale
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
-class UnitScale(keras.layers.Layer):
-    """Features of any encoder on one scale: L2-normalised times sqrt(D), so about 1 a value.
+class FeatureScale(keras.layers.Layer):
+    """Features of any encoder on one scale: unit rows of a feature space times sqrt(D).
 
-    The learning rates of the heads are then those of any feature width and any encoder.
+    Values are then about 1, so the learning rates of the heads are those of any feature width and
+    any encoder.
+
+    Args:
+        space: The feature space: its name, itself, or its plain values.
+        **kwargs: Passed to ``keras.layers.Layer``.
+
+    Raises:
+        ValueError: If there is no such space.
     """
 
+    def __init__(self, space: SpaceLike = "unit", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.space = feature_space(space)
+
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Scales features ``[..., D]``; a row of zeros stays zero."""
-        return unit_scaled(features)
+        """Scales features ``[..., D]``."""
+        return scaled_features(features, self.space)
 
     def compute_output_spec(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Shape of the features, float32."""
         return keras.KerasTensor(features.shape, dtype="float32")
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the centre is among them."""
+        return super().get_config() | {"space": self.space.as_config()}
 
-def unit_scaled(features: tf.Tensor) -> tf.Tensor:
-    """Features L2-normalised times sqrt(D).
+
+def scaled_features(features: tf.Tensor, space: FeatureSpace) -> tf.Tensor:
+    """Unit rows of a feature space times sqrt(D); the features themselves for ``"none"``.
 
     Args:
         features: ``[..., D]``.
+        space: The space.
 
     Returns:
-        float32 ``[..., D]``, rows of mean square 1; a row of zeros stays zero.
+        float32 ``[..., D]``, rows of mean square 1; a row that is the centre, or zero if there is
+        no centre, becomes zero.
     """
     features = tf.cast(features, tf.float32)
-    return tf.math.l2_normalize(features, axis=-1, epsilon=1e-30) * features.shape[-1] ** 0.5
+    if space.scale == "none":
+        return features
+    if space.scale == "root-center":
+        features = tf.sign(features) * tf.sqrt(tf.abs(features))
+    features = tf.math.l2_normalize(features, axis=-1, epsilon=1e-30)
+    if space.center is not None:
+        centered = features - tf.constant(space.center, tf.float32)
+        features = tf.math.l2_normalize(centered, axis=-1, epsilon=SHORTEST**2)
+    return features * features.shape[-1] ** 0.5
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -57,7 +83,8 @@ class MultiHeadClassifier(keras.layers.Layer):
         seed: Seed of the initial weights.
         linear: Whether the heads have no hidden layer.
         input_scale: ``"none"`` takes features as they come, ``"unit"`` L2-normalises them and
-            multiplies by sqrt(D) first; a head taken out by ``head_model`` does so too.
+            multiplies by sqrt(D) first; a ``FeatureSpace`` with a centre may stand here too. A head
+            taken out by ``head_model`` does the same.
         **kwargs: Passed to ``keras.layers.Layer``.
 
     Raises:
@@ -74,7 +101,7 @@ class MultiHeadClassifier(keras.layers.Layer):
         hidden_dim: int | None = None,
         seed: int = 0,
         linear: bool = False,
-        input_scale: InputScale = "none",
+        input_scale: SpaceLike = "none",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,17 +116,12 @@ class MultiHeadClassifier(keras.layers.Layer):
                 "Linear heads have no hidden layer: leave `hidden_dim` None. "
                 f"Received: linear={linear}, hidden_dim={hidden_dim}"
             )
-        if input_scale not in get_args(InputScale):
-            raise ValueError(
-                f"`input_scale` must be one of {get_args(InputScale)}. "
-                f"Received: input_scale={input_scale!r}"
-            )
         self.num_heads = num_heads
         self.num_clusters = num_clusters
         self.hidden_dim = hidden_dim
         self.seed = seed
         self.linear = linear
-        self.input_scale = input_scale
+        self.space = feature_space(input_scale)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for features ``[..., D]``."""
@@ -136,8 +158,8 @@ class MultiHeadClassifier(keras.layers.Layer):
         Returns:
             float32 logits ``[H, M, K]`` or ``[H, B, K]``.
         """
-        if self.input_scale == "unit":
-            features = tf.cast(unit_scaled(features), features.dtype)
+        if self.space.scale != "none":
+            features = tf.cast(scaled_features(features, self.space), features.dtype)
         if not self.linear:
             hidden = _head_products(features, tf.convert_to_tensor(self.hidden_kernel))
             features = tf.nn.relu(hidden + tf.convert_to_tensor(self.hidden_bias)[:, tf.newaxis])
@@ -170,7 +192,9 @@ class MultiHeadClassifier(keras.layers.Layer):
             )
         dim = self.weights[0].shape[1]
         inputs = keras.Input((dim,), name="features")
-        x = UnitScale(name="unit_scale")(inputs) if self.input_scale == "unit" else inputs
+        x = inputs
+        if self.space.scale != "none":
+            x = FeatureScale(self.space, name="feature_scale")(inputs)
         if not self.linear:
             x = linear(dim, self.hidden_bias.shape[1], name="hidden", activation="relu")(x)
         output = linear(x.shape[-1], self.num_clusters, name="output", dtype="float32")
@@ -180,7 +204,7 @@ class MultiHeadClassifier(keras.layers.Layer):
 
     @classmethod
     def from_weights(
-        cls, weights: Sequence[np.ndarray], *, input_scale: InputScale = "none"
+        cls, weights: Sequence[np.ndarray], *, input_scale: SpaceLike = "none"
     ) -> MultiHeadClassifier:
         """Rebuild heads from their weights alone.
 
@@ -209,7 +233,7 @@ class MultiHeadClassifier(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "seed": self.seed,
             "linear": self.linear,
-            "input_scale": self.input_scale,
+            "input_scale": self.space.as_config(),
         }
 
 

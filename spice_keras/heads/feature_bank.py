@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
-from spice_keras.heads.inference import unit_blocks
+
+_UNIT = FeatureSpace("unit")
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class FeatureBank:
 
     Attributes:
         features: float32 [N, D], as the encoder gives them: what the heads read.
-        normalized: The same on the unit sphere: what similarity reads.
+        normalized: The same as unit rows of `space`: what similarity reads.
         neighbors: int32 [N, n_s], each row led by the item itself.
         head_neighbors: int32 [N, n], the nearest neighbours without the item itself, which heads
             are trained with.
@@ -25,6 +27,7 @@ class FeatureBank:
             none are cached.
         strong: float16 [V, N, D], of strongly augmented copies, likewise.
         search: How neighbours were found, for those of other embeddings of the same items.
+        space: What the heads do to `features` first.
     """
 
     features: np.ndarray
@@ -34,6 +37,7 @@ class FeatureBank:
     weak: np.ndarray
     strong: np.ndarray
     search: NeighborSearch = nearest_neighbors
+    space: FeatureSpace = field(default_factory=FeatureSpace)
 
     def views(self, *kinds: str) -> FeatureViews:
         """Return the features as they are and the cached views of these kinds, as one."""
@@ -46,21 +50,21 @@ def unit_feature_bank(
     for_heads: int,
     for_reliability: int,
     search: NeighborSearch = nearest_neighbors,
+    space: FeatureSpace | None = None,
 ) -> FeatureBank:
-    """Make the bank of heads that scale their input: unit rows serve as the features too.
+    """Make the bank of heads that read unit rows: these serve as the features too.
 
     Args:
         features: Real numbers of any type and size, N >= 1. Shape: (num_samples, dim).
         for_heads: Neighbours to train with, the item itself not among them; N - 1 at most.
         for_reliability: n_s, the item itself among them; N at most.
         search: How to find them.
+        space: The space whose unit rows are taken; None for that of cosines.
 
     Returns:
         The bank, without cached views; one float32 array [N, D] is its features and the unit rows.
     """
-    unit = np.empty(features.shape, np.float32)
-    for rows, block in unit_blocks(features):
-        unit[rows] = block
+    unit = (_UNIT if space is None else space).unit_rows(features)
     columns = min(len(unit), max(1 + for_heads, for_reliability))
     neighbors = search(unit, columns)
     no_views = np.empty((0, *unit.shape), np.float16)
@@ -72,4 +76,5 @@ def unit_feature_bank(
         weak=no_views,
         strong=no_views,
         search=search,
+        space=_UNIT,
     )

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-_ROWS = 4096
+from spice_keras.algorithm.feature_space import FeatureSpace
 
-
-def unit_blocks(
-    features: np.ndarray, block_size: int = _ROWS
-) -> Iterator[tuple[slice, npt.NDArray[np.float64]]]:
-    """Rows scaled to unit length, a block at a time, so that float64 copies stay small.
-
-    Args:
-        features: Real numbers of any type and size. Shape: (num_samples, dim).
-        block_size: Rows of a block, at least 1.
-
-    Yields:
-        Which rows, and those rows at length 1; a row of zeros stays zero. Shape: (rows, dim).
-    """
-    smallest = np.finfo(np.float64).tiny
-    for start in range(0, len(features), block_size):
-        rows = slice(start, start + block_size)
-        block = features[rows].astype(np.float64)
-        # The squares of very large or very small numbers are out of range.
-        block /= np.maximum(np.abs(block).max(axis=1, keepdims=True), smallest)
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), smallest)
-        yield rows, block
+_UNIT = FeatureSpace("unit")
 
 
 def head_probabilities(
-    features: np.ndarray, weights: Sequence[np.ndarray]
+    features: np.ndarray, weights: Sequence[np.ndarray], space: FeatureSpace = _UNIT
 ) -> npt.NDArray[np.float64]:
     """Probability of each cluster under a head that reads unit rows times sqrt(D).
 
@@ -42,6 +22,7 @@ def head_probabilities(
         features: What the head reads, of any length of row. Shape: (num_samples, dim).
         weights: Kernel (inputs, outputs) and bias (outputs,) of each layer, input first; a ReLU
             lies between two layers.
+        space: The feature space whose unit rows the head reads.
 
     Returns:
         Rows that sum to 1. Shape: (num_samples, num_clusters).
@@ -50,7 +31,7 @@ def head_probabilities(
     """
     layers = [np.asarray(weight, np.float64) for weight in weights]
     probabilities = np.empty((len(features), len(layers[-1])))
-    for rows, unit in unit_blocks(features):
+    for rows, unit in space.blocks(features):
         activations = unit * math.sqrt(features.shape[1])
         for kernel, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
             activations = np.maximum(activations @ kernel + bias, 0.0)

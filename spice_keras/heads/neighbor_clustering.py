@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from spice_keras.algorithm.feature_space import SpaceLike
 from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
 from spice_keras.heads.multi_head_model import MultiHeadModel
-from spice_keras.options import InputScale
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -61,7 +61,7 @@ class NeighborClustering(MultiHeadModel):
         *,
         num_heads: int = 10,
         hidden_dim: int | None = None,
-        input_scale: InputScale = "unit",
+        input_scale: SpaceLike = "unit",
         entropy_weight: float = 0.7,
         seed: int = 0,
         **kwargs: Any,
@@ -75,7 +75,6 @@ class NeighborClustering(MultiHeadModel):
         self.feature_dim = feature_dim
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
-        self.input_scale = input_scale
         self.entropy_weight = entropy_weight
         self._add_heads(
             feature_dim,
@@ -144,7 +143,7 @@ class NeighborClustering(MultiHeadModel):
             "feature_dim": self.feature_dim,
             "num_heads": self.num_heads,
             "hidden_dim": self.hidden_dim,
-            "input_scale": self.input_scale,
+            "input_scale": self.classifier.space.as_config(),
             "entropy_weight": self.entropy_weight,
             "seed": self.seed,
         }

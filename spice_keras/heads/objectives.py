@@ -23,7 +23,7 @@ from spice_keras.heads.starts import (
     start_centroids,
     start_clusters,
 )
-from spice_keras.options import InputScale, SelfVariant, Start
+from spice_keras.options import SelfVariant, Start
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 
@@ -39,7 +39,6 @@ class HeadOptions:
         num_clusters: K.
         num_heads: Independent heads H.
         start: Where they begin.
-        input_scale: What they do to their input.
         epochs: Passes over the items.
         learning_rate: Learning rate of Adam.
         seed: Seed of weights, starts and batches.
@@ -48,7 +47,6 @@ class HeadOptions:
     num_clusters: int
     num_heads: int = 10
     start: Start = "random"
-    input_scale: InputScale = "none"
     epochs: int = 30
     learning_rate: float = 0.001
     seed: int = 0
@@ -103,7 +101,7 @@ def neighbor_labeling(
         dim,
         num_heads=heads.num_heads,
         hidden_dim=hidden_dim,
-        input_scale=heads.input_scale,
+        input_scale=bank.space,
         entropy_weight=entropy_weight,
         seed=heads.seed,
     )
@@ -222,7 +220,7 @@ def prototype_labeling(
         encoder=encoder,
         num_heads=heads.num_heads,
         hidden_dim=options.hidden_dim,
-        input_scale=heads.input_scale,
+        input_scale=bank.space,
         confident_ratio=options.confident_ratio,
         batch_size=options.batch_size,
         num_repeats=options.num_repeats,

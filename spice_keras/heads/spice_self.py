@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.algorithm.feature_space import SpaceLike
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses, tempered
 from spice_keras.heads.multi_head_model import MultiHeadModel
 from spice_keras.models.partly_trained import described_input, input_spec_of, refuse_frozen
-from spice_keras.options import InputScale, SelfVariant
+from spice_keras.options import SelfVariant
 
 
 def frozen_features(
@@ -119,7 +120,7 @@ class SpiceSelf(MultiHeadModel):
         encoder: keras.Model | None = None,
         num_heads: int = 10,
         hidden_dim: int | None = None,
-        input_scale: InputScale = "none",
+        input_scale: SpaceLike = "none",
         confident_ratio: float = 0.5,
         batch_size: int = 128,
         num_repeats: int = 8,
@@ -147,7 +148,6 @@ class SpiceSelf(MultiHeadModel):
         self.encoder = encoder
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
-        self.input_scale = input_scale
         self.confident_ratio = confident_ratio
         self.batch_size = batch_size
         self.num_repeats = num_repeats
@@ -348,7 +348,7 @@ class SpiceSelf(MultiHeadModel):
             "encoder": encoder,
             "num_heads": self.num_heads,
             "hidden_dim": self.hidden_dim,
-            "input_scale": self.input_scale,
+            "input_scale": self.classifier.space.as_config(),
             "confident_ratio": self.confident_ratio,
             "batch_size": self.batch_size,
             "num_repeats": self.num_repeats,

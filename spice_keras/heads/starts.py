@@ -76,7 +76,7 @@ def start_at_centroids(
     ten times as far as those of another, and a start too sure of itself hardly moves.
 
     Args:
-        classifier: Built, linear, with ``input_scale="unit"``.
+        classifier: Built, linear, reading unit rows of the space that `embeddings` are of.
         embeddings: L2-normalised embeddings ``[N, D]``.
         centroids: Unit directions of each head's clusters ``[H, K, D]``.
         confidence: Mean largest probability to start from, in (1 / K, 1).
@@ -85,11 +85,11 @@ def start_at_centroids(
         ValueError: If the classifier is of another form or the shapes disagree.
     """
     heads, clusters = classifier.num_heads, classifier.num_clusters
-    if not (classifier.built and classifier.linear and classifier.input_scale == "unit"):
+    if not (classifier.built and classifier.linear and classifier.space.scale != "none"):
         raise ValueError(
-            'Only built linear heads with input_scale="unit" start at centroids. Received: '
+            "Only built linear heads that scale their input start at centroids. Received: "
             f"built={classifier.built}, linear={classifier.linear}, "
-            f"input_scale={classifier.input_scale!r}"
+            f"input_scale={classifier.space.scale!r}"
         )
     if centroids.shape != (heads, clusters, embeddings.shape[1]):
         raise ValueError(

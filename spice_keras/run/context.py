@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.config import Plan, RunConfig, make_plan
@@ -193,13 +194,25 @@ class Context:
         none = np.empty((0, *features.shape), np.float16)
         return FeatureBank(
             features,
-            l2_normalized(features),
+            self.similarity_rows(features, self.space),
             found.neighbors[:, : plan.reliable.num_neighbors],
             found.neighbors[:, 1 : 1 + plan.self_labeling.num_neighbors],
             none if found.weak is None else found.weak,
             none if found.strong is None else found.strong,
             self.neighbor_search,
+            self.space,
         )
+
+    @property
+    def space(self) -> FeatureSpace:
+        """What heads do to features, and where similarity is measured."""
+        found = (self.train_part or self).load(Embeddings).space
+        return FeatureSpace(self.config.head_input_scale or "unit") if found is None else found
+
+    @staticmethod
+    def similarity_rows(features: np.ndarray, space: FeatureSpace) -> np.ndarray:
+        """Unit rows of a space, float32 [N, D]."""
+        return space.unit_rows(features) if space.is_centered else l2_normalized(features)
 
     @cached_property
     def plan(self) -> Plan:

@@ -77,12 +77,13 @@ _READERS = {
     "semi": "semi",
 }
 _NEIGHBOR_COUNTS = ("self.neighbors.num_neighbors", "reliable.num_neighbors")
+_ALWAYS_EMBED = (*_NEIGHBOR_COUNTS, "self.input_scale")
 _VIEWS = ("self.weak", "self.strong", "self.cached_views")
 
 
 def _reader(option: str, *, views_cached: bool) -> str:
     """Name the first stage that reads an option."""
-    if option.startswith(_NEIGHBOR_COUNTS) or (views_cached and option.startswith(_VIEWS)):
+    if option.startswith(_ALWAYS_EMBED) or (views_cached and option.startswith(_VIEWS)):
         return "embed"
     return _READERS.get(option.partition(".")[0], "images")
 

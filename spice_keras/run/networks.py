@@ -147,7 +147,7 @@ def chosen_head(context: Context) -> keras.Model:
     heads = (context.train_part or context).load(Heads)
     if heads.head is None:
         raise ValueError("The artifact `heads` of a test part names no head.")
-    return heads.classifier(context.config.head_input_scale).head_model(heads.head)
+    return heads.classifier(context.space).head_model(heads.head)
 
 
 def semi_backbone(config: RunConfig) -> BackboneOptions:

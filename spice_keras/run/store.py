@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
 from spice_keras.files import write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.options import InputScale
 
-_PROBABILITIES, _ENCODER = "probabilities.npy", "encoder"
+_PROBABILITIES, _ENCODER, _SPACE = "probabilities.npy", "encoder", "space.json"
 
 
 class Artifact(Protocol):
@@ -118,6 +118,8 @@ class Embeddings:
         features: float32 [N, D], pooled and not normalised; None if embeddings were given.
         weak: float16 [W, N, D], features of weakly augmented copies; None if none are cached.
         strong: float16 [V, N, D], of strongly augmented copies, likewise.
+        space: Where neighbours were found, and what heads do to features; None in the folder of an
+            older version.
     """
 
     name: ClassVar[str] = "embeddings"
@@ -128,6 +130,7 @@ class Embeddings:
     features: np.ndarray | None = None
     weak: np.ndarray | None = None
     strong: np.ndarray | None = None
+    space: FeatureSpace | None = None
 
     @staticmethod
     def views_file(folder: Path, kind: str) -> Path:
@@ -139,6 +142,8 @@ class Embeddings:
         if self.features is not None:
             np.save(folder / "features.npy", self.features, allow_pickle=False)
         np.save(folder / "neighbors.npy", self.neighbors, allow_pickle=False)
+        if self.space is not None:
+            write_json(folder / _SPACE, self.space.as_config())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -146,7 +151,8 @@ class Embeddings:
         optional = {
             name: _optional_array(folder, f"{name}.npy") for name in ("features", "weak", "strong")
         }
-        return cls(_array(folder, "neighbors.npy"), **optional)
+        space = feature_space(_json(folder, _SPACE)) if (folder / _SPACE).is_file() else None
+        return cls(_array(folder, "neighbors.npy"), **optional, space=space)
 
 
 @dataclass(frozen=True)
@@ -205,9 +211,9 @@ class Heads(Clustering):
         """Where the encoder lies that the heads read, if it is another than the pretrained one."""
         return folder / _ENCODER
 
-    def classifier(self, input_scale: InputScale) -> MultiHeadClassifier:
+    def classifier(self, space: FeatureSpace) -> MultiHeadClassifier:
         """Rebuild all heads, as they were when one of them was chosen."""
-        return MultiHeadClassifier.from_weights(self.weights, input_scale=input_scale)
+        return MultiHeadClassifier.from_weights(self.weights, input_scale=space)
 
     def save(self, folder: Path) -> None:
         """Write all but the encoder."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
@@ -29,15 +30,23 @@ def embed(context: Context) -> None:
     if context.has_images:
         _embed_images(context)
     else:
-        context.save(Embeddings(_neighbors(context, context.given_features)))
+        context.save(_compared(context, context.given_features))
 
 
-def _neighbors(context: Context, features: np.ndarray) -> np.ndarray:
+def _compared(context: Context, features: np.ndarray) -> Embeddings:
+    """Choose the space of these features, and find everyone's neighbours there."""
+    space = fitted_space(features, context.config.head_input_scale)
+    if space.is_centered:
+        context.screen.detail(f"embed: features are compared in the space {space.scale}.")
+    return Embeddings(_neighbors(context, features, space), space=space)
+
+
+def _neighbors(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
     """Find neighbours, the item itself among them: for reliability, and for the heads."""
     plan = context.plan
     wanted = max(plan.reliable.num_neighbors, 1 + plan.self_labeling.num_neighbors)
     count = min(plan.num_images, wanted)
-    return context.neighbor_search(l2_normalized(features), count)
+    return context.neighbor_search(context.similarity_rows(features, space), count)
 
 
 def _embed_images(context: Context) -> None:
@@ -51,7 +60,7 @@ def _embed_images(context: Context) -> None:
         context.writing(Embeddings) as folder,
     ):
         features = encode_images(encoder, images, task=task)
-        Embeddings(_neighbors(context, features), features).save(folder)
+        replace(_compared(context, features), features=features).save(folder)
         for kind, policy in (("weak", section.weak), ("strong", section.strong)):
             path = Embeddings.views_file(folder, kind)
             _write_views(path, context, encoder, build_policy(policy), counts[kind], task)

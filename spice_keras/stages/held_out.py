@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
 from spice_keras.heads.selection import head_logits
 from spice_keras.run.context import Context
@@ -26,7 +25,8 @@ def classify_test(context: Context) -> None:
     """
     test = context.reported_parts[0]
     features = _features(test)
-    embeddings = Embeddings(_neighbors(test, features), features)
+    space = context.space
+    embeddings = Embeddings(_neighbors(test, features), features, space=space)
     heads = _heads(test, context.load(Heads), features)
     found: list[Artifact] = [embeddings, heads, _reliable(test, heads, embeddings.neighbors)]
     if context.config.semi.enabled:
@@ -47,14 +47,14 @@ def _neighbors(test: Context, features: np.ndarray) -> np.ndarray:
     """The neighbours of a test image are test images."""
     half_a_cluster = max(1, len(features) // (2 * test.config.num_clusters))
     count = min(test.plan.reliable.num_neighbors, half_a_cluster)
-    return test.neighbor_search(l2_normalized(features), count)
+    return test.neighbor_search(test.similarity_rows(features, test.space), count)
 
 
 def _heads(test: Context, trained: Heads, features: np.ndarray) -> Heads:
     """What every head says, and the probabilities of the one that was chosen."""
     if test.config.self_labeling.moves_encoder:
         features = encode_images(head_encoder(test), test.images)
-    classifier = trained.classifier(test.config.head_input_scale)
+    classifier = trained.classifier(test.space)
     logits = head_logits(classifier, features)
     return Heads(
         tf.nn.softmax(logits[trained.head]).numpy(),

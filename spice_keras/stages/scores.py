@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.kmeans import kmeans_clusters, pixel_kmeans_clusters
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.metrics.clustering import (
@@ -81,11 +82,11 @@ def embedding_kmeans(context: Context) -> np.ndarray:
     bank = context.bank
     fitted = bank if context.train_part is None else context.train_part.bank
     return kmeans_clusters(
-        fitted.normalized,
+        l2_normalized(fitted.features),  # the plain baseline, whatever space the heads read
         context.config.num_clusters,
         seed=context.seed("kmeans"),
         num_init=context.config.evaluate.kmeans_restarts,
-        classified=bank.normalized,
+        classified=l2_normalized(bank.features),
     )
 
 

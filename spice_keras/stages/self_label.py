@@ -75,7 +75,6 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
         num_clusters=config.num_clusters,
         num_heads=section.num_heads,
         start=section.start,
-        input_scale=config.head_input_scale,
         epochs=plan.epochs,
         learning_rate=section.learning_rate,
         seed=context.seed("self"),
@@ -116,7 +115,6 @@ def bound_refinement(
     heads = HeadOptions(
         num_clusters=context.config.num_clusters,
         num_heads=section.num_heads,
-        input_scale=context.config.head_input_scale,
         epochs=section.refine_epochs,
         learning_rate=section.neighbors.learning_rate,
         seed=context.seed("refine"),

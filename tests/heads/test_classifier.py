@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spice_keras.heads.classifier import MultiHeadClassifier, UnitScale, unit_scaled
+from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
+from spice_keras.heads.classifier import FeatureScale, MultiHeadClassifier, scaled_features
 from spice_keras.models.layers import projection_head
 from tests.models.contract import check_layer, check_model
 
@@ -19,11 +20,14 @@ def _features(*shape: int) -> tf.Tensor:
     return tf.random.stateless_normal(shape, [1, 2])
 
 
+_UNIT = FeatureSpace("unit")
+_ROOTED = fitted_space(_features(20, 5).numpy(), "root-center")
+
+
 def _loop(layer: MultiHeadClassifier, head: int, features: np.ndarray) -> np.ndarray:
     kernels = [weight.numpy()[head] for weight in layer.weights]
-    if layer.input_scale == "unit":
-        rows = [row / np.sqrt(np.mean(np.square(row))) for row in features]
-        features = np.stack(rows)
+    if layer.space.scale != "none":
+        features = layer.space.unit_rows(features) * features.shape[1] ** 0.5
     if layer.linear:
         return features @ kernels[0] + kernels[1]
     hidden = np.maximum(features @ kernels[0] + kernels[1], 0.0)
@@ -36,6 +40,7 @@ FORMS = [
     {"linear": True},
     {"input_scale": "unit"},
     {"linear": True, "input_scale": "unit"},
+    {"linear": True, "input_scale": _ROOTED},
 ]
 
 
@@ -68,16 +73,36 @@ def test_contract(form: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_contract_of_the_scale(tmp_path: Path) -> None:
-    check_layer(UnitScale, [_features(6, 5)], tmp_path)
+    check_layer(lambda: FeatureScale(_ROOTED), [_features(6, 5)], tmp_path)
 
 
 def test_unit_scale_is_one_whatever_the_encoder() -> None:
     features = _features(6, 50)
     for factor in (1e-3, 1.0, 1e4):
-        scaled = unit_scaled(factor * features)
+        scaled = scaled_features(factor * features, _UNIT)
         np.testing.assert_allclose(tf.reduce_mean(scaled**2, axis=1), 1.0, rtol=1e-5)
-        np.testing.assert_allclose(scaled, unit_scaled(features), rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(unit_scaled(tf.zeros([1, 3])), [[0.0, 0.0, 0.0]])
+        np.testing.assert_allclose(scaled, scaled_features(features, _UNIT), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(scaled_features(tf.zeros([1, 3]), _UNIT), [[0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("scale", ["unit", "center", "root-center"])
+def test_the_scale_of_a_space_is_its_unit_rows_times_the_root_of_the_width(scale: str) -> None:
+    features = _features(30, 5).numpy()
+    features[3] = 0.0
+    space = fitted_space(features, scale)  # type: ignore[arg-type]
+    found = scaled_features(tf.constant(features), space)
+    np.testing.assert_allclose(found, space.unit_rows(features) * 5**0.5, rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_taken_out_reads_the_same_space(tmp_path: Path) -> None:
+    layer = MultiHeadClassifier(3, 4, linear=True, input_scale=_ROOTED)
+    features = _features(6, 5)
+    expected = layer(features)[1]
+    model = layer.head_model(1)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "head.keras")
+    loaded = keras.models.load_model(tmp_path / "head.keras")
+    np.testing.assert_allclose(loaded(features), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_linear_head_counts_only_its_layer() -> None:
@@ -139,7 +164,7 @@ def test_refuses_a_width_for_a_layer_that_is_not_there() -> None:
 
 
 def test_refuses_an_unknown_scale() -> None:
-    with pytest.raises(ValueError, match="input_scale='big'"):
+    with pytest.raises(ValueError, match="scale='big'"):
         MultiHeadClassifier(2, 3, input_scale="big")  # type: ignore[arg-type]
 
 

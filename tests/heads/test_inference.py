@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
+from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.heads.inference import head_probabilities, unit_blocks
+from spice_keras.heads.inference import head_probabilities
 
 
 def unit(features: np.ndarray, block_size: int = 7) -> np.ndarray:
     found = np.full(features.shape, np.nan)
-    for rows, block in unit_blocks(features, block_size):
+    for rows, block in FeatureSpace("unit").blocks(features, block_size):
         assert len(block) <= block_size
         found[rows] = block
     return found

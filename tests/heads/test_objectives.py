@@ -30,7 +30,7 @@ from tests.models.synthetic import CLUSTERS, blobs, encoder
 
 _COUNT = 90
 _FEATURES, _BLOBS = blobs(_COUNT, spread=0.5)
-_HEADS = HeadOptions(CLUSTERS, num_heads=3, input_scale="unit", epochs=2, seed=4)
+_HEADS = HeadOptions(CLUSTERS, num_heads=3, epochs=2, seed=4)
 _STARTS: list[Start] = ["kmeans", "balanced-kmeans"]
 
 
