@@ -31,6 +31,11 @@ _RUN_OPTIONS = (
         metavar="NAME",
         help="The encoder: small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
     ),
+    click.option(
+        "--fast",
+        is_flag=True,
+        help="Encode at 128 pixels, not 224: two to three times as fast, and less exact.",
+    ),
     click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
     click.option(
         "--labels",
@@ -61,6 +66,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         images: str | None,
         embeddings: str | None,
         backbone: str | None,
+        fast: bool,
         clusters: int | None,
         labels: str | None,
         seed: int | None,
@@ -76,7 +82,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
         request = RunRequest(
             SourceRequest(config, images, embeddings),
-            OptionRequest(backbone, clusters, labels, seed, settings),
+            OptionRequest(backbone, clusters, labels, seed, settings, fast),
             run_dir,
             resume=resume,
             dry_run=dry_run,

