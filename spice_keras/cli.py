@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from spice_keras.errors import UserError
-from spice_keras.options import Labels
+from spice_keras.options import Labels, Sizes
 from spice_keras.progress import Loudness, Screen
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ _RUN_OPTIONS = (
         help="Encode at 128 pixels, not 224: two to three times as fast, and less exact.",
     ),
     click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
+    click.option(
+        "--sizes",
+        type=click.Choice(get_args(Sizes)),
+        help="Whether groups are about equally large; auto looks at both.",
+    ),
     click.option(
         "--labels",
         type=click.Choice(get_args(Labels)),
@@ -68,6 +73,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         backbone: str | None,
         fast: bool,
         clusters: int | None,
+        sizes: str | None,
         labels: str | None,
         seed: int | None,
         settings: tuple[str, ...],
@@ -82,7 +88,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
         request = RunRequest(
             SourceRequest(config, images, embeddings),
-            OptionRequest(backbone, clusters, labels, seed, settings, fast),
+            OptionRequest(backbone, clusters, labels, seed, settings, fast, sizes),
             run_dir,
             resume=resume,
             dry_run=dry_run,

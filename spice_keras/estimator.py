@@ -31,7 +31,15 @@ from spice_keras.heads.objectives import (
     prototype_labeling,
 )
 from spice_keras.heads.selection import HeadSelection, head_logits
-from spice_keras.options import HeadTraining, InputScale, Objective, Search, Start, head_training
+from spice_keras.options import (
+    HeadTraining,
+    InputScale,
+    Objective,
+    Search,
+    Sizes,
+    Start,
+    head_training,
+)
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
 
@@ -49,10 +57,11 @@ _OPTIONAL = ("epochs", "batch_size")
 class SpiceClusterer(ClusterMixin, BaseEstimator):
     """Deep clustering of embeddings: heads that learn to agree, and the choice of the best one.
 
-    Several classification heads start from restarts of (balanced) k-means and are trained without
-    labels; the head with the smallest loss over all rows is kept. Rows are compared by direction
-    alone, as is usual for embeddings: their length has no influence. For other data, where the
-    origin means nothing, put a `StandardScaler` in front.
+    Several classification heads start from restarts of k-means and are trained without labels;
+    one is kept. Of heads for even clusters that is the one with the highest modularity, the share
+    of neighbours in one cluster beyond chance; of others, the one with the smallest loss. Rows are
+    compared by direction alone, as is usual for embeddings: their length has no influence. For
+    other data, where the origin means nothing, put a `StandardScaler` in front.
 
     A row of zeros has no direction: all such rows come into one cluster. Clusters can stay empty,
     if there are fewer distinct directions than clusters for instance; `fit` then warns with a
@@ -66,7 +75,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         objective: "neighbors", a row and its nearest neighbours belong together (SCAN), or
             "prototypes", the paper's SPICE-Self.
         start: Where the heads begin: each at another restart of k-means, on the neighbour graph's
-            eigenvectors ("spectral"), "balanced-kmeans" or "kmeans", or at "random".
+            eigenvectors ("spectral"), "balanced-kmeans" or "kmeans", half of them at "spectral"
+            and half at "kmeans" ("mixed"), or at "random".
         n_heads: Independent heads, of which one is kept.
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
@@ -75,7 +85,10 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         input_scale: The space in which rows are compared: "unit", of cosines; "center", minus the
             mean direction; "root-center", the same of square roots; None for "root-center" if no
             value of X is negative, as in pooled ReLU features, and for "unit" if one is.
-        entropy_weight: The larger, the more even the clusters. For "neighbors" alone.
+        sizes: Whether clusters should be about equally large, "even" or "uneven"; "auto" trains
+            heads for both and decides without labels. For "neighbors" alone.
+        entropy_weight: The larger, the more even the clusters; None for what `sizes` says, 0.7 or
+            0.3. For "neighbors" alone.
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
             "neighbors" comes down to 10 as the rows grow beyond 15,000.
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
@@ -89,7 +102,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
             cluster (the paper's local consistency). Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
-        head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,).
+        head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
+            as many for sizes="auto", those for even clusters first.
         space_: The space in which rows are compared, with its centre.
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
             It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
@@ -116,12 +130,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         n_clusters: int = 8,
         *,
         objective: Objective = "neighbors",
-        start: Start = "spectral",
+        start: Start = "mixed",
         n_heads: int = 10,
         n_neighbors: int = 10,
         neighbor_search: Search = "exact",
         input_scale: InputScale | None = None,
-        entropy_weight: float = 0.7,
+        sizes: Sizes = "even",
+        entropy_weight: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -135,6 +150,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.neighbor_search = neighbor_search
         self.input_scale = input_scale
+        self.sizes = sizes
         self.entropy_weight = entropy_weight
         self.epochs = epochs
         self.batch_size = batch_size
@@ -228,7 +244,10 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         labeling = self._labeling(bank, seed)
         # On many rows each judgement of all heads costs as much as an epoch of training.
         selection = HeadSelection(
-            bank.features, labeling.losses, every=max(1, epochs // _JUDGEMENTS)
+            bank.features,
+            labeling.losses,
+            every=max(1, epochs // _JUDGEMENTS),
+            scores=labeling.scores,
         )
         screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
@@ -264,8 +283,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             seed=seed,
         )
         if self.objective == "neighbors":
-            weight = float(self.entropy_weight)
-            return neighbor_labeling(bank, heads, entropy_weight=weight, batch_size=batch_size)
+            return neighbor_labeling(
+                bank,
+                heads,
+                sizes=self.sizes,
+                entropy_weight=None if self.entropy_weight is None else float(self.entropy_weight),
+                batch_size=batch_size,
+            )
         large_batch = max(_LARGE_BATCH, _LEAST_PER_CLUSTER * clusters)
         options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
         return prototype_labeling(bank, heads, options)
@@ -296,7 +320,7 @@ def _float32_layers() -> Iterator[None]:
 
 def _check_parameters(parameters: dict[str, Any]) -> None:
     """Refuse parameters that cannot work, by name."""
-    choices_of = {"objective": Objective, "start": Start, "neighbor_search": Search}
+    choices_of = {"objective": Objective, "start": Start, "neighbor_search": Search, "sizes": Sizes}
     for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
         if parameters[name] not in choices:
             raise ValueError(
@@ -313,9 +337,14 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
         if (not whole or int(value) < 1) and (value is not None or name not in _OPTIONAL):
             raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
     weight, rate = parameters["entropy_weight"], parameters["learning_rate"]
-    if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+    if weight is not None and (not isinstance(weight, Real) or not 0 <= float(weight) < math.inf):
         raise ValueError(
             f"`entropy_weight` must be a number of at least 0. Received: entropy_weight={weight!r}"
+        )
+    if weight is not None and parameters["sizes"] != "even":
+        raise ValueError(
+            '`sizes` other than "even" name a weight of their own: leave `entropy_weight` None. '
+            f"Received: sizes={parameters['sizes']!r}, entropy_weight={weight!r}"
         )
     if rate is not None and (not isinstance(rate, Real) or not 0 < float(rate) < math.inf):
         raise ValueError(

@@ -70,8 +70,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 """What a run computes in; `auto` is bfloat16 where the processor has it."""
 Objective = Literal["prototypes", "neighbors"]
 """What clustering heads are trained for."""
-Start = Literal["random", "kmeans", "balanced-kmeans", "spectral"]
-"""Where clustering heads begin."""
+Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed"]
+"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means."""
+Sizes = Literal["even", "uneven", "auto"]
+"""Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
 Search = Literal["exact", "approximate"]
@@ -273,6 +275,14 @@ class SelfVariant(Options):
     def moves_encoder(self) -> bool:
         """Whether the encoder is another one after each step: its weights or its statistics."""
         return self.train_encoder or self.batch_norm == "adapt"
+
+
+ENTROPY_WEIGHTS: dict[Sizes, tuple[float, ...]] = {
+    "even": (0.7,),
+    "uneven": (0.3,),
+    "auto": (0.7, 0.3),
+}
+"""Weights of the entropy of the clusters' shares in neighbour consistency, one a group of heads."""
 
 
 class HeadTraining(NamedTuple):

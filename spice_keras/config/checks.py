@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
-from spice_keras.config.schema import RunConfig
+from spice_keras.config.schema import RunConfig, SelfConfig
 from spice_keras.options import PRETRAINED_FORMS, SOURCES, missing_feature
 
 
@@ -142,6 +142,28 @@ def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _size_problems(section: SelfConfig) -> Iterator[Problem]:
+    neighbors = section.objective == "neighbors"
+    if section.sizes == "even":
+        return
+    if section.neighbors.entropy_weight is not None:
+        yield Problem(
+            ("self.sizes", "self.neighbors.entropy_weight"),
+            f"sizes {section.sizes} name a weight of their own; leave entropy_weight null",
+        )
+    if not neighbors and not section.refine_epochs:
+        yield Problem(
+            ("self.sizes", "self.objective"),
+            "SPICE-Self's prototypes have equally many labels each; take the objective neighbors, "
+            "or refine them with self.refine_epochs",
+        )
+    if not neighbors and section.sizes == "auto":
+        yield Problem(
+            ("self.sizes", "self.objective"),
+            "only the objective neighbors decides by itself; choose even or uneven",
+        )
+
+
 def _self_problems(config: RunConfig) -> Iterator[Problem]:
     section = config.self_labeling
     neighbors = section.objective == "neighbors"
@@ -157,6 +179,7 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
             f"heads that begin at {section.start} compare directions: leave the scale null, or "
             "set it to unit",
         )
+    yield from _size_problems(section)
     if neighbors and section.refine_epochs:
         yield Problem(
             ("self.refine_epochs", "self.objective"),

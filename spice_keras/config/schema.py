@@ -16,6 +16,7 @@ from pydantic import (
 
 from spice_keras.config.class_lists import check_folder_names, expand_classes
 from spice_keras.options import (
+    ENTROPY_WEIGHTS,
     BackboneOptions,
     Balance,
     Fit,
@@ -35,6 +36,7 @@ from spice_keras.options import (
     SelfVariant,
     SemiInit,
     Share,
+    Sizes,
     Source,
     SpicePolicy,
     Start,
@@ -121,8 +123,8 @@ class NeighborsConfig(Options):
 
     num_neighbors: Positive = 10
     """Neighbours of an item that it is paired with; at most half an even cluster."""
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.7
-    """Larger: more even clusters."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] | None = None
+    """Larger: more even clusters. null: what `self.sizes` says, .7 or .3."""
     hidden_dim: Positive | None = None
     """Width of the heads' hidden layer; null: linear heads."""
     batch_size: Positive | None = None
@@ -140,7 +142,10 @@ class SelfConfig(SelfVariant):
     """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
     start: Start = "random"
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
-    eigenvectors of the neighbour graph."""
+    eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means."""
+    sizes: Sizes = "even"
+    """Whether clusters should be about equally large. `auto` trains heads for both and decides
+    without labels. For the objective `neighbors` and the refinement."""
     num_heads: Positive = 10
     """H: heads trained independently, of which one is kept."""
     input_scale: InputScale | None = None
@@ -179,6 +184,12 @@ class SelfConfig(SelfVariant):
     """Passes over all images."""
     learning_rate: PositiveFloat = 0.005
     """Learning rate of Adam."""
+
+    @property
+    def entropy_weight_of_refinement(self) -> float:
+        """Weight of the entropy of the clusters' shares in the refinement."""
+        stated = self.neighbors.entropy_weight
+        return ENTROPY_WEIGHTS[self.sizes][0] if stated is None else stated
 
     @property
     def moves_encoder(self) -> bool:

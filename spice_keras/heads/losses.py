@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -83,7 +85,7 @@ def _own_labels(
 def neighbor_head_losses(
     logits: np.ndarray,
     neighbors: np.ndarray,
-    entropy_weight: float,
+    entropy_weight: float | Sequence[float],
     block_size: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Neighbour-consistency loss of each head on the whole data set, all neighbours at once.
@@ -96,7 +98,7 @@ def neighbor_head_losses(
         logits: Logits of every head for un-augmented images.
             Shape: (num_heads, num_samples, num_clusters).
         neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
-        entropy_weight: Weight of the entropy of the mean prediction.
+        entropy_weight: Weight of the entropy of the mean prediction, or one for each head.
         block_size: Samples compared with all their neighbours at a time, at least 1; if None,
             so many that the neighbours' probabilities stay below 8 MiB.
 
@@ -118,8 +120,8 @@ def neighbor_head_losses(
         )
     if block_size is None:
         block_size = max(1, _PROBABILITIES // (neighbors.shape[1] * logits.shape[2]))
-    losses = []
-    for head in logits:
+    losses, weights = [], np.broadcast_to(np.asarray(entropy_weight, np.float64), len(logits))
+    for head, weight in zip(logits, weights, strict=True):
         scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
         total = 0.0
         for start in range(0, len(neighbors), block_size):
@@ -127,5 +129,5 @@ def neighbor_head_losses(
             theirs = tf.gather(scores, neighbors[block])
             pairs = neighbor_consistency(scores[block, tf.newaxis], theirs)
             total += float(np.sum(pairs.numpy(), dtype=np.float64))
-        losses.append(total / neighbors.size - entropy_weight * float(mean_entropy(scores)))
+        losses.append(total / neighbors.size - weight * float(mean_entropy(scores)))
     return np.array(losses, np.float64)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.feature_space import SpaceLike
@@ -28,8 +30,8 @@ class NeighborClustering(MultiHeadModel):
         num_heads: Number of independent heads H.
         hidden_dim: Width of the heads' hidden layer; None for linear heads.
         input_scale: See ``MultiHeadClassifier``.
-        entropy_weight: Weight of the entropy of the mean prediction, >= 0. It keeps clusters from
-            emptying, and the larger it is the more even it makes them.
+        entropy_weight: Weight of the entropy of the mean prediction, >= 0, or one for each head. It
+            keeps clusters from emptying, and the larger it is the more even it makes them.
         seed: Seed of the heads' initial weights.
         **kwargs: Passed to ``keras.Model``.
 
@@ -62,20 +64,22 @@ class NeighborClustering(MultiHeadModel):
         num_heads: int = 10,
         hidden_dim: int | None = None,
         input_scale: SpaceLike = "unit",
-        entropy_weight: float = 0.7,
+        entropy_weight: float | Sequence[float] = 0.7,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(("loss", "consistency", "cluster_entropy"), seed, **kwargs)
-        if not entropy_weight >= 0:
+        weights = np.atleast_1d(np.asarray(entropy_weight, np.float64))
+        if not (weights >= 0).all() or weights.shape not in ((1,), (num_heads,)):
             raise ValueError(
-                f"`entropy_weight` must be at least 0. Received: entropy_weight={entropy_weight}"
+                "`entropy_weight` must be at least 0, one number or one for each head. "
+                f"Received: entropy_weight={entropy_weight}, num_heads={num_heads}"
             )
         self.num_clusters = num_clusters
         self.feature_dim = feature_dim
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
-        self.entropy_weight = entropy_weight
+        self.entropy_weight = weights.tolist() if weights.size > 1 else float(weights[0])
         self._add_heads(
             feature_dim,
             num_heads,
@@ -125,7 +129,7 @@ class NeighborClustering(MultiHeadModel):
         anchors, neighbors = tf.split(scores, 2, axis=1)
         consistency = tf.reduce_mean(neighbor_consistency(anchors, neighbors), axis=1)
         entropy = mean_entropy(anchors)
-        return consistency - self.entropy_weight * entropy, consistency, entropy
+        return consistency - tf.constant(self.entropy_weight) * entropy, consistency, entropy
 
     def _report_losses(
         self, losses: tf.Tensor, consistency: tf.Tensor, entropy: tf.Tensor

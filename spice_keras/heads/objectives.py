@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from spice_keras.data.feature_batches import prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
+from spice_keras.heads.criteria import HeadScores, head_scores
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.losses import head_losses, neighbor_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
@@ -23,7 +25,7 @@ from spice_keras.heads.starts import (
     start_centroids,
     start_clusters,
 )
-from spice_keras.options import SelfVariant, Start
+from spice_keras.options import ENTROPY_WEIGHTS, SelfVariant, Sizes, Start
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 
@@ -62,6 +64,7 @@ class SelfLabeling:
         losses: What each head is judged by, over the whole set.
         steps_per_epoch: Batches of an epoch.
         items_per_step: Items of a batch.
+        scores: What chooses among them; None to go by the loss.
     """
 
     model: SpiceSelf | NeighborClustering
@@ -69,13 +72,15 @@ class SelfLabeling:
     losses: HeadLosses
     steps_per_epoch: int
     items_per_step: int
+    scores: HeadScores | None = None
 
 
 def neighbor_labeling(
     bank: FeatureBank,
     heads: HeadOptions,
     *,
-    entropy_weight: float = 0.7,
+    sizes: Sizes = "even",
+    entropy_weight: float | None = None,
     hidden_dim: int | None = None,
     batch_size: int = 256,
 ) -> SelfLabeling:
@@ -84,7 +89,9 @@ def neighbor_labeling(
     Args:
         bank: The features; every cached view is used.
         heads: The heads.
-        entropy_weight: Weight of the entropy of the mean prediction.
+        sizes: Whether clusters should be about equally large. "auto" trains as many heads again,
+            from the same starts, and decides by their clusters.
+        entropy_weight: Weight of the entropy of the mean prediction; None for that of `sizes`.
         hidden_dim: Width of the heads' hidden layer; None for linear heads.
         batch_size: Pairs a step, at most N.
 
@@ -96,17 +103,22 @@ def neighbor_labeling(
     num_items, dim = bank.features.shape
     neighbors = bank.head_neighbors
     batch_size = min(batch_size, num_items)
+    groups = ENTROPY_WEIGHTS[sizes] if entropy_weight is None else (entropy_weight,)
+    weights = [weight for weight in groups for _ in range(heads.num_heads)]
     model = NeighborClustering(
         heads.num_clusters,
         dim,
-        num_heads=heads.num_heads,
+        num_heads=len(weights),
         hidden_dim=hidden_dim,
         input_scale=bank.space,
-        entropy_weight=entropy_weight,
+        entropy_weight=weights,
         seed=heads.seed,
     )
     _start_heads(model, bank, heads)
     _compile(model, FusedAdam(heads.learning_rate))
+    scores = None
+    if sizes != "uneven":
+        scores = partial(head_scores, neighbors=neighbors, rows=bank.normalized, groups=len(groups))
     views = bank.views("weak", "strong")
 
     def batches(first_epoch: int) -> tf.data.Dataset:
@@ -120,9 +132,9 @@ def neighbor_labeling(
         )
 
     def losses(logits: np.ndarray) -> np.ndarray:
-        return neighbor_head_losses(logits, neighbors, entropy_weight)
+        return neighbor_head_losses(logits, neighbors, weights)
 
-    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size)
+    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size, scores)
 
 
 def refinement(
@@ -131,7 +143,7 @@ def refinement(
     weights: list[np.ndarray],
     *,
     hidden_dim: int | None,
-    entropy_weight: float = 0.7,
+    entropy_weight: float = ENTROPY_WEIGHTS["even"][0],
     batch_size: int = 256,
 ) -> SelfLabeling:
     """Bind neighbour consistency to heads that SPICE-Self has trained, and to as many others.
@@ -149,7 +161,7 @@ def refinement(
         batch_size: Pairs a step, at most N.
 
     Returns:
-        The objective, with twice as many heads.
+        The objective, with twice as many heads. The loss chooses among them.
     """
     labeling = neighbor_labeling(
         bank,
@@ -164,7 +176,7 @@ def refinement(
         [np.concatenate([trained, fresh[heads.num_heads :]]) for trained, fresh in pairs]
     )
     soften(classifier, head_logits(classifier, bank.features))
-    return labeling
+    return replace(labeling, scores=None)
 
 
 @dataclass(frozen=True)
@@ -255,6 +267,8 @@ def _start_heads(
     )
     if clusters is None:
         return
+    # Every group of heads has the same starts.
+    clusters = np.tile(clusters, (model.num_heads // heads.num_heads, 1))
     if model.classifier.linear:
         centroids = start_centroids(bank, heads.num_clusters, clusters)
         start_at_centroids(model.classifier, bank.normalized, centroids)

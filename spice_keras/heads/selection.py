@@ -1,4 +1,4 @@
-"""The choice of one head, by its loss over the whole set and without labels."""
+"""The choice of one head, by its loss over the whole set or another figure without labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.heads.criteria import HeadScores
 from spice_keras.heads.multi_head_model import MultiHeadModel
 from spice_keras.training.callbacks import CarriesState
 
@@ -118,7 +119,9 @@ class HeadChoice:
 
 
 class HeadSelection(CarriesState):
-    """Keeps the epoch and the head with the smallest loss over the whole set.
+    """Keeps the epoch and the head with the smallest loss over the whole set, or the best score.
+
+    Scores are taken once, after the last epoch.
 
     The choice is `choice`. With an encoder that changes while the heads train, the set is encoded
     anew after each epoch, and the encoder of the chosen epoch is kept along with its heads.
@@ -131,6 +134,7 @@ class HeadSelection(CarriesState):
         history: Is told of every judged epoch; None to remember none.
         every: Epochs from one judgement to the next; the last epoch is always judged.
         encoder: What changes along with the heads; None if nothing does.
+        scores: What chooses among the heads of the last epoch; None to go by the loss.
 
     Attributes:
         choice: The best head so far.
@@ -161,10 +165,12 @@ class HeadSelection(CarriesState):
         history: HeadHistory | None = None,
         every: int = 1,
         encoder: keras.Model | None = None,
+        scores: HeadScores | None = None,
     ) -> None:
         super().__init__()
         self._features, self._losses, self._encoder = features, losses, encoder
         self.first_epoch, self.history, self.every = first_epoch, history, every
+        self._scores = scores
         self.choice = HeadChoice()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -174,10 +180,9 @@ class HeadSelection(CarriesState):
         features = self._features() if callable(self._features) else self._features
         logits = head_logits(self.model, features)
         losses = self._losses(logits)
-        # A head that diverged must not hide the others: argmin takes NaN for the smallest.
-        head = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
-        best = bool(losses[head] < self.choice.loss and epoch >= self.first_epoch)
-        if best:
+        head = self._best_head(epoch, losses, logits)
+        best = head is not None
+        if head is not None:
             self.choice = HeadChoice(
                 head,
                 epoch,
@@ -191,6 +196,18 @@ class HeadSelection(CarriesState):
             logs["head_losses"] = [float(loss) for loss in losses]
             if self.choice.epoch >= 0:
                 logs["selected_loss"] = self.choice.loss
+
+    def _best_head(self, epoch: int, losses: np.ndarray, logits: np.ndarray) -> int | None:
+        """The head that takes the place of the choice so far; None if none does."""
+        # A head that diverged must not hide the others: argmin takes NaN for the smallest.
+        if self._scores is None:
+            head = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+            better = losses[head] < self.choice.loss and epoch >= self.first_epoch
+            return head if better else None
+        if epoch + 1 != self.params["epochs"] or np.isnan(losses).all():
+            return None
+        scores = self._scores(logits, losses)
+        return int(np.argmax(np.where(np.isnan(losses) | np.isnan(scores), -np.inf, scores)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the choice so far, and the history."""
@@ -221,7 +238,10 @@ class HeadSelection(CarriesState):
         """Return what every head said after each epoch, and which of them was chosen."""
         arrays = {} if self.history is None else self.history.arrays()
         chosen = np.array([self.choice.epoch, self.choice.head], np.int32)
-        return {"chosen": chosen, "first_judged": np.array(self.first_epoch, np.int32), **arrays}
+        scored = self._scores is not None
+        first = max(self.choice.epoch, 0) if scored else self.first_epoch
+        facts = {"first_judged": np.array(first, np.int32), "by_score": np.array(scored)}
+        return {"chosen": chosen, **facts, **arrays}
 
 
 def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[np.ndarray]:

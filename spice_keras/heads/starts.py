@@ -24,7 +24,8 @@ def start_clusters(
 
     Args:
         bank: The features.
-        start: How; ``"spectral"`` falls back to balanced k-means if the graph has no answer.
+        start: How; ``"spectral"`` falls back to balanced k-means if the graph has no answer, and
+            ``"mixed"`` takes half of the heads, rounded up, from there and half from k-means.
         num_clusters: K.
         num_heads: H.
         seed: Seed of the restarts.
@@ -34,6 +35,18 @@ def start_clusters(
     """
     if start == "random":
         return None
+    if start == "mixed":
+        counts: dict[Start, int] = {
+            "spectral": num_heads - num_heads // 2,
+            "kmeans": num_heads // 2,
+        }
+        return np.concatenate(
+            [
+                start_clusters(bank, half, num_clusters, num_heads=count, seed=seed)
+                for half, count in counts.items()
+                if count
+            ]
+        )
     if start == "spectral":
         neighbors = _centered_neighbors(bank, num_clusters)
         found = spectral_clusters(neighbors, num_clusters, seed=seed, num_init=num_heads)

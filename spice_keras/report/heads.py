@@ -20,7 +20,7 @@ from spice_keras.report.palette import ACCENT, INK, MUTED, PALE, WARNING
 Floats = npt.NDArray[np.float64]
 
 MAX_MARKS = 45
-LOWEST, CHOSEN = "lowest loss of the epoch", "chosen by the loss"
+LOWEST, CHOSEN = "lowest loss of the epoch", "the head that was chosen"
 HIGHEST, ORACLE = "highest ACC of the epoch", "best of all, by labels"
 FLOOR, EARLY = "lowest possible loss", "epochs in which none is chosen"
 
@@ -36,11 +36,12 @@ class HeadCurves:
         losses: [E, H] loss of each head over the whole set, after each epoch; NaN where it
             diverged.
         epochs: [E] which epochs these are, from 0.
-        chosen: epoch and head that were chosen by the loss; None where none was.
+        chosen: epoch and head that were chosen; None where none was.
         first_judged: epoch from which heads were judged.
         accuracy: [A, H] accuracy of each head, measured by the evaluation alone; None without
             labels.
         accuracy_epochs: [A] the epochs that was measured at.
+        by_score: whether another figure than the loss chose among the heads of the last epoch.
 
     SPICE (arXiv 2103.09382) Fig. 4.
     """
@@ -51,6 +52,7 @@ class HeadCurves:
     first_judged: int = 0
     accuracy: Floats | None = None
     accuracy_epochs: npt.NDArray[np.integer[Any]] | None = None
+    by_score: bool = False
 
     def __post_init__(self) -> None:
         """Refuses arrays of different epochs or heads.
@@ -138,11 +140,19 @@ def head_charts(phases: Mapping[str, HeadCurves], loss_floor: float | None) -> I
         yield Chart("loss_accuracy", "choice", caption, figure)
 
 
+_LOST = "by its loss."
+_SCORED = (
+    "after the last epoch: the one whose clusters have the highest modularity, the share of "
+    "neighbours that are in one cluster, minus the share that chance would bring together. Of "
+    "heads for uneven clusters, it is the one with the lowest loss."
+)
+
+
 def _selection_caption(phase: str, curves: HeadCurves, loss_floor: float | None) -> Caption:
     num_epochs, num_heads = curves.losses.shape
     text = (
         "Grey lines: the heads. Blue squares: the head with the lowest loss after each epoch. Blue "
-        "ring: the head that was chosen, by its loss and without labels."
+        f"ring: the head that was chosen without labels, {_SCORED if curves.by_score else _LOST}"
     )
     if loss_floor is not None:
         text += (
@@ -156,7 +166,7 @@ def _selection_caption(phase: str, curves: HeadCurves, loss_floor: float | None)
     if curves.accuracy is not None:
         text += (
             " Stars and the orange ring: the highest accuracy, which only labels can reveal. The "
-            "closer the blue marks are to them, the better the loss chooses."
+            "closer the blue ring is to them, the better the choice."
         )
         alternative += f" {_accuracies(curves)}"
     title = f"Choice of a head, {TITLES.get(phase, phase).lower()}"

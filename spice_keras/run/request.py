@@ -63,6 +63,7 @@ class OptionRequest:
         seed: The run's seed.
         settings: The texts after `--set`.
         fast: Whether images are encoded at a smaller side than the weights were trained at.
+        sizes: Whether clusters should be about equally large.
     """
 
     backbone: str | None = None
@@ -71,11 +72,13 @@ class OptionRequest:
     seed: int | None = None
     settings: tuple[str, ...] = ()
     fast: bool = False
+    sizes: str | None = None
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
         shortcuts = (
             ("--clusters", "num_clusters", self.clusters),
+            ("--sizes", "self.sizes", self.sizes),
             ("--labels", "data.labels", self.labels),
             ("--seed", "seed", self.seed),
             ("--backbone", "backbone.name", self.backbone),

@@ -137,6 +137,7 @@ def head_curves(context: Context, labels: np.ndarray | None) -> dict[str, HeadCu
                 int(arrays["first_judged"]),
                 accuracy,
                 epochs,
+                bool(arrays.get("by_score", False)),
             )
     return found
 

@@ -83,6 +83,7 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
         return neighbor_labeling(
             bank,
             replace(heads, learning_rate=neighbors.learning_rate),
+            sizes=section.sizes,
             entropy_weight=neighbors.entropy_weight,
             hidden_dim=neighbors.hidden_dim,
             batch_size=plan.pairs_per_step,
@@ -124,7 +125,7 @@ def bound_refinement(
         heads,
         weights,
         hidden_dim=section.hidden_dim,
-        entropy_weight=section.neighbors.entropy_weight,
+        entropy_weight=section.entropy_weight_of_refinement,
         batch_size=context.plan.self_labeling.pairs_per_step,
     )
 
@@ -174,6 +175,7 @@ def _train_heads(
         min(int(section.select_from * epochs), epochs - 1),
         history=HeadHistory(epochs),
         encoder=encoder,
+        scores=labeling.scores,
     )
     _fit(context, "self", labeling, selection, epochs)
     choice = selection.choice

@@ -1,0 +1,98 @@
+"""Which of the trained heads is kept: criteria that need no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from spice_keras.metrics.modularity import modularity
+
+HeadScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Logits of every head [H, N, K] and the loss of each [H] to the score of each [H]; the head with
+the highest is kept, and one of minus infinity never."""
+
+UNEVEN_GAIN = 0.02
+"""What heads for uneven clusters must gain in separation over those for even ones."""
+
+
+def modularity_scores(logits: np.ndarray, neighbors: np.ndarray) -> npt.NDArray[np.float64]:
+    """Score heads by how much of the neighbour graph lies inside their clusters.
+
+    The loss is what a head was trained to make small, so it hardly tells good heads from bad ones;
+    its entropy term also favours heads that cut large groups into even parts.
+
+    Args:
+        logits: Of every head for all items. Shape: (num_heads, num_samples, num_clusters).
+        neighbors: Nearest neighbours of each item, itself not among them.
+            Shape: (num_samples, num_neighbors).
+
+    Returns:
+        The modularity of each head's clusters. Shape: (num_heads,).
+    """
+    return np.array([modularity(head.argmax(axis=1), neighbors) for head in logits])
+
+
+def separation(rows: np.ndarray, clusters: np.ndarray, num_clusters: int) -> float:
+    """Measure how much nearer items are to their own cluster's mean direction than to the next.
+
+    Args:
+        rows: Unit rows. Shape: (num_samples, dim).
+        clusters: Cluster of each item, in 0..num_clusters-1. Shape: (num_samples,).
+        num_clusters: K.
+
+    Returns:
+        Mean difference of the cosines to the own mean direction and to the best other one; 0 with
+        fewer than two clusters in use.
+
+    The centroid form of the silhouette (Hruschka, de Castro and Campello 2004).
+    """
+    used = np.unique(clusters)
+    if len(used) < 2:
+        return 0.0
+    members = np.eye(num_clusters, dtype=rows.dtype)[clusters]
+    sums = (members.T @ rows)[used]
+    directions = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    cosines = rows @ directions.T
+    places, own = np.arange(len(rows)), np.searchsorted(used, clusters)
+    ours = cosines[places, own]
+    cosines[places, own] = -np.inf
+    return float(np.mean(ours - cosines.max(axis=1)))
+
+
+def head_scores(
+    logits: np.ndarray,
+    losses: np.ndarray,
+    *,
+    neighbors: np.ndarray,
+    rows: np.ndarray,
+    groups: int,
+) -> npt.NDArray[np.float64]:
+    """Score heads that were trained for even clusters, or in two groups for both.
+
+    Among heads for even clusters modularity chooses, among those for uneven ones the loss. Of two
+    groups the uneven one is taken if its clusters are better separated: heads that cut large groups
+    into even parts put borders where items are dense.
+
+    Args:
+        logits: Of every head, group by group. Shape: (num_heads, num_samples, num_clusters).
+        losses: Of every head. Shape: (num_heads,).
+        neighbors: Nearest neighbours of each item, itself not among them.
+        rows: Unit rows of the items. Shape: (num_samples, dim).
+        groups: 1, or 2 with the heads for uneven clusters in the second half.
+
+    Returns:
+        Scores; those of a group that is not taken are minus infinity. Shape: (num_heads,).
+    """
+    if groups == 1:
+        return modularity_scores(logits, neighbors)
+    half, num_clusters = len(logits) // 2, logits.shape[2]
+    each = [separation(rows, head.argmax(axis=1), num_clusters) for head in logits]
+    gain = float(np.mean(each[half:]) - np.mean(each[:half]))
+    scores = np.full(len(logits), -np.inf)
+    if gain >= UNEVEN_GAIN:
+        scores[half:] = -losses[half:]
+    else:
+        scores[:half] = modularity_scores(logits[:half], neighbors)
+    return scores
