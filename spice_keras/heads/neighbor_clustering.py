@@ -79,7 +79,8 @@ class NeighborClustering(MultiHeadModel):
         self.feature_dim = feature_dim
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
-        self.entropy_weight = weights.tolist() if weights.size > 1 else float(weights[0])
+        same = bool((weights == weights[0]).all())
+        self.entropy_weight = float(weights[0]) if same else weights.tolist()
         self._add_heads(
             feature_dim,
             num_heads,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.exceptions import ConvergenceWarning
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.balanced_kmeans import balanced_kmeans
@@ -57,9 +60,12 @@ def start_clusters(
             bank.normalized, num_clusters, seed=seed, num_init=num_heads
         ).clusters
     seeds = np.random.default_rng(seed).integers(2**31, size=num_heads)
-    return np.stack(
-        [kmeans_clusters(bank.normalized, num_clusters, seed=one, num_init=1) for one in seeds]
-    )
+    with warnings.catch_warnings():
+        # Fewer distinct rows than clusters: the heads' empty clusters tell that better.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.stack(
+            [kmeans_clusters(bank.normalized, num_clusters, seed=one, num_init=1) for one in seeds]
+        )
 
 
 def _centered_neighbors(bank: FeatureBank, num_clusters: int) -> np.ndarray:

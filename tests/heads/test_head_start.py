@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.heads.starts import fit_heads, soften, start_at_centroids
+from spice_keras.heads.feature_bank import unit_feature_bank
+from spice_keras.heads.starts import fit_heads, soften, start_at_centroids, start_clusters
 from tests.models.synthetic import CLUSTERS, FEATURES, blobs, unit
 
 _ROWS, _BLOBS = blobs(60, spread=0.3)
@@ -97,6 +98,16 @@ def test_only_heads_that_are_too_sure_are_softened(form: dict[str, Any]) -> None
 def test_refuses_centroids_for_heads_of_another_form(form: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"linear={form['linear']}"):
         start_at_centroids(_classifier(1, **form), _ROWS, _CENTROIDS[np.newaxis])
+
+
+def test_mixed_starts_are_half_spectral_and_half_k_means() -> None:
+    bank = unit_feature_bank(_ROWS, for_heads=5, for_reliability=5)
+    mixed = start_clusters(bank, "mixed", CLUSTERS, num_heads=5, seed=3)
+    assert mixed is not None
+    for start, rows in (("spectral", slice(0, 3)), ("kmeans", slice(3, 5))):
+        count = rows.stop - rows.start
+        half = start_clusters(bank, start, CLUSTERS, num_heads=count, seed=3)
+        np.testing.assert_array_equal(mixed[rows], half)
 
 
 def test_refuses_heads_without_weights() -> None:
