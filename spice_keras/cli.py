@@ -201,10 +201,10 @@ def _print_plan(prepared: PreparedRun) -> None:
 
 
 def _print_results(metrics: Mapping[str, Any]) -> None:
-    from spice_keras.report.table import SHORT_HEADER, result_rows
+    from spice_keras.report.table import SHORT_COLUMNS, SHORT_HEADER, result_rows
     from spice_keras.report.terminal import show_table
 
-    show_table(SHORT_HEADER, result_rows(metrics))
+    show_table(SHORT_HEADER, result_rows(metrics, SHORT_COLUMNS))
 
 
 def _stage_command(name: str, summary: str) -> None:

@@ -99,6 +99,36 @@ def clustering_accuracy(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float
     return float(agreeing / counts.sum())
 
 
+def balanced_accuracy(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float:
+    """Balanced ACC: the mean over the classes of the share that is in the matched cluster.
+
+    ACC can be won by cutting a large class well and losing the small ones; here each class counts
+    once. Clusters are matched with classes so that this mean is the largest.
+
+    Args:
+        labels: Class of each sample, integers from 0. Shape: (num_samples,).
+        clusters: Cluster of each sample, integers from 0. Shape: (num_samples,).
+
+    Returns:
+        Balanced ACC in (0, 1], equal to ACC if all classes are equally large.
+
+    Raises:
+        ValueError: If there is no sample, shapes disagree, or an id is negative or not an integer.
+
+    Not in the SPICE paper, whose classes are equally large.
+
+    Example:
+        >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
+        0.5
+    """
+    counts = contingency(labels, clusters)
+    counts = counts[counts.sum(axis=1) > 0]
+    recalls = counts / counts.sum(axis=1, keepdims=True)
+    rows, columns = linear_sum_assignment(recalls, maximize=True)
+    # Sums of rounded shares can pass 1 by a last bit.
+    return float(min(1.0, recalls[rows, columns].sum() / len(recalls)))
+
+
 def purity(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> float:
     """The share of samples that are of their cluster's most frequent class (many-to-one ACC).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spice_keras.report.formatting import decimal
@@ -20,17 +20,20 @@ _FINAL_METHODS = ("semi", "self")
 COLUMNS: Mapping[str, str] = {
     figure: TERMS[figure][0]
     for figure in (
-        "acc", "nmi", "nmi_arithmetic", "ari", "purity", "local_consistency", "silhouette",
-        "head_agreement", "size_balance",
+        "acc", "balanced_acc", "nmi", "nmi_arithmetic", "ari", "purity", "local_consistency",
+        "silhouette", "head_agreement", "size_balance",
     )
 }  # fmt: skip
 
 RESULT_HEADER: tuple[str, ...] = ("Method", *COLUMNS.values())
 
-# The same columns for a terminal of 80 characters.
-SHORT_HEADER: tuple[str, ...] = (
-    "Method", "ACC", "NMI", "NMIa", "ARI", "Pur.", "Cons.", "Silh.", "Agree", "Bal."
-)  # fmt: skip
+# What a terminal of 80 characters shows.
+SHORT_COLUMNS: Mapping[str, str] = {
+    "acc": "ACC", "balanced_acc": "bACC", "nmi": "NMI", "ari": "ARI", "purity": "Pur.",
+    "local_consistency": "Cons.", "silhouette": "Silh.", "head_agreement": "Agree",
+    "size_balance": "Bal.",
+}  # fmt: skip
+SHORT_HEADER: tuple[str, ...] = ("Method", *SHORT_COLUMNS.values())
 
 
 def method_name(method: str, metrics: Mapping[str, Any]) -> str:
@@ -65,21 +68,24 @@ def final_method(metrics: Mapping[str, Any]) -> str | None:
     return next((method for method in _FINAL_METHODS if metrics.get(method)), None)
 
 
-def result_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+def result_rows(
+    metrics: Mapping[str, Any], columns: Iterable[str] = tuple(COLUMNS)
+) -> list[list[str]]:
     """Writes the figures of every method that was measured, the last stage of the paper first.
 
-    ACC, NMI, ARI and purity need labels and are an en dash without them; the other columns need
-    none. All lie in [0, 1], except ARI, silhouette and head agreement, which may be negative.
+    ACC, balanced ACC, NMI, ARI and purity need labels and are an en dash without them; the other
+    columns need none. All lie in [0, 1], except ARI, silhouette and head agreement, which may be negative.
 
     Args:
         metrics: method ("semi", "self", "kmeans_embeddings", "kmeans_pixels") to its figures; a
             method that is absent or None has no row.
+        columns: the figures, in order.
 
     Returns:
-        One list of strings per method, in the order of `RESULT_HEADER`.
+        One list of strings per method: its name, then the figures.
     """
     return [
-        [method_name(method, metrics), *(decimal(metrics[method].get(key)) for key in COLUMNS)]
+        [method_name(method, metrics), *(decimal(metrics[method].get(key)) for key in columns)]
         for method in METHOD_NAMES
         if metrics.get(method)
     ]

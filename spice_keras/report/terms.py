@@ -24,6 +24,11 @@ TERMS: Mapping[str, tuple[str, str]] = {
         "accuracy, the share of {item}s in the right class after the best one-to-one matching of "
         "clusters to classes.",
     ),
+    "balanced_acc": (
+        "Balanced ACC",
+        "the same share, taken for each class and averaged over the classes, so that small ones "
+        "count as much as large ones.",
+    ),
     "nmi": (
         "NMI",
         "normalised mutual information, how much the clusters reveal about the classes: from 0 "

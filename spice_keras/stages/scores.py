@@ -11,6 +11,7 @@ from spice_keras.clustering.kmeans import kmeans_clusters, pixel_kmeans_clusters
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.metrics.clustering import (
     adjusted_rand_index,
+    balanced_accuracy,
     clustering_accuracy,
     normalized_mutual_information,
     purity,
@@ -34,15 +35,16 @@ def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str,
         labels: Class of each item, int32 [N], -1 where unknown; None without labels.
 
     Returns:
-        `acc`, `nmi`, `nmi_arithmetic`, `ari` and `purity`, each of the items whose class is known;
-        None if there is no such item.
+        `acc`, `balanced_acc`, `nmi`, `nmi_arithmetic`, `ari` and `purity`, each of the items
+        whose class is known; None if there is no such item.
     """
     if labels is None or not (labels >= 0).any():
-        return dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
+        return dict.fromkeys(("acc", "balanced_acc", "nmi", "nmi_arithmetic", "ari", "purity"))
     known = labels >= 0  # STL-10's unlabelled images carry -1
     labels, clusters = labels[known], clusters[known]
     return {
         "acc": clustering_accuracy(labels, clusters),
+        "balanced_acc": balanced_accuracy(labels, clusters),
         "nmi": normalized_mutual_information(labels, clusters, "geometric"),
         "nmi_arithmetic": normalized_mutual_information(labels, clusters, "arithmetic"),
         "ari": adjusted_rand_index(labels, clusters),

@@ -16,7 +16,7 @@ from spice_keras.options import SOURCES
 from tests.integration.conftest import Finished, Stagewise, _label_readers
 from tests.integration.tiny import artifact_files, figures, invoke, metrics
 
-_AGAINST = ("acc", "nmi", "nmi_arithmetic", "ari", "purity")
+_AGAINST = ("acc", "balanced_acc", "nmi", "nmi_arithmetic", "ari", "purity")
 _METHODS = ("self", "semi", "kmeans_embeddings", "kmeans_pixels")
 # Metrics; and where the SavedModel lies, which is the run's own affair.
 _OWN = ("evaluation", "export")

@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from spice_keras.metrics import clustering
 from spice_keras.metrics.clustering import (
     adjusted_rand_index,
+    balanced_accuracy,
     clustering_accuracy,
     contingency,
     match_clusters,
@@ -29,6 +30,7 @@ def nmi_arithmetic(labels: Any, clusters: Any) -> float:
 # Every metric of the file, with its smallest possible value.
 METRICS: dict[str, tuple[Callable[[Any, Any], float], float]] = {
     "clustering_accuracy": (clustering_accuracy, 0.0),
+    "balanced_accuracy": (balanced_accuracy, 0.0),
     "purity": (purity, 0.0),
     "normalized_mutual_information": (normalized_mutual_information, 0.0),
     "nmi_arithmetic": (nmi_arithmetic, 0.0),
@@ -112,6 +114,7 @@ def test_single_sample(name: str) -> None:
     ("name", "expected"),
     [
         ("clustering_accuracy", 0.5),
+        ("balanced_accuracy", 0.5),
         ("purity", 0.5),
         ("normalized_mutual_information", 0.0),
         ("nmi_arithmetic", 0.0),
@@ -126,6 +129,7 @@ def test_a_single_cluster_says_nothing(name: str, expected: float) -> None:
     ("name", "expected"),
     [
         ("clustering_accuracy", 0.5),
+        ("balanced_accuracy", 0.5),
         ("purity", 1.0),
         ("normalized_mutual_information", np.sqrt(0.5)),
         ("nmi_arithmetic", 2 / 3),
@@ -158,6 +162,13 @@ def test_refuses_what_is_no_labelling(
 @given(pair=partitions)
 def test_accuracy_equals_brute_force_over_all_matchings(pair: tuple[list[int], list[int]]) -> None:
     assert clustering_accuracy(*pair) == pytest.approx(reference.clustering_accuracy(*pair))
+
+
+@given(pair=partitions)
+def test_balanced_accuracy_equals_brute_force_over_all_matchings(
+    pair: tuple[list[int], list[int]],
+) -> None:
+    assert balanced_accuracy(*pair) == pytest.approx(reference.balanced_accuracy(*pair))
 
 
 @given(pair=partitions)

@@ -15,6 +15,21 @@ def clustering_accuracy(labels: list[int], clusters: list[int]) -> float:
     ) / len(labels)
 
 
+def balanced_accuracy(labels: list[int], clusters: list[int]) -> float:
+    """Best one-to-one renaming of the mean share of each class, over every permutation of ids."""
+    num_ids = max(*labels, *clusters) + 1
+    pairs = list(zip(labels, clusters, strict=True))
+    classes = sorted(set(labels))
+    return max(
+        sum(
+            sum(label == one == renamed[cluster] for label, cluster in pairs) / labels.count(one)
+            for one in classes
+        )
+        / len(classes)
+        for renamed in permutations(range(num_ids))
+    )
+
+
 def purity(labels: list[int], clusters: list[int]) -> float:
     agreeing = 0
     for cluster in set(clusters):

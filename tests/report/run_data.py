@@ -24,6 +24,7 @@ def figures_row(**figures: Any) -> dict[str, Any]:
     """One method's figures, as the evaluation hands them over."""
     row: dict[str, Any] = {
         "acc": 0.9,
+        "balanced_acc": 0.89,
         "nmi": 0.8,
         "nmi_arithmetic": 0.79,
         "ari": 0.78,
@@ -38,7 +39,7 @@ def figures_row(**figures: Any) -> dict[str, Any]:
 
 
 def without_labels(row: dict[str, Any]) -> dict[str, Any]:
-    return row | dict.fromkeys(("acc", "nmi", "nmi_arithmetic", "ari", "purity"))
+    return row | dict.fromkeys(("acc", "balanced_acc", "nmi", "nmi_arithmetic", "ari", "purity"))
 
 
 def run_metrics() -> dict[str, Any]:

@@ -317,7 +317,16 @@ def test_every_term_is_explained_once_and_before_the_results_use_it(
     assert len(terms) == 2
     shown = terms[0] + terms[1]
     assert len(set(shown)) == len(shown)
-    columns = {"ACC", "NMI", "NMI (arith.)", "ARI", "Purity", "Silhouette", "Local consistency"}
+    columns = {
+        "ACC",
+        "Balanced ACC",
+        "NMI",
+        "NMI (arith.)",
+        "ARI",
+        "Purity",
+        "Silhouette",
+        "Local consistency",
+    }
     assert columns | {"Reliable", "Confidence", "Head agreement", "Size balance"} == set(shown)
     key_figures = page[page.index('class="key-figures"') : page.index(lists[0])]
     names = re.findall("<span>(.*?)</span>", key_figures)[2:]

@@ -21,7 +21,7 @@ from tests.stages.made_run import (
     write_heads,
 )
 
-_AGAINST = {"acc", "nmi", "nmi_arithmetic", "ari", "purity"}
+_AGAINST = {"acc", "balanced_acc", "nmi", "nmi_arithmetic", "ari", "purity"}
 _WITHOUT = {"local_consistency", "silhouette", "size_balance", "cluster_sizes", "head_agreement"}
 _METHODS = {"self", "semi", "kmeans_embeddings", "kmeans_pixels"}
 
