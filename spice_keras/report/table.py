@@ -74,7 +74,8 @@ def result_rows(
     """Writes the figures of every method that was measured, the last stage of the paper first.
 
     ACC, balanced ACC, NMI, ARI and purity need labels and are an en dash without them; the other
-    columns need none. All lie in [0, 1], except ARI, silhouette and head agreement, which may be negative.
+    columns need none. All lie in [0, 1], except ARI, silhouette and head agreement, which may be
+    negative.
 
     Args:
         metrics: method ("semi", "self", "kmeans_embeddings", "kmeans_pixels") to its figures; a
