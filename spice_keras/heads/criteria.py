@@ -13,7 +13,7 @@ HeadScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Logits of every head [H, N, K] and the loss of each [H] to the score of each [H]; the head with
 the highest is kept, and one of minus infinity never."""
 
-UNEVEN_GAIN = 0.02
+UNEVEN_GAIN = 0.005
 """What heads for uneven clusters must gain in separation over those for even ones."""
 
 
