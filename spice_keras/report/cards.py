@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.report.advice import Advice, cluster_advice
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.formatting import count, percent, percent_shares, shortened_middle
@@ -52,6 +53,7 @@ class ClusterCard:
     size: int
     share: str
     facts: tuple[tuple[str, str], ...]
+    advice: Advice | None
     prototypes: tuple[Member, ...]
     least_certain: tuple[Member, ...]
 
@@ -90,6 +92,7 @@ def cluster_cards(
             size=int(clustering.sizes[cluster]),
             share=shares[cluster],
             facts=_facts(cluster, clustering, classes),
+            advice=cluster_advice(cluster, clustering, items.noun),
             prototypes=prototypes[cluster],
             least_certain=least_certain[cluster],
         )

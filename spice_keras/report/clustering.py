@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.metrics.cluster_links import ClusterLinks
+
 Noun = Literal["image", "item"]
 
 
@@ -62,6 +64,7 @@ class Clustering:
         agrees: [N] whether most of its nearest neighbours are in its cluster.
         prototypes: cluster to the items nearest to its centre, best first.
         least_certain: cluster to its items of lowest confidence, worst first.
+        links: how tight each cluster is and what it mixes with; None where that was not measured.
     """
 
     num_clusters: int
@@ -71,6 +74,7 @@ class Clustering:
     agrees: npt.NDArray[np.bool_]
     prototypes: Mapping[int, npt.NDArray[np.integer[Any]]]
     least_certain: Mapping[int, npt.NDArray[np.integer[Any]]]
+    links: ClusterLinks | None = None
 
     def __post_init__(self) -> None:
         """Refuses arrays that do not describe the same items.
@@ -81,6 +85,8 @@ class Clustering:
         for name in ("confidence", "reliable", "agrees"):
             check_length(name, getattr(self, name), len(self.clusters))
         check_range("clusters", self.clusters, self.num_clusters)
+        if self.links is not None:
+            check_length("links.kept", self.links.kept, self.num_clusters)
         for name in ("prototypes", "least_certain"):
             for indices in getattr(self, name).values():
                 check_range(name, indices, len(self.clusters))

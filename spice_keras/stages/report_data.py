@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.metrics.cluster_links import ClusterLinks, cluster_links
 from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
@@ -19,7 +20,7 @@ from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Tr
 from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
-from spice_keras.run.store import Reliable
+from spice_keras.run.store import Heads, Reliable
 from spice_keras.stages.figures import (
     embedding_map,
     head_curves,
@@ -104,7 +105,15 @@ def _clustering(
         agrees=result.agrees,
         prototypes={cluster: members[:count] for cluster, members in ranked.items()},
         least_certain=least_certain_images(result, count),
+        links=_links(context, result),
     )
+
+
+def _links(context: Context, result: FinalResult) -> ClusterLinks:
+    heads, neighbors = context.load(Heads), context.bank.neighbors
+    every = np.asarray(heads.assignments)
+    others = every[np.arange(len(every)) != heads.head]
+    return cluster_links(result.clusters, neighbors[:, 1:], others, context.config.num_clusters)
 
 
 def _reliable_selection(context: Context) -> ReliableSelection:
