@@ -1,0 +1,221 @@
+"""Expected accuracy: what figures without labels said of the truth on clusterings that had labels.
+
+The mapping was fitted by `tools/fit_trust.py`, which says how; its numbers lie beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from spice_keras.metrics.cluster_links import cluster_links
+from spice_keras.metrics.clustering import adjusted_rand_index
+from spice_keras.metrics.trust import local_consistency_rate, silhouette, size_balance
+
+_LINKED = 10  # neighbours that tell what a cluster mixes with
+_FILE = "expected_accuracy.json"
+LARGEST_K, FEWEST_PER_CLUSTER = 60, 8
+"""Beyond these the mapping was not fitted: more clusters, or fewer items a cluster on average."""
+
+
+@dataclass(frozen=True)
+class TrustFigures:
+    """What is known of a clustering without labels.
+
+    Attributes:
+        consistency: Share of the nearest neighbours in the same cluster, corrected for chance: 0
+            for random clusters of these sizes, 1 at most.
+        silhouette: Mean silhouette by cosine distance, in [-1, 1].
+        agreement: Mean ARI of the chosen head with the other heads.
+        kmeans_agreement: ARI of the clusters with those of k-means on the same embeddings.
+        stability: How alike the other heads draw each cluster, mean over the clusters: the largest
+            Jaccard index, in [0, 1].
+        balance: Entropy of the sizes over its largest value, in [0, 1].
+        log_clusters: Natural logarithm of K.
+    """
+
+    consistency: float
+    silhouette: float
+    agreement: float
+    kmeans_agreement: float
+    stability: float
+    balance: float
+    log_clusters: float
+
+    def as_row(self) -> np.ndarray:
+        """Return the figures in their order, float64 [F]."""
+        return np.array(list(asdict(self).values()), np.float64)
+
+
+@dataclass(frozen=True)
+class ExpectedAccuracy:
+    """What accuracy to expect, and the range that held it four times in five.
+
+    Attributes:
+        acc: Expected ACC.
+        low: Lower end of the range.
+        high: Upper end.
+        purity: Expected share of items of their cluster's largest class.
+    """
+
+    acc: float
+    low: float
+    high: float
+    purity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A clustering by one of several heads, and what it is judged by; N items, H heads.
+
+    Attributes:
+        clusters: Cluster of each item, in 0..K-1. Shape: (N,).
+        num_clusters: K.
+        rows: Unit rows of the items. Shape: (N, dim).
+        neighbors: Nearest neighbours of each item, itself first. Shape: (N, n).
+        others: Clusters of the other heads. Shape: (H - 1, N).
+        kmeans: Clusters of k-means on the embeddings. Shape: (N,).
+    """
+
+    clusters: np.ndarray
+    num_clusters: int
+    rows: np.ndarray
+    neighbors: np.ndarray
+    others: np.ndarray
+    kmeans: np.ndarray
+
+
+def trust_figures(judged: Judged, *, silhouette_samples: int = 2000, seed: int = 0) -> TrustFigures:
+    """Take the figures that expected accuracy is worked out from.
+
+    Args:
+        judged: The clustering; two clusters at least are in use, and there are other heads.
+        silhouette_samples: Items the silhouette is computed on.
+        seed: Seed of their draw.
+
+    Returns:
+        The figures.
+    """
+    clusters, others = judged.clusters, judged.others
+    sizes = np.bincount(clusters, minlength=judged.num_clusters)
+    # Without the item itself, which always agrees.
+    near = judged.neighbors[:, 1:]
+    links = cluster_links(clusters, near[:, :_LINKED], others, judged.num_clusters)
+    agreement = [adjusted_rand_index(clusters, other) for other in others]
+    return TrustFigures(
+        consistency=corrected_consistency(local_consistency_rate(clusters, near), sizes),
+        silhouette=silhouette(judged.rows, clusters, max_samples=silhouette_samples, seed=seed)
+        or 0.0,
+        agreement=float(np.mean(agreement)),
+        kmeans_agreement=adjusted_rand_index(clusters, judged.kmeans),
+        stability=float(np.nanmean(links.stability)),
+        balance=size_balance(sizes),
+        log_clusters=float(np.log(judged.num_clusters)),
+    )
+
+
+def corrected_consistency(rate: float, sizes: np.ndarray) -> float:
+    """Correct a share of neighbours in the same cluster for chance.
+
+    Args:
+        rate: The share.
+        sizes: Items of each cluster. Shape: (num_clusters,).
+
+    Returns:
+        0 for what random clusters of these sizes would reach, 1 at most; 0 for a single cluster.
+    """
+    chance = float(np.sum(np.square(np.asarray(sizes, np.float64) / np.sum(sizes))))
+    return (rate - chance) / (1.0 - chance) if chance < 1.0 else 0.0
+
+
+def expected_accuracy(figures: TrustFigures) -> ExpectedAccuracy:
+    """Map figures without labels to the accuracy they went with.
+
+    Args:
+        figures: Of a clustering by heads of the objective `neighbors`.
+
+    Returns:
+        The expectation.
+
+    Example:
+        >>> good = TrustFigures(0.95, 0.3, 0.95, 0.9, 0.95, 1.0, 2.3)
+        >>> poor = TrustFigures(0.6, 0.03, 0.5, 0.4, 0.5, 0.9, 2.3)
+        >>> expected_accuracy(good).acc > expected_accuracy(poor).acc
+        True
+    """
+    fitted = _fitted()
+    row = figures.as_row()
+    acc = _linear(row, fitted["acc"])
+    low, high = fitted["acc"]["residuals"]
+    return ExpectedAccuracy(
+        *(_probability(value) for value in (acc, acc + low, acc + high)),
+        purity=_probability(_linear(row, fitted["purity"])),
+    )
+
+
+def applies(num_items: int, num_clusters: int, clusters_in_use: int, num_heads: int) -> bool:
+    """Tell whether a clustering is of the kind the mapping was fitted on.
+
+    Args:
+        num_items: N.
+        num_clusters: K.
+        clusters_in_use: Clusters that are not empty.
+        num_heads: Heads that were trained.
+
+    Returns:
+        Whether an expected accuracy may be stated.
+    """
+    enough = num_items >= FEWEST_PER_CLUSTER * num_clusters
+    return enough and clusters_in_use >= 2 and num_clusters <= LARGEST_K and num_heads >= 2
+
+
+def fit_mapping(
+    figures: np.ndarray, truth: np.ndarray, penalty: float = 3.0
+) -> dict[str, list[float] | float]:
+    """Fit the log-odds of a truth by a ridge regression on standardised figures.
+
+    Args:
+        figures: One clustering a row. Shape: (num_clusterings, F).
+        truth: ACC or purity of each. Shape: (num_clusterings,).
+        penalty: Weight of the squared coefficients.
+
+    Returns:
+        `mean`, `scale` and `weights` of the figures, and the `intercept`.
+    """
+    mean, scale = figures.mean(axis=0), figures.std(axis=0) + 1e-9
+    rows = (figures - mean) / scale
+    target = log_odds(truth)
+    gram = rows.T @ rows + penalty * np.eye(rows.shape[1])
+    weights = np.linalg.solve(gram, rows.T @ (target - target.mean()))
+    return {
+        "mean": mean.tolist(),
+        "scale": scale.tolist(),
+        "weights": weights.tolist(),
+        "intercept": float(target.mean()),
+    }
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Log-odds, of probabilities kept within .02 and .985 so that they stay finite."""
+    kept = np.clip(probability, 0.02, 0.985)
+    return np.log(kept / (1.0 - kept))
+
+
+def _linear(row: np.ndarray, fitted: dict[str, Any]) -> float:
+    standard = (row - np.array(fitted["mean"])) / np.array(fitted["scale"])
+    return float(fitted["intercept"] + standard @ np.array(fitted["weights"]))
+
+
+def _probability(odds: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-odds)))
+
+
+@cache
+def _fitted() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("spice_keras.metrics").joinpath(_FILE).read_text())
+    return found

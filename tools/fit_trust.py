@@ -1,0 +1,232 @@
+"""Fits the mapping from figures without labels to expected accuracy; writes its numbers.
+
+    python tools/fit_trust.py cluster CLUSTERINGS steel.npz digits.npz ... --count 260
+    python tools/fit_trust.py fit CLUSTERINGS spice_keras/metrics/expected_accuracy.json
+
+The first command draws clusterings, each of one data set (an .npz with `features` and `labels`):
+of some of its classes in even or uneven numbers, sometimes with noise added to the features, with
+the true number of clusters or another. The second fits the mapping on all of them, and says how
+well it does on each data set when it is fitted on the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from scipy.stats import spearmanr
+
+from spice_keras.files import write_json
+from spice_keras.metrics.clustering import clustering_accuracy, purity
+from spice_keras.metrics.expected_accuracy import Judged, fit_mapping, log_odds, trust_figures
+
+_RANGE = (0.1, 0.9)
+
+
+@click.group()
+def main() -> None:
+    """Fit the mapping from figures without labels to expected accuracy."""
+
+
+def drawn_set(
+    features: np.ndarray, labels: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw some classes of a data set, in even or uneven numbers.
+
+    Args:
+        features: [N, D].
+        labels: int [N].
+        generator: What decides.
+
+    Returns:
+        Features and labels of the drawn items, the labels from 0.
+    """
+    classes = np.unique(labels)
+    kinds = int(generator.integers(3, min(len(classes), 20) + 1))
+    kept = np.isin(labels, generator.permutation(classes)[:kinds])
+    features, labels = features[kept], np.unique(labels[kept], return_inverse=True)[1]
+    ratio = float(generator.choice([1, 1, 3, 10]))
+    members = [generator.permutation(np.flatnonzero(labels == kind)) for kind in range(kinds)]
+    total = int(generator.choice([400, 800, 1200]))
+    most = min(min(map(len, members)), (2 if ratio > 1 else 1) * total // kinds)
+    shares = ratio ** (-generator.permutation(kinds) / max(1, kinds - 1))
+    sizes = np.maximum(5, np.round(max(1, most) * shares)).astype(int)
+    rows = np.concatenate([one[:size] for one, size in zip(members, sizes, strict=True)])
+    rows.sort()
+    return features[rows].astype(np.float32), labels[rows]
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("sets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--count", type=int, default=260, help="Clusterings in all.")
+def cluster(out: Path, sets: tuple[Path, ...], count: int) -> None:
+    """Draw clusterings of SETS into the folder OUT; those that are there are kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        path = out / f"{number}.npz"
+        if path.exists():
+            continue
+        generator = np.random.default_rng(5000 + number)
+        source = sets[number % len(sets)]
+        with np.load(source) as archive:
+            features, labels = drawn_set(archive["features"], archive["labels"], generator)
+        noise = float(generator.choice([0, 0, 0, 1, 2]))
+        if noise:
+            spread = noise * features.std(axis=0)
+            features = np.abs(features + spread * generator.normal(size=features.shape))
+        kinds = int(labels.max()) + 1
+        wanted = int(np.clip(round(kinds * generator.choice([1, 1, 1, 0.5, 0.7, 1.5, 2])), 2, 60))
+        found = clustered(
+            features, wanted, str(generator.choice(["even", "even", "uneven"])), number
+        )
+        np.savez_compressed(path, y=labels, name=source.stem.partition("_")[0], **found)
+        click.echo(f"{number} {source.stem}: {kinds} kinds, {wanted} clusters, {len(labels)} items")
+
+
+def clustered(features: np.ndarray, num_clusters: int, sizes: str, seed: int) -> dict[str, object]:
+    """Cluster features as a run on embeddings does.
+
+    Args:
+        features: [N, D].
+        num_clusters: K.
+        sizes: "even" or "uneven".
+        seed: Seed of the heads.
+
+    Returns:
+        Clusters of all heads `c` [H, N], the chosen one `j`, `km` of k-means, neighbours `nb`, unit
+        rows `z`, and `K`.
+    """
+    from spice_keras.algorithm.embeddings import l2_normalized
+    from spice_keras.algorithm.feature_space import fitted_space
+    from spice_keras.clustering.kmeans import kmeans_clusters
+    from spice_keras.heads.feature_bank import unit_feature_bank
+    from spice_keras.heads.objectives import HeadOptions, neighbor_labeling
+    from spice_keras.heads.selection import head_logits
+    from spice_keras.options import head_training
+
+    recipe, half = (
+        head_training("neighbors", len(features), num_clusters),
+        max(1, len(features) // (2 * num_clusters)),
+    )
+    bank = unit_feature_bank(
+        features,
+        for_heads=min(10, half),
+        for_reliability=max(2, min(50, half)),
+        space=fitted_space(features),
+    )
+    options = HeadOptions(
+        num_clusters,
+        start="mixed",
+        epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        seed=seed,
+    )
+    labeling = neighbor_labeling(
+        bank,
+        options,
+        sizes=sizes,
+        batch_size=recipe.batch_size,  # type: ignore[arg-type]
+    )
+    labeling.model.fit(
+        labeling.batches(0),
+        epochs=options.epochs,
+        steps_per_epoch=labeling.steps_per_epoch,
+        verbose=0,
+        shuffle=False,
+    )
+    logits = head_logits(labeling.model.classifier, bank.features)
+    losses = labeling.losses(logits)
+    scores = -losses if labeling.scores is None else labeling.scores(logits, losses)
+    return {
+        "c": logits.argmax(axis=2).astype(np.uint8),
+        "j": int(scores.argmax()),
+        "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
+        "nb": bank.neighbors,
+        "z": bank.normalized.astype(np.float16),
+        "K": num_clusters,
+    }
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def fit(folder: Path, out: Path) -> None:
+    """Fit the mapping on the clusterings in FOLDER and write OUT."""
+    figures, acc, pure, names = measured(folder)
+    low, high, rank, held = left_out(figures, acc, names)
+    for name in sorted(set(names)):
+        own = names == name
+        click.echo(
+            f"{name:<12} {own.sum():>4} clusterings, rank correlation "
+            f"{spearmanr(rank[own], acc[own])[0]:.2f}, in the range {held[own].mean():.2f}"
+        )
+    overall = float(spearmanr(rank, acc)[0])
+    error = float(np.abs(1.0 / (1.0 + np.exp(-rank)) - acc).mean())
+    click.echo(
+        f"all {len(acc)}: rank correlation {overall:.3f}, mean error {error:.3f}, in the range "
+        f"{held.mean():.2f}"
+    )
+    facts = {
+        "clusterings": len(acc),
+        "sets": sorted(set(names.tolist())),
+        "rank_correlation": round(overall, 3),
+        "mean_error": round(error, 3),
+        "in_range": round(float(held.mean()), 3),
+    }
+    mapping = fit_mapping(figures, acc) | {"residuals": [low, high]}
+    write_json(out, {"acc": mapping, "purity": fit_mapping(figures, pure), "left_out": facts})
+
+
+def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
+    rows, acc, pure, names = [], [], [], []
+    for path in sorted(folder.glob("*.npz"), key=lambda path: int(path.stem)):
+        with np.load(path) as archive:
+            found = dict(archive)
+        heads, chosen = found["c"].astype(np.int64), int(found["j"])
+        judged = Judged(
+            clusters=heads[chosen],
+            num_clusters=int(found["K"]),
+            rows=found["z"].astype(np.float32),
+            neighbors=found["nb"],
+            others=np.delete(heads, chosen, axis=0),
+            kmeans=found["km"],
+        )
+        if len(np.unique(judged.clusters)) < 2:
+            continue
+        rows.append(trust_figures(judged).as_row())
+        acc.append(clustering_accuracy(found["y"], judged.clusters))
+        pure.append(purity(found["y"], judged.clusters))
+        names.append(str(found["name"]))
+    return np.stack(rows), np.array(acc), np.array(pure), np.array(names)
+
+
+def left_out(
+    figures: np.ndarray, truth: np.ndarray, names: np.ndarray
+) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Judge the mapping on each data set when it is fitted on the others.
+
+    Returns:
+        Ends of the range of the residuals of left-out sets, the fitted log-odds of all clusterings,
+        and whether each lies in the range of the other sets' residuals.
+    """
+    fitted = np.empty(len(truth))
+    for name in set(names):
+        own = names == name
+        found = fit_mapping(figures[~own], truth[~own])
+        standard = (figures[own] - np.array(found["mean"])) / np.array(found["scale"])
+        fitted[own] = found["intercept"] + standard @ np.array(found["weights"])
+    residuals = log_odds(truth) - fitted
+    held = np.empty(len(truth), bool)
+    for name in set(names):
+        own = names == name
+        low, high = np.quantile(residuals[~own], _RANGE)
+        held[own] = (low <= residuals[own]) & (residuals[own] <= high)
+    low, high = np.quantile(residuals, _RANGE)
+    return float(low), float(high), fitted, held
+
+
+if __name__ == "__main__":
+    main()
