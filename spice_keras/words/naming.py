@@ -11,7 +11,13 @@ A cluster speaks through its images. Three numbers, each between 0 and 1, decide
 
 The concept of the largest separation gives the name. Of the concepts above and below it that
 separate nearly as well, the one that texts use most is preferred (a bird, not an oscine), and the
-most specific one if the images themselves are evidence of it (a tench, not a fish).
+most specific one if the images themselves are evidence of it (a tench, not a fish). If that is a
+concept too broad to be a name, such as *tool*, the cluster has none: a word below it would claim
+more than the images show.
+
+The limits were chosen with probabilities that EfficientNet-Lite0 gives at the 224 pixels it was
+trained at. At smaller sides it is surer of itself and more often wrong, on images it does not know
+most of all.
 """
 
 from __future__ import annotations
@@ -215,20 +221,20 @@ def name_clusters(
             f"a probability below {limits.fit:g} (median {evidence.fit:.2f})."
         )
         return (ClusterName(None, reason=reason),) * len(evidence.sizes)
+    separated = separation(hierarchy.masses(evidence.opinions()), evidence.sizes)
     scores = _Scores(
-        separation=np.where(
-            hierarchy.broad, 0.0, separation(hierarchy.masses(evidence.opinions()), evidence.sizes)
-        ),
+        separation=separated,
+        narrow=np.where(hierarchy.broad, 0.0, separated),
         evidence=separation(hierarchy.masses(evidence.means), evidence.sizes),
     )
     found = [_levels(scores, cluster, hierarchy, limits) for cluster in range(len(evidence.sizes))]
     names: list[ClusterName] = [ClusterName(None, reason=reason) for _, reason in found]
     taken = _Taken(hierarchy)
-    for cluster in np.argsort(-scores.separation.max(axis=1), kind="stable").tolist():
+    for cluster in np.argsort(-scores.narrow.max(axis=1), kind="stable").tolist():
         levels, _ = found[cluster]
         if levels:
             concept, name = taken.take(levels)
-            chosen = [concept, *_further(scores.separation[cluster], concept, hierarchy, limits)]
+            chosen = [concept, *_further(scores.narrow[cluster], concept, hierarchy, limits)]
             words = [name, *(hierarchy.lemmas[other][0] for other in chosen[1:])]
             values = (float(scores.separation[cluster, other]) for other in chosen)
             ids = tuple(hierarchy.ids[other] for other in chosen)
@@ -238,9 +244,13 @@ def name_clusters(
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """Separation and evidence of every concept for every cluster, [K, S]."""
+    """Separation and evidence of every concept for every cluster, [K, S].
+
+    `narrow` is the separation of the concepts that are not too broad, and 0 of those that are.
+    """
 
     separation: np.ndarray
+    narrow: np.ndarray
     evidence: np.ndarray
 
 
@@ -249,7 +259,7 @@ def _levels(
 ) -> tuple[list[int], str]:
     """The concepts a cluster may be named after, best first; or none, and why."""
     separations, evidence = scores.separation[cluster], scores.evidence[cluster]
-    best = int(separations.argmax())
+    best = int(scores.narrow[cluster].argmax())
     word = hierarchy.lemmas[best][0]
     if separations[best] < limits.separation:
         return [], (
@@ -276,7 +286,13 @@ def _levels(
             -int(hierarchy.depth[concept]),
         )
 
-    return sorted(line, key=preference), ""
+    line.sort(key=preference)
+    if hierarchy.broad[line[0]]:
+        return [], (
+            f"The word that covers this cluster, {hierarchy.lemmas[line[0]][0]}, is too broad "
+            "to be a name."
+        )
+    return [concept for concept in line if not hierarchy.broad[concept]], ""
 
 
 def _further(

@@ -46,6 +46,8 @@ _BROAD = {
     "n03183080": "device",
     "n03257877": "durables",
     "n03294048": "equipment",
+    "n04451818": "tool",
+    "n03699975": "machine",
     "n03405265": "furnishing",
     "n03563967": "implement",
     "n03574816": "instrument",
@@ -62,6 +64,8 @@ _BROAD = {
     "n13087625": "plant organ",
     "n15046900": "solid",
 }
+# Texts say these of everything that lives, so how often says nothing about the level of a name.
+_SAID_OF_ALL_LIFE = {"n00004258", "n00004475", "n00015388"}
 _TABLE = "wordnet.tsv"
 
 
@@ -89,7 +93,7 @@ def _imagenet_hierarchy() -> Hierarchy:
         lemmas=tuple(tuple(row[4].split("|")) for row in rows),
         parents=tuple(tuple(place[parent] for parent in row[3].split()) for row in rows),
         word_concepts=np.array([classes[word] for word in range(len(classes))]),
-        counts=np.array([int(row[2]) for row in rows]),
+        counts=np.array([0 if row[0] in _SAID_OF_ALL_LIFE else int(row[2]) for row in rows]),
         broad=np.array([one in _BROAD for one in ids]),
     )
 
