@@ -120,7 +120,7 @@ def word_evidence(
     """
     sure = _surest_half(clusters, num_clusters, confidence)
     members = np.eye(num_clusters)[clusters]
-    means = logs = all_logs = np.float64(0.0)
+    means = logs = all_logs = np.zeros(1)
     largest, start = [], 0
     for block in probabilities:
         rows = slice(start, start + len(block))
@@ -266,8 +266,9 @@ def _levels(
             f"No word sets this cluster apart: the best, {word}, reaches "
             f"{separations[best]:.2f} of 1, below {limits.separation:g}."
         )
-    near = np.flatnonzero(separations >= (1.0 - limits.tolerance) * separations[best]).tolist()
-    line = [concept for concept in near if hierarchy.on_one_line(concept, best)]
+    line = [one for one in range(len(separations)) if hierarchy.on_one_line(one, best)]
+    enough = (1.0 - limits.tolerance) * separations[line].max()
+    line = [concept for concept in line if separations[concept] >= enough]
     line = [concept for concept in line if evidence[concept] >= limits.evidence]
     if not line:
         return [], (

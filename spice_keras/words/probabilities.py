@@ -25,10 +25,11 @@ def word_logits(vocabulary: Vocabulary, features: np.ndarray) -> np.ndarray:
         UserError: If the embeddings have another width than the words.
     """
     vocabulary.check_fits(features.shape[1], num_clusters=1)
-    x, vectors = np.asarray(features, np.float32), vocabulary.vectors
-    if vocabulary.temperature is not None:
-        x, vectors = _directions(x) / np.float32(vocabulary.temperature), _directions(vectors)
-    logits = x @ vectors.T
+    x = np.asarray(features, np.float32)
+    if vocabulary.temperature is None:
+        logits = x @ vocabulary.vectors.T
+    else:
+        logits = _directions(x) @ _directions(vocabulary.vectors).T / vocabulary.temperature
     return logits if vocabulary.bias is None else logits + vocabulary.bias
 
 

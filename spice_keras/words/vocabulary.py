@@ -268,12 +268,14 @@ def nouns_from_file(path: str | Path) -> tuple[str, ...]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    wanted = {"names", "vectors", "bias", "temperature"}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path} is not an .npz file; write it with `numpy.savez`.")
-            wanted = {"names", "vectors", "bias", "temperature"}
-            return {name: archive[name] for name in archive.files if name in wanted}
+            with archive:
+                return {name: archive[name] for name in archive.files if name in wanted}
     except OSError as error:
         raise UserError(f"Cannot read the words from {path}: {error.strerror or error}.") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
