@@ -228,17 +228,17 @@ def name_clusters(
         evidence=separation(hierarchy.masses(evidence.means), evidence.sizes),
     )
     found = [_levels(scores, cluster, hierarchy, limits) for cluster in range(len(evidence.sizes))]
-    names: list[ClusterName] = [ClusterName(None, reason=reason) for _, reason in found]
+    names = [ClusterName(None, reason=reason) for _, reason in found]
+    named = [cluster for cluster, (levels, _) in enumerate(found) if levels]
+    named.sort(key=lambda cluster: -scores.separation[cluster, found[cluster][0][0]])
     taken = _Taken(hierarchy)
-    for cluster in np.argsort(-scores.narrow.max(axis=1), kind="stable").tolist():
-        levels, _ = found[cluster]
-        if levels:
-            concept, name = taken.take(levels)
-            chosen = [concept, *_further(scores.narrow[cluster], concept, hierarchy, limits)]
-            words = [name, *(hierarchy.lemmas[other][0] for other in chosen[1:])]
-            values = (float(scores.separation[cluster, other]) for other in chosen)
-            ids = tuple(hierarchy.ids[other] for other in chosen)
-            names[cluster] = ClusterName(name, tuple(zip(words, values, strict=True)), "", ids)
+    for cluster in named:
+        concept, name = taken.take(found[cluster][0])
+        chosen = [concept, *_further(scores.narrow[cluster], concept, hierarchy, limits)]
+        words = [name, *(hierarchy.lemmas[other][0] for other in chosen[1:])]
+        values = (float(scores.separation[cluster, other]) for other in chosen)
+        ids = tuple(hierarchy.ids[other] for other in chosen)
+        names[cluster] = ClusterName(name, tuple(zip(words, values, strict=True)), "", ids)
     return tuple(names)
 
 
@@ -278,7 +278,7 @@ def _levels(
 
     def preference(concept: int) -> tuple[bool, int, int, int]:
         """Specific concepts the images are evidence of, then words that texts use, then others."""
-        sure = bool(evidence[concept] >= limits.specific)
+        sure = bool(evidence[concept] >= limits.specific and not hierarchy.broad[concept])
         common = 0 if sure else int(hierarchy.counts[concept])
         return (
             not sure,
