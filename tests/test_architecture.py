@@ -27,6 +27,7 @@ _ORDER = (
     "augment",
     "data",
     "backbones",
+    "words",
     "models",
     "training",
     "heads",

@@ -20,8 +20,9 @@ from scipy.stats import spearmanr
 from spice_keras.files import write_json
 from spice_keras.metrics.clustering import clustering_accuracy, purity
 from spice_keras.metrics.expected_accuracy import Judged, fit_mapping, log_odds, trust_figures
+from spice_keras.options import Sizes
 
-_RANGE = (0.1, 0.9)
+_RANGE, _UNEVEN = (0.1, 0.9), 1 / 3
 
 
 @click.group()
@@ -78,14 +79,16 @@ def cluster(out: Path, sets: tuple[Path, ...], count: int) -> None:
             features = np.abs(features + spread * generator.normal(size=features.shape))
         kinds = int(labels.max()) + 1
         wanted = int(np.clip(round(kinds * generator.choice([1, 1, 1, 0.5, 0.7, 1.5, 2])), 2, 60))
-        found = clustered(
-            features, wanted, str(generator.choice(["even", "even", "uneven"])), number
-        )
-        np.savez_compressed(path, y=labels, name=source.stem.partition("_")[0], **found)
+        sizes: Sizes = "uneven" if generator.random() < _UNEVEN else "even"
+        found = clustered(features, wanted, sizes, number)
+        found |= {"y": labels, "name": np.array(source.stem.partition("_")[0])}
+        np.savez_compressed(path, **found)  # type: ignore[arg-type]
         click.echo(f"{number} {source.stem}: {kinds} kinds, {wanted} clusters, {len(labels)} items")
 
 
-def clustered(features: np.ndarray, num_clusters: int, sizes: str, seed: int) -> dict[str, object]:
+def clustered(
+    features: np.ndarray, num_clusters: int, sizes: Sizes, seed: int
+) -> dict[str, np.ndarray]:
     """Cluster features as a run on embeddings does.
 
     Args:
@@ -106,10 +109,8 @@ def clustered(features: np.ndarray, num_clusters: int, sizes: str, seed: int) ->
     from spice_keras.heads.selection import head_logits
     from spice_keras.options import head_training
 
-    recipe, half = (
-        head_training("neighbors", len(features), num_clusters),
-        max(1, len(features) // (2 * num_clusters)),
-    )
+    recipe = head_training("neighbors", len(features), num_clusters)
+    half = max(1, len(features) // (2 * num_clusters))
     bank = unit_feature_bank(
         features,
         for_heads=min(10, half),
@@ -123,12 +124,7 @@ def clustered(features: np.ndarray, num_clusters: int, sizes: str, seed: int) ->
         learning_rate=recipe.learning_rate,
         seed=seed,
     )
-    labeling = neighbor_labeling(
-        bank,
-        options,
-        sizes=sizes,
-        batch_size=recipe.batch_size,  # type: ignore[arg-type]
-    )
+    labeling = neighbor_labeling(bank, options, sizes=sizes, batch_size=recipe.batch_size)
     labeling.model.fit(
         labeling.batches(0),
         epochs=options.epochs,
@@ -141,11 +137,11 @@ def clustered(features: np.ndarray, num_clusters: int, sizes: str, seed: int) ->
     scores = -losses if labeling.scores is None else labeling.scores(logits, losses)
     return {
         "c": logits.argmax(axis=2).astype(np.uint8),
-        "j": int(scores.argmax()),
+        "j": np.array(scores.argmax()),
         "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
         "nb": bank.neighbors,
         "z": bank.normalized.astype(np.float16),
-        "K": num_clusters,
+        "K": np.array(num_clusters),
     }
 
 

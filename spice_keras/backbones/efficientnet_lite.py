@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +166,20 @@ def lite0_weights(network: keras.Model) -> None:
             layer.set_weights(_layer_weights(layer, tensors))
 
 
+def lite0_classifier() -> tuple[np.ndarray, np.ndarray]:
+    """Reads the linear classifier of ImageNet's classes from the installed package.
+
+    Returns:
+        Its kernel, float32 ``[1280, 1000]``, for the pooled features, and its bias ``[1000]``.
+
+    Raises:
+        UserError: If the package is missing or damaged.
+    """
+    tensors = read_torch_tensors(_weights_file())
+    kernel, bias = _tensors_of(tensors, "logits", ("weight", "bias"))
+    return kernel.T, bias
+
+
 def _weights_file() -> Path:
     spec = importlib.util.find_spec(LITE0_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -190,19 +204,24 @@ def _layer_weights(
     layer: keras.layers.Layer, tensors: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
     """The file's tensors of one layer, in the order and the layout of Keras."""
-    prefix = _torch_name(layer.name)
     suffixes = _NORMALIZATION if isinstance(layer, FusedBatchNormalization) else ("weight", "bias")
-    names = [f"{prefix}.{suffix}" for suffix in suffixes[: len(layer.weights)]]
-    try:
-        values = [tensors[name] for name in names]
-    except KeyError as error:
-        raise UserError(
-            f"The weights package has no tensor {error} for the layer {layer.name}; "
-            f"reinstall it with `{LITE0_INSTALL}`."
-        ) from error
+    values = _tensors_of(tensors, layer.name, suffixes[: len(layer.weights)])
     if type(layer) in _LAYOUTS:
         values[0] = _LAYOUTS[type(layer)](values[0])
     return values
+
+
+def _tensors_of(
+    tensors: Mapping[str, np.ndarray], layer_name: str, suffixes: Sequence[str]
+) -> list[np.ndarray]:
+    prefix = _torch_name(layer_name)
+    try:
+        return [tensors[f"{prefix}.{suffix}"] for suffix in suffixes]
+    except KeyError as error:
+        raise UserError(
+            f"The weights package has no tensor {error} for the layer {layer_name}; "
+            "reinstall it with `{LITE0_INSTALL}`."
+        ) from error
 
 
 _PARTS = {

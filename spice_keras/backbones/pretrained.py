@@ -155,14 +155,52 @@ def application_names() -> list[str]:
     return [name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)]
 
 
-def _application(model_name: str, image_size: int, with_weights: bool) -> keras.Model:
+def application_classifier(model_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the classifier of ImageNet's classes of a model of `keras.applications`.
+
+    Args:
+        model_name: Such as "ResNet50".
+
+    Returns:
+        Its kernel, float32 ``[D, C]``, for the pooled features that `pretrained_backbone` gives,
+        and its bias ``[C]``.
+
+    Raises:
+        UserError: If the name is unknown, the weights can neither be found nor downloaded, or the
+            classifier does not read the pooled features alone.
+    """
+    builder = _application_builder(model_name)
+    with _application_errors(model_name, None):
+        network = builder(include_top=True, weights="imagenet", classifier_activation=None)
+    classifier = network.layers[-1]
+    # Dropout does nothing when a trained network is used.
+    below = network.layers[-2]
+    while isinstance(below, keras.layers.Dropout):
+        below = below.input._keras_history.operation
+    if not (
+        isinstance(classifier, keras.layers.Dense)
+        and isinstance(below, keras.layers.GlobalAveragePooling2D)
+    ):
+        raise UserError(
+            f"The classifier of keras:{model_name} is not one layer on the pooled features, so it "
+            f"gives no words. Use keras:ResNet50 or {LITE0}, or give vectors in an .npz file."
+        )
+    kernel, bias = (np.asarray(weight, np.float32) for weight in classifier.get_weights())
+    return kernel, bias
+
+
+def _application_builder(model_name: str) -> Any:
     names = application_names()
     if model_name not in names:
         close = difflib.get_close_matches(model_name, names, cutoff=0.4) or names
         raise UserError(
             f"keras.applications has no model {model_name!r}. Did you mean {', '.join(close)}?"
         )
-    builder = getattr(keras.applications, model_name)
+    return getattr(keras.applications, model_name)
+
+
+def _application(model_name: str, image_size: int, with_weights: bool) -> keras.Model:
+    builder = _application_builder(model_name)
     family = builder.__module__.rpartition(".")[2]
     inputs = _image_input(image_size)
     pixels = ApplicationPreprocessing(family, name="pixel_normalization")(inputs)
@@ -177,7 +215,7 @@ def _application(model_name: str, image_size: int, with_weights: bool) -> keras.
 
 
 @contextlib.contextmanager
-def _application_errors(model_name: str, image_size: int) -> Iterator[None]:
+def _application_errors(model_name: str, image_size: int | None) -> Iterator[None]:
     """Turns what Keras raises for a size too small or a failed download into advice."""
     try:
         with _short_connections(), warnings.catch_warnings():
@@ -185,9 +223,8 @@ def _application_errors(model_name: str, image_size: int) -> Iterator[None]:
             warnings.simplefilter("ignore", UserWarning)
             yield
     except ValueError as error:
-        raise UserError(
-            f"keras:{model_name} cannot be built for images of {image_size} pixels: {error}"
-        ) from error
+        images = "" if image_size is None else f" for images of {image_size} pixels"
+        raise UserError(f"keras:{model_name} cannot be built{images}: {error}") from error
     except Exception as error:
         # Keras raises a plain Exception when a download fails.
         url = re.search(r"https?://\S+?(?=: |\s|$)", str(error))
