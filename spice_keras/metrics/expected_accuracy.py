@@ -153,7 +153,9 @@ def expected_accuracy(figures: TrustFigures) -> ExpectedAccuracy:
     acc = _linear(row, fitted["acc"])
     low, high = fitted["acc"]["residuals"]
     return ExpectedAccuracy(
-        *(_probability(value) for value in (acc, acc + low, acc + high)),
+        acc=_probability(acc),
+        low=_probability(acc + low),
+        high=_probability(acc + high),
         purity=_probability(_linear(row, fitted["purity"])),
     )
 
