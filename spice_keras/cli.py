@@ -47,6 +47,9 @@ _RUN_OPTIONS = (
         type=click.Choice(get_args(Labels)),
         help="What evaluation compares with; no other stage reads labels.",
     ),
+    click.option(
+        "--words", metavar="FILE", help="Words to name clusters with: .npz of names and vectors."
+    ),
     click.option("--seed", type=int, help="Same seed, same result."),
     click.option(
         "--set",
@@ -75,6 +78,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         clusters: int | None,
         sizes: str | None,
         labels: str | None,
+        words: str | None,
         seed: int | None,
         settings: tuple[str, ...],
         run_dir: Path | None,
@@ -88,7 +92,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
         request = RunRequest(
             SourceRequest(config, images, embeddings),
-            OptionRequest(backbone, clusters, labels, seed, settings, fast, sizes),
+            OptionRequest(backbone, clusters, labels, seed, settings, fast, sizes, words),
             run_dir,
             resume=resume,
             dry_run=dry_run,

@@ -88,6 +88,7 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.export import export
     from spice_keras.stages.held_out import classify_test
     from spice_keras.stages.ingest import ingest, keep_plan
+    from spice_keras.stages.name import name
     from spice_keras.stages.pretrain import pretrain
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
@@ -110,6 +111,7 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     run_stage("reliable", select_reliable)
     run_stage("semi", semi)
     run_stage("test", classify_test)
+    run_stage("name", name)
     run_stage("eval", evaluate)
     run_stage("export", export)
 

@@ -22,7 +22,7 @@ from spice_keras.metrics.clustering import clustering_accuracy, purity
 from spice_keras.metrics.expected_accuracy import Judged, fit_mapping, log_odds, trust_figures
 from spice_keras.options import Sizes
 
-_RANGE, _UNEVEN = (0.1, 0.9), 1 / 3
+_RANGE, _UNEVEN = (0.06, 0.94), 1 / 3
 
 
 @click.group()

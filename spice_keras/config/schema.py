@@ -319,6 +319,14 @@ class EvaluateConfig(Options):
     """Most typical images shown of each cluster."""
 
 
+class WordsConfig(Options):
+    """The words that clusters are named with."""
+
+    vocabulary: str | None = None
+    """An .npz file of `names` and `vectors` in the space of the embeddings, or `none`. null: the
+    encoder's own words, if it is efficientnet_lite0 as it came."""
+
+
 class ExportConfig(Options):
     """The SavedModel."""
 
@@ -346,6 +354,7 @@ class RunConfig(Options):
     self_labeling: SelfConfig = Field(default=SelfConfig(), alias="self")
     reliable: ReliableConfig = ReliableConfig()
     semi: SemiConfig = SemiConfig()
+    words: WordsConfig = WordsConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.metrics.modularity import modularity
+from spice_keras.metrics.separation import separation
 
 HeadScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Logits of every head [H, N, K] and the loss of each [H] to the score of each [H]; the head with
@@ -32,33 +33,6 @@ def modularity_scores(logits: np.ndarray, neighbors: np.ndarray) -> npt.NDArray[
         The modularity of each head's clusters. Shape: (num_heads,).
     """
     return np.array([modularity(head.argmax(axis=1), neighbors) for head in logits])
-
-
-def separation(rows: np.ndarray, clusters: np.ndarray, num_clusters: int) -> float:
-    """Measure how much nearer items are to their own cluster's mean direction than to the next.
-
-    Args:
-        rows: Unit rows. Shape: (num_samples, dim).
-        clusters: Cluster of each item, in 0..num_clusters-1. Shape: (num_samples,).
-        num_clusters: K.
-
-    Returns:
-        Mean difference of the cosines to the own mean direction and to the best other one; 0 with
-        fewer than two clusters in use.
-
-    The centroid form of the silhouette (Hruschka, de Castro and Campello 2004).
-    """
-    used = np.unique(clusters)
-    if len(used) < 2:
-        return 0.0
-    members = np.eye(num_clusters, dtype=rows.dtype)[clusters]
-    sums = (members.T @ rows)[used]
-    directions = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    cosines = rows @ directions.T
-    places, own = np.arange(len(rows)), np.searchsorted(used, clusters)
-    ours = cosines[places, own]
-    cosines[places, own] = -np.inf
-    return float(np.mean(ours - cosines.max(axis=1)))
 
 
 def head_scores(

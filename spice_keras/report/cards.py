@@ -49,6 +49,7 @@ class ClusterCard:
     """What the report shows of one cluster."""
 
     cluster: int
+    name: str | None
     color: str
     size: int
     share: str
@@ -88,6 +89,7 @@ def cluster_cards(
     return [
         ClusterCard(
             cluster=cluster,
+            name=clustering.name_of(cluster),
             color=color,
             size=int(clustering.sizes[cluster]),
             share=shares[cluster],
@@ -146,11 +148,22 @@ def _facts(cluster: int, clustering: Clustering, classes: Classes | None) -> Fac
     known = confidence[np.isfinite(confidence)]
     reliable = int(clustering.reliable_members[cluster])
     facts = (
+        *_word_facts(cluster, clustering),
         ("Reliable", f"{count(reliable)} ({percent(reliable / len(members))})"),
         ("Mean confidence", percent(known.mean() if len(known) else None)),
         ("Agree with their neighbours", percent(np.mean(clustering.agrees[members]))),
     )
     return facts if classes is None else (*facts, *_class_facts(cluster, classes))
+
+
+def _word_facts(cluster: int, clustering: Clustering) -> Facts:
+    """Lists the words that set a cluster apart, or says why it has no name."""
+    if not clustering.names or clustering.words_from is None:
+        return ()
+    found = clustering.names[cluster]
+    if found.name is None:
+        return (("No name", found.reason),)
+    return (("Words", ", ".join(f"{word} {score:.2f}" for word, score in found.words)),)
 
 
 def _class_facts(cluster: int, classes: Classes) -> Facts:

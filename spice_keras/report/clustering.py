@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.metrics.cluster_links import ClusterLinks
+from spice_keras.words.naming import ClusterName
 
 Noun = Literal["image", "item"]
 
@@ -64,6 +65,8 @@ class Clustering:
         agrees: [N] whether most of its nearest neighbours are in its cluster.
         prototypes: cluster to the items nearest to its centre, best first.
         least_certain: cluster to its items of lowest confidence, worst first.
+        names: what each cluster is called, or why it has no name; empty without words.
+        words_from: where the words come from; None without words.
         links: how tight each cluster is and what it mixes with; None where that was not measured.
     """
 
@@ -75,6 +78,8 @@ class Clustering:
     prototypes: Mapping[int, npt.NDArray[np.integer[Any]]]
     least_certain: Mapping[int, npt.NDArray[np.integer[Any]]]
     links: ClusterLinks | None = None
+    names: Sequence[ClusterName] = ()
+    words_from: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses arrays that do not describe the same items.
@@ -105,6 +110,10 @@ class Clustering:
         """
         members = np.asarray(self.clusters)[np.asarray(self.reliable, dtype=bool)]
         return np.bincount(members, minlength=self.num_clusters).astype(np.int64)
+
+    def name_of(self, cluster: int) -> str | None:
+        """Returns what a cluster is called; None if it has no name."""
+        return self.names[cluster].name if self.names else None
 
     @property
     def is_collapsed(self) -> bool:

@@ -1,7 +1,8 @@
 """How far to trust a clustering, in plain words and with every threshold stated.
 
-The bands below are conventions of this report. They were set by judgement, not fitted to labelled
-data, so each sentence states the figure and its band, and the reader can disagree.
+The bands below are conventions of this report, set by judgement, so each sentence states the figure
+and its band, and the reader can disagree. The expected accuracy was fitted: see
+`metrics.expected_accuracy`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spice_keras.metrics.expected_accuracy import fitted_on
 from spice_keras.report.clustering import Clustering, Noun, collapsed
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
 from spice_keras.report.setup import STARTS, HeadSetup
@@ -38,6 +40,7 @@ class Band:
 ACCURACY = Band(strong=0.90, weak=0.60)
 LOCAL_CONSISTENCY = Band(strong=0.85, weak=0.60)
 HEAD_AGREEMENT = Band(strong=0.80, weak=0.50)
+EXPECTED = Band(strong=0.85, weak=0.55)
 RELIABLE_SHARE = Band(strong=0.50, weak=0.10)
 SMALLEST_CLUSTER = Band(strong=0.20, weak=0.02)
 ACCURACY_GAIN = Band(strong=0.01, weak=0.0)
@@ -93,7 +96,8 @@ def trust_verdict(
 ) -> Verdict:
     """Judges a clustering by what was measured on it.
 
-    The level is "weak" if an essential check (accuracy, local consistency, a collapse) is weak or
+    The level is "weak" if an essential check (accuracy, expected accuracy, local consistency, a
+    collapse) is weak or
     two checks are, "strong" if every check is strong and local consistency is among them,
     "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise.
 
@@ -110,8 +114,10 @@ def trust_verdict(
     method = final_method(metrics)
     final = metrics[method] if method else {}
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
+    expected = expected_accuracy_check(metrics, noun)
     candidates = (
         accuracy_check(final, noun),
+        expected,
         local_consistency_check(final, sizes),
         head_agreement_check(metrics.get("self") or {}, heads),
         reliable_check(num_reliable, sizes, reliable_counts, noun),
@@ -121,6 +127,8 @@ def trust_verdict(
     checks = tuple(check for check in candidates if check is not None)
     level = _level(checks)
     headline = COLLAPSED.format(noun=noun) if clustering.is_collapsed else HEADLINES[level]
+    if expected is not None and not clustering.is_collapsed:
+        headline = f"Expected accuracy about {expected.value}. {headline}"
     return Verdict(level, headline, checks)
 
 
@@ -135,6 +143,33 @@ def accuracy_check(final: Mapping[str, Any], noun: Noun = "image") -> Check | No
         f"{percent(ACCURACY.weak, 0)})."
     )
     return Check("Accuracy", percent(value), ACCURACY.grade(value), sentence, essential=True)
+
+
+def expected_accuracy_check(metrics: Mapping[str, Any], noun: Noun = "image") -> Check | None:
+    """Accuracy that clusterings with such figures had; None where that was not worked out.
+
+    Args:
+        metrics: figures of the run, `expected_accuracy` among them.
+        noun: what one item is called.
+
+    Returns:
+        The check; it can sink the verdict alone.
+    """
+    found = metrics.get("expected_accuracy")
+    if not found:
+        return None
+    value, low, high = (float(found[key]) for key in ("acc", "low", "high"))
+    count_of, sets = fitted_on()
+    text = f"{decimal(value, 2)} ({decimal(low, 2)}\N{EN DASH}{decimal(high, 2)})"
+    sentence = (
+        f"On {sets} sets with labels, {count(count_of)} clusterings were made, with the right "
+        "number of clusters and with wrong ones. Those with figures like this one's put about "
+        f"{percent(value, 0)} of the {noun}s into the right class; four in five lay between "
+        f"{percent(low, 0)} and {percent(high, 0)} (strong from {percent(EXPECTED.strong, 0)}, "
+        f"weak below {percent(EXPECTED.weak, 0)}). The classes were those that people had given "
+        "names to; yours may be others."
+    )
+    return Check("Expected accuracy", text, EXPECTED.grade(value), sentence, essential=True)
 
 
 def local_consistency_check(final: Mapping[str, Any], cluster_sizes: Sequence[int]) -> Check | None:

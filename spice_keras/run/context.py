@@ -23,7 +23,7 @@ from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.options import Role
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.store import Artifact, Embeddings, Items
+from spice_keras.run.store import Artifact, Embeddings, Items, Names
 
 Kind = TypeVar("Kind", bound=Artifact)
 
@@ -68,7 +68,7 @@ class Context:
         Raises:
             UserError: If it is missing, damaged, or of another schema.
         """
-        if self.train_part is not None and kind is not Items:
+        if self.train_part is not None and kind not in (Items, Names):
             return self.run.read("test", written_by="eval") / kind.name
         return self.run.read(kind.name, written_by=self._command(kind))
 

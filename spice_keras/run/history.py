@@ -58,13 +58,14 @@ STAGES = (
     Stage("reliable", "reliable", "self"),
     Stage("semi", "classifier", "semi"),
     Stage("test", "test", "eval", trains=False),
+    Stage("name", "names", "eval", trains=False),
     Stage("eval", "evaluation", "eval", trains=False),
     Stage("export", "export", "export", trains=False),
 )
 """The stages, in the order of what they read."""
 
 _ORDER = [stage.name for stage in STAGES]
-_JUDGES = ("eval", "export")
+_JUDGES = ("name", "eval", "export")
 
 # The first stage that reads a section of the configuration.
 _READERS = {
@@ -75,6 +76,7 @@ _READERS = {
     "self": "self",
     "reliable": "reliable",
     "semi": "semi",
+    "words": "name",
 }
 _NEIGHBOR_COUNTS = ("self.neighbors.num_neighbors", "reliable.num_neighbors")
 _ALWAYS_EMBED = (*_NEIGHBOR_COUNTS, "self.input_scale")

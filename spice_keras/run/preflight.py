@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
+from spice_keras.errors import UserError
 from spice_keras.extras import require_faiss
 from spice_keras.run.sources import count_sources
+from spice_keras.words.vocabulary import vocabulary_from_file
 
 
 def preflight(config: RunConfig) -> Plan | None:
@@ -27,6 +29,26 @@ def preflight(config: RunConfig) -> Plan | None:
         require_faiss()
     count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
+
+
+def check_words(config: RunConfig) -> None:
+    """Refuse a vocabulary that cannot be read, before anything heavy.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        UserError: If the file is missing, damaged, or has fewer words than there are clusters.
+    """
+    chosen = config.words.vocabulary
+    if chosen in (None, "none"):
+        return
+    vocabulary = vocabulary_from_file(str(chosen))
+    if vocabulary.num_words < config.num_clusters:
+        raise UserError(
+            f"The vocabulary {vocabulary.source} has {vocabulary.num_words} words, too few for "
+            f"{config.num_clusters} clusters. Add words, or ask for fewer clusters."
+        )
 
 
 def describe_plan(plan: Plan) -> list[str]:

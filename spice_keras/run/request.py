@@ -14,7 +14,7 @@ from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Loudness
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, free_run_dir, latest_run_dir, must_hold_run
-from spice_keras.run.preflight import preflight
+from spice_keras.run.preflight import check_words, preflight
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class OptionRequest:
         settings: The texts after `--set`.
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
+        words: The file of words to name clusters with.
     """
 
     backbone: str | None = None
@@ -73,12 +74,14 @@ class OptionRequest:
     settings: tuple[str, ...] = ()
     fast: bool = False
     sizes: str | None = None
+    words: str | None = None
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
         shortcuts = (
             ("--clusters", "num_clusters", self.clusters),
             ("--sizes", "self.sizes", self.sizes),
+            ("--words", "words.vocabulary", self.words),
             ("--labels", "data.labels", self.labels),
             ("--seed", "seed", self.seed),
             ("--backbone", "backbone.name", self.backbone),
@@ -200,5 +203,6 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
     if run_dir is None:
         run_dir = latest_run_dir(config.name) if goes_on else free_run_dir(config.name)
     has_images = (run_dir / "artifacts" / "images").is_dir()
+    check_words(config)
     plan = None if has_images and not request.dry_run else preflight(config)
     return PreparedRun(config, run_dir, plan, note)

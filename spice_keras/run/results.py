@@ -10,7 +10,7 @@ import numpy as np
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.files import write_csv
 from spice_keras.run.context import Context
-from spice_keras.run.store import Classifier, Clustering, Heads, Reliable
+from spice_keras.run.store import Classifier, Clustering, Heads, Names, Reliable
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,24 @@ def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
             names each image's.
     """
     context = results[0][0]
-    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors"]
+    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors", "cluster_name"]
     if context.has_parts:
         header.append("part")
-    rows = (row for part, result in results for row in _rows(part, result))
+    names = context.load(Names).texts
+    rows = (row for part, result in results for row in _rows(part, result, names))
     write_csv(context.run.path / "assignments.csv", header, rows)
 
 
-def _rows(context: Context, result: FinalResult) -> Iterator[tuple[str | int, ...]]:
+def _rows(
+    context: Context, result: FinalResult, names: Sequence[str]
+) -> Iterator[tuple[str | int, ...]]:
     columns: list[Sequence[str | int]] = [
         context.ids,
         result.clusters.tolist(),
         [f"{value:.6f}" for value in result.confidence],
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
+        [names[cluster] for cluster in result.clusters],
     ]
     if context.has_parts:
         columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])

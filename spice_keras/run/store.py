@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -17,6 +17,7 @@ import numpy as np
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
 from spice_keras.files import write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.words.naming import ClusterName
 
 _PROBABILITIES, _ENCODER, _SPACE = "probabilities.npy", "encoder", "space.json"
 
@@ -317,6 +318,49 @@ class Classifier(Clustering):
     def load(cls, folder: Path) -> Self:
         """Read all but the network."""
         return cls(_array(folder, _PROBABILITIES), _array(folder, "embedding.npy"))
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the clusters are called.
+
+    Attributes:
+        names: A name for each cluster, or the reason why it has none.
+        source: Where the words come from; None if there were none.
+        trained_with_labels: Whether the encoder was trained with labels to tell these words apart.
+    """
+
+    name: ClassVar[str] = "names"
+    stage: ClassVar[str] = "name"
+    command: ClassVar[str] = "eval"
+
+    names: tuple[ClusterName, ...]
+    source: str | None
+    trained_with_labels: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names, "" for a cluster that has none."""
+        return tuple(one.name or "" for one in self.names)
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        write_json(folder / "names.json", asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        facts = _json(folder, "names.json")
+        names = tuple(
+            ClusterName(
+                one["name"],
+                tuple((word, float(score)) for word, score in one["words"]),
+                one["reason"],
+                tuple(one["concepts"]),
+            )
+            for one in facts["names"]
+        )
+        return cls(names, facts["source"], facts["trained_with_labels"])
 
 
 @dataclass(frozen=True)

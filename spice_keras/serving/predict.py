@@ -20,7 +20,7 @@ from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
 from spice_keras.files import write_csv
 
-HEADER = ("image", "cluster", "confidence")
+HEADER = ("image", "cluster", "confidence", "name")
 _BATCH = 256
 
 
@@ -32,18 +32,21 @@ class Predictions:
         images: Their names.
         clusters: int32 [n].
         confidence: float32 [n].
+        names: What each one's cluster is called, "" if it has no name.
         skipped: Files left out.
     """
 
     images: tuple[str, ...]
     clusters: np.ndarray
     confidence: np.ndarray
+    names: tuple[str, ...]
     skipped: tuple[SkippedFile, ...]
 
-    def rows(self) -> Iterator[tuple[str, int, str]]:
+    def rows(self) -> Iterator[tuple[str, int, str, str]]:
         """Yield the rows of the CSV table."""
-        for image, cluster, sure in zip(self.images, self.clusters, self.confidence, strict=True):
-            yield image, int(cluster), f"{sure:.6f}"
+        columns = zip(self.images, self.clusters, self.confidence, self.names, strict=True)
+        for image, cluster, sure, name in columns:
+            yield image, int(cluster), f"{sure:.6f}", name
 
     def write(self, path: Path) -> None:
         """Write the table."""
@@ -116,23 +119,30 @@ def predict(model: Path, inputs: Sequence[Path]) -> Predictions:
         endpoint = loaded.signatures["serving_default" if of_embeddings else "images"]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"The SavedModel {model} does not load: {error}") from error
-    names: list[str] = []
+    images: list[str] = []
     skipped: list[SkippedFile] = []
-    clusters, confidence = [], []
+    clusters, confidence, names = [], [], []
     if of_embeddings:
         batches = _embedding_batches(inputs, facts["num_features"])
     else:
         batches = _image_batches(inputs, facts, skipped)
     for ids, arguments in batches:
         outputs = endpoint(**arguments)
-        names += ids
+        images += ids
         clusters.append(outputs["cluster"].numpy())
         confidence.append(outputs["confidence"].numpy())
-    if not names:
+        # Models that an older version wrote give no names.
+        found = outputs["name"].numpy() if "name" in outputs else [b""] * len(ids)
+        names += [name.decode() for name in found]
+    if not images:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
         raise UserError(f"None of the {len(skipped)} files is a readable image ({reasons}).")
     return Predictions(
-        tuple(names), np.concatenate(clusters), np.concatenate(confidence), tuple(skipped)
+        tuple(images),
+        np.concatenate(clusters),
+        np.concatenate(confidence),
+        tuple(names),
+        tuple(skipped),
     )
 
 

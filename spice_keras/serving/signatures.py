@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -14,13 +15,19 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def export_clusterer(
-    clusterer: keras.Model, directory: str | Path, *, image_size: int, fit: Fit = "crop"
+    clusterer: keras.Model,
+    directory: str | Path,
+    *,
+    image_size: int,
+    fit: Fit = "crop",
+    names: Sequence[str] = (),
 ) -> Path:
     """Writes a clusterer as a SavedModel with decoding and resizing inside.
 
-    Its signatures return the clusterer's dictionary: ``serving_default`` takes encoded images
-    (JPEG, PNG, GIF's first frame, BMP) as ``encoded_images`` string ``[B]``, each of its own size;
-    ``images`` takes ``images`` uint8 ``[B, H, W, 3]``. Unlike the decoding before training,
+    Its signatures return the clusterer's dictionary and ``name``, string ``[B]``:
+    ``serving_default`` takes encoded images (JPEG, PNG, GIF's first frame, BMP) as
+    ``encoded_images`` string ``[B]``, each of its own size; ``images`` takes ``images`` uint8
+    ``[B, H, W, 3]``. Unlike the decoding before training,
     neither turns a photograph by its EXIF orientation.
 
     Args:
@@ -28,6 +35,7 @@ def export_clusterer(
         directory: Folder to write; created with its parents.
         image_size: The side S the clusterer was built for, in pixels.
         fit: ``crop`` cuts the central square before resizing, ``stretch`` does not.
+        names: What each cluster is called, "" if it has no name; none at all without words.
 
     Returns:
         The folder.
@@ -49,10 +57,10 @@ def export_clusterer(
             encoded_images,
             fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
         )
-        return clusterer(images, training=False)
+        return named(clusterer(images, training=False), names)
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return clusterer(resized(images, image_size, fit), training=False)
+        return named(clusterer(resized(images, image_size, fit), training=False), names)
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()
@@ -65,28 +73,46 @@ def export_clusterer(
     return Path(directory)
 
 
-def export_embedding_clusterer(clusterer: keras.Model, directory: str | Path) -> Path:
+def export_embedding_clusterer(
+    clusterer: keras.Model, directory: str | Path, *, names: Sequence[str] = ()
+) -> Path:
     """Writes a clusterer of embeddings as a SavedModel.
 
     Its signature ``serving_default`` takes ``embeddings`` float32 ``[B, D]``, not normalised, and
-    returns the clusterer's dictionary.
+    returns the clusterer's dictionary and ``name``, string ``[B]``.
 
     Args:
         clusterer: float32 ``[B, D]`` to a dictionary of tensors.
         directory: Folder to write; created with its parents.
+        names: What each cluster is called, "" if it has no name; none at all without words.
 
     Returns:
         The folder.
     """
 
     def from_embeddings(embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
-        return clusterer(embeddings, training=False)
+        return named(clusterer(embeddings, training=False), names)
 
     archive = keras.export.ExportArchive()
     rows = tf.TensorSpec([None, clusterer.input_shape[1]], tf.float32, "embeddings")
     archive.add_endpoint("serving_default", from_embeddings, [rows])
     archive.write_out(str(directory), verbose=False)
     return Path(directory)
+
+
+def named(outputs: dict[str, tf.Tensor], names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """Adds what the clusters are called.
+
+    Args:
+        outputs: The clusterer's dictionary, with ``cluster`` int ``[B]``.
+        names: What each cluster is called; none at all without words.
+
+    Returns:
+        The dictionary with ``name``, string ``[B]``, "" for a cluster without a name.
+    """
+    if not names:
+        return outputs | {"name": tf.fill(tf.shape(outputs["cluster"]), "")}
+    return outputs | {"name": tf.gather(tf.constant(list(names)), outputs["cluster"])}
 
 
 def decoded(data: tf.Tensor) -> tf.Tensor:

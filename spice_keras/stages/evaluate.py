@@ -18,7 +18,7 @@ from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult, final_result, write_assignments
-from spice_keras.run.store import Evaluation
+from spice_keras.run.store import Evaluation, Names
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
 from spice_keras.stages.scores import score
@@ -42,6 +42,7 @@ def evaluate(context: Context) -> None:
             f"eval: results on the {len(parts[0].ids)} test images. metrics.json has those on the "
             f"{len(parts[1].ids)} train images under `train`."
         )
+    metrics["names"] = [dataclasses.asdict(one) for one in context.load(Names).names]
     write_assignments(list(zip(parts, results, strict=True)))
     classes = _classes(labels[0], results[0], context.config.num_clusters)
     _write_report(

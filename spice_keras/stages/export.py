@@ -19,9 +19,10 @@ from spice_keras.models.clusterer import (
 from spice_keras.run.context import Context
 from spice_keras.run.networks import chosen_head, head_encoder, semi_network
 from spice_keras.run.results import final_result
-from spice_keras.run.store import Export
+from spice_keras.run.store import Export, Names
 from spice_keras.serving.check import verify
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
+from spice_keras.stages.name import names_of
 
 _CHECKED_ITEMS = 16
 
@@ -49,13 +50,14 @@ def _write_and_verify(context: Context, folder: Path) -> None:
     probabilities = final_result(context).probabilities
     rows = np.linspace(0, len(probabilities) - 1, _CHECKED_ITEMS).astype(np.int64)
     rows = np.unique(rows)
-    facts: dict[str, Any] = {"num_clusters": context.config.num_clusters}
+    names = (context.load(Names) if context.run.has(Names.name) else names_of(context)).texts
+    facts: dict[str, Any] = {"num_clusters": context.config.num_clusters, "names": names}
     if context.has_images:
-        export_clusterer(clusterer, folder, image_size=data.image_size, fit=data.fit)
+        export_clusterer(clusterer, folder, image_size=data.image_size, fit=data.fit, names=names)
         facts |= {key: getattr(data, key) for key in ("image_size", "fit", "max_pixels")}
         items = np.asarray(context.images[rows])
     else:
-        export_embedding_clusterer(clusterer, folder)
+        export_embedding_clusterer(clusterer, folder, names=names)
         items = context.given_features[rows]
         facts["num_features"] = items.shape[1]
     write_json(folder / "spice.json", facts)

@@ -20,7 +20,7 @@ from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Tr
 from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
-from spice_keras.run.store import Heads, Reliable
+from spice_keras.run.store import Heads, Names, Reliable
 from spice_keras.stages.figures import (
     embedding_map,
     head_curves,
@@ -97,6 +97,7 @@ def _clustering(
     context: Context, result: FinalResult, ranked: Mapping[int, np.ndarray]
 ) -> Clustering:
     count = context.config.evaluate.prototypes_per_cluster
+    names = context.load(Names)
     return Clustering(
         num_clusters=context.config.num_clusters,
         clusters=result.clusters,
@@ -106,7 +107,15 @@ def _clustering(
         prototypes={cluster: members[:count] for cluster, members in ranked.items()},
         least_certain=least_certain_images(result, count),
         links=_links(context, result),
+        names=names.names,
+        words_from=_words_from(names),
     )
+
+
+def _words_from(names: Names) -> str | None:
+    if names.source is None or not names.trained_with_labels:
+        return names.source
+    return f"{names.source}, which the encoder was taught with labels,"
 
 
 def _links(context: Context, result: FinalResult) -> ClusterLinks:

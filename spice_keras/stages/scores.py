@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from spice_keras.metrics.clustering import (
     clustering_accuracy,
     normalized_mutual_information,
     purity,
+)
+from spice_keras.metrics.expected_accuracy import (
+    Judged,
+    applies,
+    expected_accuracy,
+    trust_figures,
 )
 from spice_keras.metrics.trust import (
     cluster_sizes,
@@ -136,9 +143,10 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         without images) with figures against labels and without, and facts of the run.
     """
     bank = context.bank
+    found = clusterings(context)
     metrics: dict[str, Any] = {
         name: {**against_labels(clusters, labels), **without_labels(context, clusters, bank)}
-        for name, clusters in clusterings(context).items()
+        for name, clusters in found.items()
     }
     metrics = {"semi": None, "kmeans_pixels": None} | metrics
     if metrics["semi"] is not None:
@@ -162,7 +170,30 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
         "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
+    metrics["expected_accuracy"] = _expected(context, found["kmeans_embeddings"])
     metrics["num_images"] = len(context.ids)
     metrics["num_clusters"] = context.config.num_clusters
     metrics["skipped_files"] = len(context.skipped)
     return metrics
+
+
+def _expected(context: Context, kmeans: np.ndarray) -> dict[str, float] | None:
+    """Work out the accuracy to expect; None for clusterings the mapping was not fitted on."""
+    config, heads, bank = context.config, context.load(Heads), context.bank
+    if config.semi.enabled or config.self_labeling.objective != "neighbors":
+        return None
+    clusters, every = heads.clusters, np.asarray(heads.assignments)
+    used = len(np.unique(clusters))
+    if not applies(len(clusters), config.num_clusters, used, len(every)):
+        return None
+    judged = Judged(
+        clusters,
+        config.num_clusters,
+        bank.normalized,
+        bank.neighbors,
+        every[np.arange(len(every)) != heads.head],
+        kmeans,
+    )
+    samples, seed = config.evaluate.silhouette_samples, context.seed("silhouette")
+    figures = trust_figures(judged, silhouette_samples=samples, seed=seed)
+    return asdict(expected_accuracy(figures))

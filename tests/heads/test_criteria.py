@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.neighbors import nearest_neighbors
-from spice_keras.heads.criteria import head_scores, modularity_scores, separation
+from spice_keras.heads.criteria import head_scores, modularity_scores
 from spice_keras.metrics.modularity import modularity
+from spice_keras.metrics.separation import separation
 from tests.reference.separation import separation as slow_separation
 
 _CLUSTERS = 3
