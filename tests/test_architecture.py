@@ -30,6 +30,7 @@ _ORDER = (
     "models",
     "training",
     "heads",
+    "groups",
     "config",
     "run",
     "serving",

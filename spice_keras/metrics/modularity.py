@@ -37,6 +37,35 @@ def modularity(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     return float(np.mean(ids[graph] == ids[:, np.newaxis]) - np.sum(shares**2))
 
 
+def kept_structure(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
+    """Measure how clean the cuts between clusters are: modularity over its largest value.
+
+    Args:
+        clusters: Cluster of each item, integers from 0. Shape: (num_items,).
+        neighbors: Nearest neighbours of each item, itself not among them.
+            Shape: (num_items, num_neighbors).
+
+    Returns:
+        1 if no link leaves its cluster, 0 if as many stay as chance would leave; below 0 if fewer
+        do. 1 for a single cluster.
+
+    Raises:
+        ValueError: If there is no item or no neighbour, or the shapes disagree.
+
+    The assortativity coefficient of Newman 2003, doi:10.1103/PhysRevE.67.026126, Eq. 2, with the
+    same degree for all items.
+
+    Example:
+        >>> import numpy as np
+        >>> kept_structure([0, 0, 1, 1], np.array([[1], [0], [3], [2]]))
+        1.0
+    """
+    ids, _ = checked_graph(clusters, neighbors)
+    shares = np.bincount(ids) / len(ids)
+    largest = 1.0 - float(np.sum(shares**2))
+    return modularity(clusters, neighbors) / largest if largest > 0.0 else 1.0
+
+
 def coding_length(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     """Count the bits that describe the neighbour graph with the help of the clusters.
 
