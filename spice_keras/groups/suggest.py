@@ -33,7 +33,7 @@ from spice_keras.progress import Screen, silent_screen
 _MOST_ITEMS = 5000
 _AS_GOOD = 0.05  # of the largest score: how much less explains the data as well
 _WIDEST_CLEAR = 2.0  # times the smallest number of the interval
-_LEAST_STABLE = 0.4  # ARI of the halves
+_LEAST_STABLE = 0.5  # ARI of the halves at the largest score
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def as_good(score: np.ndarray, tolerance: float) -> tuple[int, int]:
 
 def _why_unclear(curves: GroupCurves, best: int, low: int, high: int) -> str | None:
     numbers = curves.num_clusters
-    if curves.stability[low : high + 1].max() < _LEAST_STABLE:
+    if curves.stability[best] < _LEAST_STABLE:
         return "two halves of the data lead to different clusters"
     if best == len(numbers) - 1:
         return f"the curve still rises at {numbers[best]}, the largest number that was tried"

@@ -16,7 +16,7 @@ from spice_keras.report.chart import Caption, Chart, plain_axes
 from spice_keras.report.formatting import count, decimal, quantity, shortened_middle
 from spice_keras.report.palette import ACCENT, CURVES, INK, MUTED, PALE
 
-_WIDTH, _BAR = 80, 30
+_WIDTH, _SCALE = 80, 28
 _MOST_CHANGES = 6
 # Name in the text plot, and in the figure.
 _SHOWN = {
@@ -99,20 +99,26 @@ def curve_lines(curves: GroupCurves, best: int, interval: tuple[int, int]) -> li
         interval: Smallest and largest number that are as good, marked by `+`.
 
     Returns:
-        A header and a line for each number; the bars are the score.
+        A header and a line for each number; a dot stands for its score.
     """
     names = [name for name in _SHOWN if name != "score"]
-    header = "".join(f"{_SHOWN[name][0]:>8}" for name in names)
-    lines = [f"    K  {'score':<{_BAR}}{header}"]
-    largest = max(float(curves.score.max()), 1e-9)
+    header = "".join(f"{_SHOWN[name][0]:>7}" for name in names)
+    lowest, largest = float(curves.score.min()), float(curves.score.max())
+    ends = f"{lowest:.2f}{largest:>{_SCALE - 4}.2f}"
+    lines = [f"    K  score  {ends} {header}"]
     for place, number in enumerate(curves.num_clusters.tolist()):
         inside = interval[0] <= number <= interval[1]
         mark = ">" if number == best else "+" if inside else " "
         score = float(curves.score[place])
-        bar = "#" * round((_BAR - 7) * max(score, 0.0) / largest)
-        figures = "".join(f"{decimal(getattr(curves, name)[place]):>8}" for name in names)
-        lines.append(f"{mark} {number:>3}  {f'{score:.3f} {bar}':<{_BAR}}{figures}")
+        height = (score - lowest) / max(largest - lowest, 1e-9)
+        dot = "." * round((_SCALE - 1) * height) + "o"
+        figures = "".join(f"{_short(getattr(curves, name)[place]):>7}" for name in names)
+        lines.append(f"{mark} {number:>3}  {score:.3f}  {dot:<{_SCALE}} {figures}")
     return lines
+
+
+def _short(value: float) -> str:
+    return decimal(value, 2 if value >= 10.0 else 3)
 
 
 def groups_chart(found: GroupSuggestion) -> Chart:
