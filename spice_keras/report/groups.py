@@ -22,7 +22,7 @@ _MOST_CHANGES = 6
 _SHOWN = {
     "score": ("score", "score"),
     "modularity": ("modul.", "modularity"),
-    "kept": ("kept", "share of structure kept"),
+    "relative": ("of max", "modularity over its largest value"),
     "stability": ("halves", "agreement of two halves"),
     "silhouette": ("silh.", "silhouette"),
     "coding_length": ("bits", "bits for each link"),
@@ -134,7 +134,7 @@ def groups_chart(found: GroupSuggestion) -> Chart:
     figure = Figure(figsize=(9.0, 6.2), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
     panels: tuple[tuple[str, ...], ...] = (
-        ("score", "modularity", "kept"), ("stability", "silhouette"), ("coding_length",)
+        ("score", "modularity", "relative"), ("stability", "silhouette"), ("coding_length",)
     )  # fmt: skip
     for one, panel in zip(axes, panels, strict=True):
         plain_axes(one)
@@ -145,7 +145,7 @@ def groups_chart(found: GroupSuggestion) -> Chart:
                 curves.num_clusters,
                 getattr(curves, name),
                 color=ACCENT if name == "score" else color if panel[0] != "score" else MUTED,
-                linestyle=":" if name == "kept" else "-",
+                linestyle=":" if name == "relative" else "-",
                 marker="o",
                 markersize=3.0,
                 label=_SHOWN[name][1],
@@ -164,8 +164,8 @@ def _caption(found: GroupSuggestion) -> Caption:
     low, high = found.interval
     text = (
         f"{suggestion_sentences(found)[0]} The score is the modularity of the neighbour graph "
-        "(links inside clusters, beyond chance) times the share of it that the cuts between "
-        "clusters leave. Shaded: numbers that explain the data about as well."
+        "(links inside clusters, beyond chance) times the square of its share of the largest value "
+        "that so many clusters can have. Shaded: numbers that explain the data about as well."
     )
     alternative = (
         f"Curves over {_ends(found.curves)} clusters; the score is largest at "
