@@ -31,8 +31,9 @@ from spice_keras.metrics.trust import silhouette
 from spice_keras.progress import Screen, silent_screen
 
 _MOST_ITEMS = 5000
-_AS_GOOD = 0.05  # of the largest score: how much less explains the data as well
+_AS_GOOD = 0.07  # of the largest score: how much less explains the data as well
 _WIDEST_CLEAR = 2.0  # times the smallest number of the interval
+_LEAST_RELATIVE = 0.8  # of the largest modularity that so many clusters can have
 _LEAST_STABLE = 0.5  # ARI of the halves at the largest score
 
 
@@ -117,7 +118,7 @@ def suggest_clusters(
     the largest score is recommended: the modularity of the neighbour graph, times the square of
     its share of the largest modularity that so many clusters can have. Modularity alone prefers too
     many clusters, the share alone too few; powers from 1.5 to 2.5 gave the same numbers. All
-    numbers around the best one within 5 % of its score make the interval.
+    numbers around the best one within 7 % of its score make the interval.
 
     Args:
         X: Embeddings, any finite real numbers. Shape: (num_items, dim).
@@ -269,6 +270,8 @@ def _why_unclear(curves: GroupCurves, best: int, low: int, high: int) -> str | N
     numbers = curves.num_clusters
     if curves.stability[best] < _LEAST_STABLE:
         return "two halves of the data lead to different clusters"
+    if curves.relative[best] < _LEAST_RELATIVE:
+        return "the groups run into one another"
     if best == len(numbers) - 1:
         return f"the curve still rises at {numbers[best]}, the largest number that was tried"
     if numbers[high] > _WIDEST_CLEAR * numbers[low]:

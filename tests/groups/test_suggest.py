@@ -77,6 +77,16 @@ def test_noise_has_no_clear_number() -> None:
     assert found.interval[0] <= found.num_clusters <= found.interval[1]
 
 
+def test_groups_that_run_into_one_another_have_no_clear_number() -> None:
+    angles = np.linspace(0.0, 2.0 * np.pi, 160, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    rows = np.concatenate([ring, np.zeros((160, 6))], axis=1)
+    rows += 0.25 * np.random.default_rng(0).standard_normal(rows.shape)
+    found = suggest_clusters(rows, largest=8, training=_QUICK)
+    assert found.unclear is not None
+    assert found.curves.relative[found.curves.num_clusters == found.num_clusters] < 0.8
+
+
 def test_a_range_that_ends_too_soon_is_said_to() -> None:
     # Four pairs of groups: halves agree on the pairs.
     pairs = np.repeat(features(4, 30)[:, :5], 2, axis=1) + features(8, 15)
