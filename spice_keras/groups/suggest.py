@@ -32,7 +32,7 @@ from spice_keras.progress import Screen, silent_screen
 
 _MOST_ITEMS = 5000
 _AS_GOOD = 0.07  # of the largest score: how much less explains the data as well
-_WIDEST_CLEAR = 2.0  # times the smallest number of the interval
+_WIDEST_CLEAR = 2.5  # times the smallest number of the interval
 _LEAST_RELATIVE = 0.8  # of the largest modularity that so many clusters can have
 _LEAST_STABLE = 0.5  # ARI of the halves at the largest score
 
@@ -161,7 +161,7 @@ def suggest_clusters(
     with threadpool_limits(1), float32_layers():
         given = neighbors is not None and len(rows) == len(neighbors)
         graph = np.asarray(neighbors)[:, 1:11] if given else graph_of(space)
-        with screen.task("groups", len(grid), unit="numbers") as task:
+        with screen.task("groups", len(grid), unit="rows", per_step=len(points)) as task:
             candidates = train_candidates(points, graph, grid, training, task)
         clusters = best_clusters(candidates, graph, grid)
         curves = _curves(grid, clusters, candidates, graph, for_silhouette(points))
