@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from spice_keras.config import RunConfig, load_config
     from spice_keras.errors import UserError
     from spice_keras.estimator import SpiceClusterer
+    from spice_keras.groups.suggest import GroupSuggestion, suggest_clusters
     from spice_keras.heads.losses import head_losses, neighbor_head_losses
     from spice_keras.heads.neighbor_clustering import NeighborClustering
     from spice_keras.heads.selection import HeadChoice, HeadSelection
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "GroupSuggestion",
     "HeadChoice",
     "HeadSelection",
     "KerasCVPolicy",
@@ -107,6 +109,7 @@ __all__ = [
     "self_feature_views",
     "self_views",
     "semi_views",
+    "suggest_clusters",
     "tensorflow_session",
     "views",
 ]
@@ -133,6 +136,7 @@ _ON_TENSORFLOW = {
     "augment.policies": ("build_policy",),
     "backbones.factory": ("build_backbone", "register_backbone"),
     "estimator": ("SpiceClusterer",),
+    "groups.suggest": ("GroupSuggestion", "suggest_clusters"),
     "heads.losses": ("head_losses", "neighbor_head_losses"),
     "heads.neighbor_clustering": ("NeighborClustering",),
     "heads.selection": ("HeadChoice", "HeadSelection"),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, Self, get_args
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -22,6 +19,7 @@ from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import approximate_neighbors
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
+from spice_keras.heads.float32 import float32_layers
 from spice_keras.heads.inference import head_probabilities
 from spice_keras.heads.objectives import (
     HeadOptions,
@@ -193,7 +191,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
-            with _float32_layers():
+            with float32_layers():
                 self._train(bank, seed)
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
@@ -302,20 +300,6 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
-
-
-@contextmanager
-def _float32_layers() -> Iterator[None]:
-    """Build heads in float32 whatever the caller's dtype policy, and leave that as it was."""
-    before = keras.config.dtype_policy()
-    if before.name == "float32":
-        yield
-        return
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _check_parameters(parameters: dict[str, Any]) -> None:

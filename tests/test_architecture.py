@@ -31,6 +31,7 @@ _ORDER = (
     "models",
     "training",
     "heads",
+    "groups",
     "config",
     "run",
     "serving",

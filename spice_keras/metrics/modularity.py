@@ -37,6 +37,40 @@ def modularity(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     return float(np.mean(ids[graph] == ids[:, np.newaxis]) - np.sum(shares**2))
 
 
+def relative_modularity(clusters: npt.ArrayLike, neighbors: np.ndarray, num_clusters: int) -> float:
+    """Measure modularity as a share of the largest that so many clusters can have.
+
+    That is 1 - 1/K, of clusters of equal size that no link leaves.
+
+    Args:
+        clusters: Cluster of each item, integers from 0. Shape: (num_items,).
+        neighbors: Nearest neighbours of each item, itself not among them.
+            Shape: (num_items, num_neighbors).
+        num_clusters: K, at least 2; empty clusters count.
+
+    Returns:
+        1 if no link leaves its cluster and all clusters are equally large, 0 if links stay as
+        chance would have it.
+
+    Raises:
+        ValueError: If K is too small, there is no item or no neighbour, or the shapes disagree.
+
+    The modularity of Newman and Girvan 2004, doi:10.1103/PhysRevE.69.026113, over its bound.
+
+    Example:
+        >>> import numpy as np
+        >>> relative_modularity([0, 0, 1, 1], np.array([[1], [0], [3], [2]]), 2)
+        1.0
+    """
+    ids, _ = checked_graph(clusters, neighbors)
+    if num_clusters < max(2, ids.max() + 1):
+        raise ValueError(
+            "`num_clusters` must be at least 2 and above every cluster. "
+            f"Received: {num_clusters=}, largest cluster {ids.max()}"
+        )
+    return modularity(clusters, neighbors) / (1.0 - 1.0 / num_clusters)
+
+
 def coding_length(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     """Count the bits that describe the neighbour graph with the help of the clusters.
 

@@ -86,17 +86,30 @@ def save_figures(data: ReportData, directory: str | Path) -> list[SavedFigure]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for chart in draw_charts(data):
-            path = folder / f"{chart.name}.png"
-            _save(chart.figure, path)
-            if not chart.is_raster:
-                _save(chart.figure, path.with_suffix(".svg"))
-            saved.append(SavedFigure(chart.name, chart.section, chart.caption, path))
+            saved.append(save_chart(chart, folder))
     except OSError as error:
         raise UserError(
             f"The figures cannot be written to {folder}: {error}. Choose a directory you may "
             "write to, with free space."
         ) from error
     return saved
+
+
+def save_chart(chart: Chart, folder: Path) -> SavedFigure:
+    """Saves one figure, of lines or bars also as an SVG file.
+
+    Args:
+        chart: the figure.
+        folder: where the files go.
+
+    Returns:
+        What was saved.
+    """
+    path = folder / f"{chart.name}.png"
+    _save(chart.figure, path)
+    if not chart.is_raster:
+        _save(chart.figure, path.with_suffix(".svg"))
+    return SavedFigure(chart.name, chart.section, chart.caption, path)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.metrics import modularity as module
-from spice_keras.metrics.modularity import coding_length, modularity
+from spice_keras.metrics.modularity import coding_length, modularity, relative_modularity
 from tests.reference import modularity as reference
 
 Figure = Callable[[npt.ArrayLike, np.ndarray], float]
@@ -36,6 +36,8 @@ def test_as_counted_link_by_link(graph: tuple[list[int], list[list[int]]]) -> No
     clusters, neighbors = graph
     array = np.array(neighbors)
     assert modularity(clusters, array) == pytest.approx(reference.modularity(*graph), abs=1e-12)
+    relative = reference.modularity(*graph) / reference.largest_modularity(5)
+    assert relative_modularity(clusters, array, 5) == pytest.approx(relative, abs=1e-12)
     assert coding_length(clusters, array) == pytest.approx(reference.coding_length(*graph))
 
 
@@ -59,6 +61,12 @@ def test_bounds(graph: tuple[list[int], list[list[int]]]) -> None:
     value = modularity(clusters, np.array(neighbors))
     assert type(value) is float
     assert -1.0 <= value < 1.0
+    used = len(np.unique(clusters))
+    if used > 1:
+        relative = relative_modularity(
+            np.unique(clusters, return_inverse=True)[1], np.array(neighbors), used
+        )
+        assert relative <= 1.0 + 1e-12
 
 
 @given(graph=graphs())
@@ -77,6 +85,10 @@ def test_true_groups_are_best_and_random_ones_worth_nothing() -> None:
     assert modularity(groups, neighbors) == pytest.approx(0.75)
     assert modularity(groups // 2, neighbors) == pytest.approx(0.5)
     assert modularity(halved, neighbors) < 0.5
+    # Groups that are left together lose modularity, but nothing of what two clusters can have.
+    assert relative_modularity(groups, neighbors, 4) == pytest.approx(1.0)
+    assert relative_modularity(groups // 2, neighbors, 2) == pytest.approx(1.0)
+    assert relative_modularity(halved, neighbors, 8) < 0.6
     drawn = generator.integers(0, 4, 100)
     assert modularity(drawn, neighbors) == pytest.approx(0.0, abs=0.05)
     assert coding_length(groups, neighbors) < coding_length(groups // 2, neighbors)
@@ -92,6 +104,12 @@ def test_refuses_what_does_not_fit(
 ) -> None:
     with pytest.raises(ValueError, match="at least one neighbour"):
         figure(clusters, np.zeros(shape, int))
+
+
+@pytest.mark.parametrize(("clusters", "num_clusters"), [([0, 0], 1), ([0, 3], 3)])
+def test_refuses_too_few_clusters(clusters: list[int], num_clusters: int) -> None:
+    with pytest.raises(ValueError, match=f"num_clusters={num_clusters}"):
+        relative_modularity(clusters, np.array([[1], [0]]), num_clusters)
 
 
 def test_examples() -> None:

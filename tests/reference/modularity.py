@@ -16,6 +16,12 @@ def modularity(clusters: list[int], neighbors: list[list[int]]) -> float:
     return inside / links - sum(one == other for one, other in pairs) / len(pairs)
 
 
+def largest_modularity(num_clusters: int) -> float:
+    """Of as many pairs of items, each pair linked both ways and a cluster of its own."""
+    items = range(2 * num_clusters)
+    return modularity([item // 2 for item in items], [[item ^ 1] for item in items])
+
+
 def coding_length(clusters: list[int], neighbors: list[list[int]]) -> float:
     """Bits for each link: the item's cluster, inside or not, which item of those that remain."""
     count, links, inside, bits = len(clusters), 0, 0, 0.0

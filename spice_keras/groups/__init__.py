@@ -1,0 +1,1 @@
+"""How many groups there are, and how clusters join into larger ones."""
