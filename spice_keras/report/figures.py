@@ -89,6 +89,7 @@ def save_figures(data: ReportData, directory: str | Path) -> list[SavedFigure]:
             path = folder / f"{chart.name}.png"
             _save(chart.figure, path)
             if not chart.is_raster:
+                chart.figure.set_layout_engine("none")  # laid out for the PNG file
                 _save(chart.figure, path.with_suffix(".svg"))
             saved.append(SavedFigure(chart.name, chart.section, chart.caption, path))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -43,16 +44,20 @@ def export_clusterer(
             f"image_size={image_size}, clusterer.input_shape={clusterer.input_shape}"
         )
 
+    # Traced once, and called by both endpoints.
+    squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "squares")
+    classify = tf.function(partial(clusterer, training=False), [squares], autograph=False)
+
     def from_bytes(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.map_fn(
             lambda data: resized(decoded(data)[tf.newaxis], image_size, fit)[0],
             encoded_images,
             fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
         )
-        return clusterer(images, training=False)
+        return classify(images)
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return clusterer(resized(images, image_size, fit), training=False)
+        return classify(resized(images, image_size, fit))
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ from spice_keras.data.labels import Labels
 from spice_keras.files import write_json
 from spice_keras.report.classes import Classes
 from spice_keras.report.data import ReportData
+from spice_keras.report.embedding_map import EmbeddingMap
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult, final_result, write_assignments
 from spice_keras.run.store import Evaluation
+from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
 from spice_keras.stages.scores import score
@@ -32,6 +36,18 @@ def evaluate(context: Context) -> None:
     """
     parts = context.reported_parts  # of a split: the test part, and the train part beside it
     labels, results = [read_labels(part) for part in parts], [final_result(part) for part in parts]
+    with ThreadPoolExecutor(1) as pool:  # t-SNE takes one core; the rest goes on beside it
+        placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
+        _judge(context, labels, results, placed.result)
+
+
+def _judge(
+    context: Context,
+    labels: Sequence[Labels | None],
+    results: Sequence[FinalResult],
+    placed: Callable[[], EmbeddingMap],
+) -> None:
+    parts = context.reported_parts
     values = [None if found is None else found.values for found in labels]
     metrics = score(parts[0], values[0])
     if context.has_parts:
@@ -46,7 +62,14 @@ def evaluate(context: Context) -> None:
     classes = _classes(labels[0], results[0], context.config.num_clusters)
     _write_report(
         context.run.path,
-        report_data(parts[0], results[0], metrics, classes=classes, head_labels=values[-1]),
+        report_data(
+            parts[0],
+            results[0],
+            metrics,
+            placed=placed,
+            classes=classes,
+            head_labels=values[-1],
+        ),
     )
     write_json(context.run.path / "metrics.json", metrics)
     context.save(Evaluation(metrics))

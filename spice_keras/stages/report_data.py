@@ -6,7 +6,7 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Training
+from spice_keras.report.embedding_map import EmbeddingMap
 from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
 from spice_keras.run.store import Reliable
 from spice_keras.stages.figures import (
-    embedding_map,
     head_curves,
     least_certain_images,
     prototype_images,
@@ -36,6 +36,7 @@ def report_data(
     result: FinalResult,
     metrics: Mapping[str, Any],
     *,
+    placed: Callable[[], EmbeddingMap],
     classes: Classes | None,
     head_labels: np.ndarray | None,
 ) -> ReportData:
@@ -45,6 +46,7 @@ def report_data(
         context: What the page reports on; its stages are finished.
         result: Its clustering.
         metrics: The figures of metrics.json.
+        placed: Gives the map of the embeddings; asked last, so that it can be made meanwhile.
         classes: The labels of its items; None without labels.
         head_labels: Those of the items the heads were trained on, int32 [N], -1 where unknown:
             the accuracies of the heads are measured on these. None without labels.
@@ -53,6 +55,7 @@ def report_data(
         The record.
     """
     ranked = prototype_images(context, result)
+    maps = prototype_maps(context, result, ranked)
     return ReportData(
         run=_run_record(context),
         setup=_setup(context),
@@ -64,9 +67,9 @@ def report_data(
             history={stage: context.run.metrics(stage) for stage in _HISTORIES},
             heads=head_curves(context, head_labels),
         ),
-        embedding_map=embedding_map(context, result.embeddings),
+        embedding_map=placed(),
         classes=classes,
-        prototype_maps=prototype_maps(context, result, ranked),
+        prototype_maps=maps,
     )
 
 
