@@ -19,6 +19,7 @@ from spice_keras.report.data import ReportData
 from spice_keras.report.embedding_map import EmbeddingMap
 from spice_keras.report.figures import save_figures
 from spice_keras.report.html import write_report
+from spice_keras.report.unusual import unusual_figures
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult, final_result, write_assignments
 from spice_keras.run.store import Evaluation
@@ -26,10 +27,11 @@ from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
 from spice_keras.stages.scores import score
+from spice_keras.stages.unusual import find_unusual, write_unusual
 
 
 def evaluate(context: Context) -> None:
-    """Write metrics.json, assignments.csv, the figures and report.html.
+    """Write metrics.json, the tables of items, the figures and report.html.
 
     Args:
         context: The run; its training stages are finished.
@@ -50,15 +52,18 @@ def _judge(
     parts = context.reported_parts
     values = [None if found is None else found.values for found in labels]
     metrics = score(parts[0], values[0])
+    unusual = [find_unusual(part) for part in parts]
+    metrics |= unusual_figures(unusual[0])
     if context.has_parts:
         metrics["data"] = _data_facts(context)
     if len(parts) > 1:
-        metrics["train"] = score(parts[1], values[1])
+        metrics["train"] = score(parts[1], values[1]) | unusual_figures(unusual[1])
         context.screen.say(
             f"eval: results on the {len(parts[0].ids)} test images. metrics.json has those on the "
             f"{len(parts[1].ids)} train images under `train`."
         )
     write_assignments(list(zip(parts, results, strict=True)))
+    write_unusual(list(zip(parts, results, unusual, strict=True)))
     classes = _classes(labels[0], results[0], context.config.num_clusters)
     _write_report(
         context.run.path,
@@ -67,6 +72,7 @@ def _judge(
             results[0],
             metrics,
             placed=placed,
+            unusual=unusual[0],
             classes=classes,
             head_labels=values[-1],
         ),

@@ -18,6 +18,7 @@ from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Training
 from spice_keras.report.embedding_map import EmbeddingMap
 from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
+from spice_keras.report.unusual import Unusual
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
 from spice_keras.run.store import Reliable
@@ -37,6 +38,7 @@ def report_data(
     metrics: Mapping[str, Any],
     *,
     placed: Callable[[], EmbeddingMap],
+    unusual: Unusual,
     classes: Classes | None,
     head_labels: np.ndarray | None,
 ) -> ReportData:
@@ -47,6 +49,7 @@ def report_data(
         result: Its clustering.
         metrics: The figures of metrics.json.
         placed: Gives the map of the embeddings; asked last, so that it can be made meanwhile.
+        unusual: Near-duplicates and outliers among its items.
         classes: The labels of its items; None without labels.
         head_labels: Those of the items the heads were trained on, int32 [N], -1 where unknown:
             the accuracies of the heads are measured on these. None without labels.
@@ -70,6 +73,7 @@ def report_data(
         embedding_map=placed(),
         classes=classes,
         prototype_maps=maps,
+        unusual=unusual,
     )
 
 

@@ -22,6 +22,7 @@ from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.reliable import select_reliable
 from spice_keras.stages.report_data import labelled_classes, report_data
+from spice_keras.stages.unusual import find_unusual
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
@@ -193,6 +194,7 @@ def test_the_setup_is_told_from_the_configuration(tmp_path: Path) -> None:
         result,
         {},
         placed=lambda: embedding_map(context, result.embeddings),
+        unusual=find_unusual(context),
         classes=None,
         head_labels=None,
     )
