@@ -35,7 +35,7 @@ def reduced_images(
     found = np.empty((len(chosen), side, side, 3), np.uint8)
     for place, row in enumerate(chosen):
         picture = Image.fromarray(np.ascontiguousarray(images[row]))
-        found[place] = picture.resize((side, side), Image.Resampling.BOX)
+        found[place] = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
     return found
 
 

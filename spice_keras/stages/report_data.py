@@ -35,7 +35,6 @@ _HISTORIES = ("pretrain", "self", "refine", "semi")
 def report_data(
     context: Context,
     result: FinalResult,
-    metrics: Mapping[str, Any],
     *,
     placed: Callable[[], EmbeddingMap],
     unusual: Unusual,
@@ -47,7 +46,6 @@ def report_data(
     Args:
         context: What the page reports on; its stages are finished.
         result: Its clustering.
-        metrics: The figures of metrics.json.
         placed: Gives the map of the embeddings; asked last, so that it can be made meanwhile.
         unusual: Near-duplicates and outliers among its items.
         classes: The labels of its items; None without labels.
@@ -55,7 +53,7 @@ def report_data(
             the accuracies of the heads are measured on these. None without labels.
 
     Returns:
-        The record.
+        The record, but for its `metrics`: no figure needs them, and they may take longer.
     """
     ranked = prototype_images(context, result)
     maps = prototype_maps(context, result, ranked)
@@ -65,7 +63,7 @@ def report_data(
         items=Items(context.ids, context.images if context.has_images else None),
         clustering=_clustering(context, result, ranked),
         reliable=_reliable_selection(context),
-        metrics=metrics,
+        metrics={},
         training=Training(
             history={stage: context.run.metrics(stage) for stage in _HISTORIES},
             heads=head_curves(context, head_labels),

@@ -192,7 +192,6 @@ def test_the_setup_is_told_from_the_configuration(tmp_path: Path) -> None:
     data = report_data(
         context,
         result,
-        {},
         placed=lambda: embedding_map(context, result.embeddings),
         unusual=find_unusual(context),
         classes=None,

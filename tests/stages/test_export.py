@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 
 from spice_keras.errors import UserError
 from spice_keras.run.store import Export
-from spice_keras.serving import check as check_module
 from spice_keras.serving.check import Checker
 from spice_keras.stages import export as export_module
 from spice_keras.stages.export import export, next_version
@@ -68,7 +68,7 @@ class _Process:
 
 
 def _checker(monkeypatch: pytest.MonkeyPatch, process: _Process) -> Checker:
-    monkeypatch.setattr(check_module.subprocess, "Popen", lambda *_, **__: process)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: process)
     return Checker()
 
 
