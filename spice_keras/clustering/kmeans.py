@@ -7,10 +7,13 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
+from spice_keras.clustering.reduction import reduced_images
+
 LARGEST_FULL_KMEANS = 20_000
 # Its OpenMP threads spin while they wait: on two cores that other work shares, 1,800 x 1280 took
 # 13 to 15 s with both and 0.7 to 1.2 s with one (scikit-learn 1.9, interleaved).
 _THREADS = 1
+_PIXEL_SIDE = 32  # beyond it, k-means on pixels would be fitted on few images: 111 of 224 px
 
 
 def kmeans_clusters(
@@ -75,8 +78,8 @@ def pixel_kmeans_clusters(
 ) -> npt.NDArray[np.int32]:
     """Clusters of k-means on raw pixels, without ever holding all pixels as floats.
 
-    Centres are fitted on as many images as fit into `memory_bytes` as float32; every image then
-    goes to its nearest centre, block by block.
+    Images larger than 32 pixels are reduced to that side. Centres are fitted on as many images as
+    fit into `memory_bytes` as float32; every image then goes to its nearest centre, block by block.
 
     Args:
         images: uint8, perhaps memory-mapped. Shape: (num_images, side, side, 3).
@@ -91,20 +94,23 @@ def pixel_kmeans_clusters(
 
     SPICE (arXiv 2103.09382) Table 4 compares with k-means; on pixels it is the floor.
     """
-    count, values = len(images), int(np.prod(images.shape[1:]))
+    count, values = len(images), min(_PIXEL_SIDE, images.shape[1]) ** 2 * images.shape[3]
     block = max(num_clusters, memory_bytes // (4 * values))
-    rows = np.arange(count)
+    rows = None
     if count > block:
         rows = np.sort(np.random.default_rng(seed).choice(count, block, replace=False))
-    pixels = np.asarray(images[rows], np.float32).reshape(len(rows), values)
+    fitted = _pixels(images, rows)
     with threadpool_limits(_THREADS):
-        model = KMeans(n_clusters=num_clusters, n_init=num_init, random_state=seed).fit(pixels)
-    if count == len(rows) and classified is None:
-        return model.labels_.astype(np.int32)
-    del pixels
-    asked = images if classified is None else classified
-    parts = [
-        model.predict(np.asarray(asked[start : start + block], np.float32).reshape(-1, values))
-        for start in range(0, len(asked), block)
-    ]
+        model = KMeans(n_clusters=num_clusters, n_init=num_init, random_state=seed).fit(fitted)
+        if rows is None and classified is None:
+            return model.labels_.astype(np.int32)
+        del fitted
+        asked = images if classified is None else classified
+        starts = range(0, len(asked), block)
+        parts = [model.predict(_pixels(asked[start : start + block])) for start in starts]
     return np.concatenate(parts).astype(np.int32)
+
+
+def _pixels(images: np.ndarray, rows: np.ndarray | None = None) -> npt.NDArray[np.float32]:
+    small = reduced_images(images, _PIXEL_SIDE, rows)
+    return small.reshape(len(small), -1).astype(np.float32)

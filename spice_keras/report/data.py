@@ -13,6 +13,7 @@ from spice_keras.report.heads import HeadCurves
 from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.report.setup import Setup
 from spice_keras.report.training import Rows
+from spice_keras.report.unusual import Unusual
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class ReportData:
         classes: the labels it is judged by; None without labels.
         prototype_maps: the first prototypes with their heat maps; None where the encoder has no
             feature map, or there are no images.
+        unusual: near-duplicates and outliers; None if they were not looked for.
     """
 
     run: RunRecord
@@ -98,6 +100,7 @@ class ReportData:
     embedding_map: EmbeddingMap
     classes: Classes | None = None
     prototype_maps: PrototypeMaps | None = None
+    unusual: Unusual | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not describe the same run.
@@ -115,3 +118,6 @@ class ReportData:
         if self.prototype_maps is not None:
             check_range("prototype_maps", self.prototype_maps.indices, num_items)
             check_range("prototype_maps", self.prototype_maps.clusters, num_clusters)
+        if self.unusual is not None:
+            check_length("groups", self.unusual.groups, num_items)
+            check_length("scores", self.unusual.scores, num_items)

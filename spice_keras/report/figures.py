@@ -108,6 +108,7 @@ def save_chart(chart: Chart, folder: Path) -> SavedFigure:
     path = folder / f"{chart.name}.png"
     _save(chart.figure, path)
     if not chart.is_raster:
+        chart.figure.set_layout_engine("none")  # laid out for the PNG file
         _save(chart.figure, path.with_suffix(".svg"))
     return SavedFigure(chart.name, chart.section, chart.caption, path)
 

@@ -22,6 +22,7 @@ from spice_keras.report.setup import choices, notices
 from spice_keras.report.table import COLUMNS, RESULT_HEADER, final_method, method_name, result_rows
 from spice_keras.report.terms import explained
 from spice_keras.report.thumbnails import LOSSLESS_SIDE, display_side, figure_uri
+from spice_keras.report.unusual import unusual_view
 from spice_keras.report.verdict import Verdict, reliable_name, trust_verdict
 
 TEMPLATES = Path(__file__).parent
@@ -93,9 +94,13 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
     shown = [
         ShownFigure(figure.section, figure_uri(figure.path), figure.caption) for figure in figures
     ]
+    items = data.items
+    found = data.unusual
+    unusual = None if found is None else unusual_view(found, items, data.clustering)
     spent = sum(len(figure.source) for figure in shown) + TEXT_RESERVE
+    spent += 0 if unusual is None else unusual.num_characters
     budget = max(MAX_PAGE_CHARACTERS - spent, MIN_THUMBNAIL_CHARACTERS)
-    method, items = final_method(data.metrics), data.items
+    method = final_method(data.metrics)
     verdict = trust_verdict(
         data.metrics, data.clustering, data.reliable.counts, data.setup.heads, items.noun
     )
@@ -114,6 +119,7 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
         and data.setup.semi.labels_from == "source",
         "cards": cluster_cards(items, data.clustering, data.classes, budget),
         "figures": _by_section(shown),
+        "unusual": unusual,
         **_results(data, [term for term, _, _ in key_figures if term is not None]),
         **_thumbnails(items.image_size),
         **_skipped(data.run.skipped),

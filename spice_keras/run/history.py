@@ -225,7 +225,8 @@ def _forget_from(run: RunDirectory, first: Stage) -> None:
         for phase in (stage.name, *stage.later_phases):
             shutil.rmtree(run.checkpoints / phase, ignore_errors=True)
             run.forget_metrics(phase, from_epoch=0)
-    for name in ("report.html", "metrics.json", "assignments.csv"):
+    tables = ("assignments.csv", "duplicates.csv", "outliers.csv")
+    for name in ("report.html", "metrics.json", *tables):
         (run.path / name).unlink(missing_ok=True)
     shutil.rmtree(run.path / "figures", ignore_errors=True)
 

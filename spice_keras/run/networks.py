@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -21,9 +22,14 @@ from spice_keras.models.clusterer import clusterer_from_network
 from spice_keras.models.spice_semi import classification_network
 from spice_keras.options import BackboneOptions, PretrainedSpec
 from spice_keras.run.context import Context
+from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Heads
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
+
+# The folded encoder a run used last, and what tells another: building it takes seconds, and
+# embedding, evaluation and export need it. It goes with the run.
+_kept: WeakKeyDictionary[RunDirectory, tuple[object, keras.Model]] = WeakKeyDictionary()
 
 
 def build_encoder(
@@ -119,7 +125,8 @@ def pretrained_encoder(context: Context, *, fold: bool = True) -> keras.Model:
         fold: Merge batch normalisation into the convolutions: the same function, faster.
 
     Returns:
-        uint8 images [B, S, S, 3] to features [B, D], not trainable.
+        uint8 images [B, S, S, 3] to features [B, D], not trainable. The folded one is shared by all
+        who ask during a run: leave its weights as they are.
 
     Raises:
         UserError: If the encoder is another one than the configuration's.
@@ -138,8 +145,15 @@ def head_encoder(context: Context) -> keras.Model:
 
 def _encoder_in(folder: Path, context: Context, *, fold: bool) -> keras.Model:
     _refuse_other(folder, _saved_backbone(folder), context.config.backbone)
-    network = Encoder.load(folder).network
-    return fold_batch_normalization(network) if fold else network
+    if not fold:
+        return Encoder.load(folder).network
+    file = (folder / _WEIGHTS).stat()
+    stamp = (folder, file.st_ino, file.st_mtime_ns, keras.config.dtype_policy().name)
+    kept, network = _kept.get(context.run, (None, None))
+    if network is None or kept != stamp:
+        network = fold_batch_normalization(Encoder.load(folder).network)
+        _kept[context.run] = stamp, network
+    return network
 
 
 def chosen_head(context: Context) -> keras.Model:

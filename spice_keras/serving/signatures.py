@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -51,16 +52,20 @@ def export_clusterer(
             f"image_size={image_size}, clusterer.input_shape={clusterer.input_shape}"
         )
 
+    # Traced once, and called by both endpoints.
+    squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "squares")
+    classify = tf.function(partial(clusterer, training=False), [squares], autograph=False)
+
     def from_bytes(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.map_fn(
             lambda data: resized(decoded(data)[tf.newaxis], image_size, fit)[0],
             encoded_images,
             fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
         )
-        return named(clusterer(images, training=False), names)
+        return named(classify(images), names)
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(clusterer(resized(images, image_size, fit), training=False), names)
+        return named(classify(resized(images, image_size, fit)), names)
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,21 @@ from spice_keras.data.labels import Labels
 from spice_keras.files import write_json
 from spice_keras.report.classes import Classes
 from spice_keras.report.data import ReportData
-from spice_keras.report.figures import save_figures
+from spice_keras.report.figures import SavedFigure, save_figures
 from spice_keras.report.html import write_report
+from spice_keras.report.unusual import Unusual, unusual_figures
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult, final_result, write_assignments
 from spice_keras.run.store import Evaluation, Names
+from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
 from spice_keras.stages.scores import score
+from spice_keras.stages.unusual import find_unusual, write_unusual
 
 
 def evaluate(context: Context) -> None:
-    """Write metrics.json, assignments.csv, the figures and report.html.
+    """Write metrics.json, the tables of items, the figures and report.html.
 
     Args:
         context: The run; its training stages are finished.
@@ -33,24 +38,47 @@ def evaluate(context: Context) -> None:
     parts = context.reported_parts  # of a split: the test part, and the train part beside it
     labels, results = [read_labels(part) for part in parts], [final_result(part) for part in parts]
     values = [None if found is None else found.values for found in labels]
-    metrics = score(parts[0], values[0])
-    if context.has_parts:
-        metrics["data"] = _data_facts(context)
-    if len(parts) > 1:
-        metrics["train"] = score(parts[1], values[1])
-        context.screen.say(
-            f"eval: results on the {len(parts[0].ids)} test images. metrics.json has those on the "
-            f"{len(parts[1].ids)} train images under `train`."
+    # t-SNE and k-means need one core and no Python; the rest goes on beside them.
+    with ThreadPoolExecutor(1) as pool:
+        placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
+        unusual = [find_unusual(part) for part in parts]  # reads what both threads need, first
+        scored = pool.submit(lambda: [*map(score, parts, values)])
+        write_assignments(list(zip(parts, results, strict=True)))
+        write_unusual(list(zip(parts, results, unusual, strict=True)))
+        data = report_data(
+            parts[0],
+            results[0],
+            placed=placed.result,
+            unusual=unusual[0],
+            classes=_classes(labels[0], results[0], context.config.num_clusters),
+            head_labels=values[-1],
         )
+        figures = _draw_again(context.run.path, data)
+        metrics = _joined(context, scored.result(), unusual)
     metrics["names"] = [dataclasses.asdict(one) for one in context.load(Names).names]
-    write_assignments(list(zip(parts, results, strict=True)))
-    classes = _classes(labels[0], results[0], context.config.num_clusters)
-    _write_report(
-        context.run.path,
-        report_data(parts[0], results[0], metrics, classes=classes, head_labels=values[-1]),
-    )
+    page = context.run.path / "report.html"
+    write_report(dataclasses.replace(data, metrics=metrics), page, figures)
     write_json(context.run.path / "metrics.json", metrics)
     context.save(Evaluation(metrics))
+
+
+def _joined(
+    context: Context, scores: Sequence[dict[str, Any]], unusual: Sequence[Unusual]
+) -> dict[str, Any]:
+    """Put together metrics.json, of one part or of the test and the train part."""
+    metrics, *beside = [
+        found | unusual_figures(other) for found, other in zip(scores, unusual, strict=True)
+    ]
+    if context.has_parts:
+        metrics["data"] = _data_facts(context)
+    for train in beside:
+        metrics["train"] = train
+        tested, trained = (len(part.ids) for part in context.reported_parts)
+        context.screen.say(
+            f"eval: results on the {tested} test images. metrics.json has those on the "
+            f"{trained} train images under `train`."
+        )
+    return metrics
 
 
 def _data_facts(context: Context) -> dict[str, Any]:
@@ -68,7 +96,7 @@ def _classes(labels: Labels | None, result: FinalResult, num_clusters: int) -> C
     return labelled_classes(labels.values, labels.class_names, result.clusters, num_clusters)
 
 
-def _write_report(path: Path, data: ReportData) -> None:
+def _draw_again(path: Path, data: ReportData) -> list[SavedFigure]:
     """Draw the figures again, so that none is left of an evaluation with other labels."""
     shutil.rmtree(path / "figures", ignore_errors=True)
-    write_report(data, path / "report.html", save_figures(data, path / "figures"))
+    return save_figures(data, path / "figures")

@@ -20,7 +20,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.networks import chosen_head, head_encoder, semi_network
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Export, Names
-from spice_keras.serving.check import verify
+from spice_keras.serving.check import Checker
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.name import names_of
 
@@ -43,7 +43,7 @@ def next_version(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def _write_and_verify(context: Context, folder: Path) -> None:
+def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     """Write the SavedModel with the facts `spice predict` needs, and ask it about some items."""
     data = context.config.data
     clusterer = build_final_clusterer(context)
@@ -61,7 +61,7 @@ def _write_and_verify(context: Context, folder: Path) -> None:
         items = context.given_features[rows]
         facts["num_features"] = items.shape[1]
     write_json(folder / "spice.json", facts)
-    verify(folder, items, probabilities[rows])
+    checker.verify(folder, items, probabilities[rows])
 
 
 def export(context: Context) -> Path:
@@ -80,8 +80,8 @@ def export(context: Context) -> Path:
     parent = Path(section.directory) / (section.name or context.config.name)
     target = parent / str(next_version(parent))
     try:
-        with atomic_folder(target, replace=False) as folder:
-            _write_and_verify(context, folder)
+        with Checker() as checker, atomic_folder(target, replace=False) as folder:
+            _write_and_verify(context, folder, checker)
     except OSError as error:
         raise UserError(
             f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "

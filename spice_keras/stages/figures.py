@@ -23,7 +23,10 @@ from spice_keras.run.store import Heads
 
 FEATURE_MAP = "feature_map"
 _MAPPED_PROTOTYPES = 3  # as many as the paper shows
-_MAP_BATCH = 16
+_MAP_BATCH = 32
+# Of 2,000 photographs: a divergence of 1.02 in a tenth of the processor time, in place of 1.01 by
+# 1,000 steps at an angle of 0.5 on two threads, which wait for each other by turning in circles.
+_TSNE_STEPS, _TSNE_ANGLE = 500, 0.8
 
 
 def cluster_centers(context: Context, result: FinalResult) -> dict[int, np.ndarray]:
@@ -172,7 +175,14 @@ def embedding_map(context: Context, embeddings: np.ndarray) -> EmbeddingMap:
     )
     method = "t-SNE" if section.map_method == "tsne" else "PCA"
     if section.map_method == "tsne" and count > 10:
-        perplexity = min(30.0, (count - 1) / 3)
-        tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+        tsne = TSNE(
+            2,
+            perplexity=min(30.0, (count - 1) / 3),
+            init="pca",
+            max_iter=_TSNE_STEPS,
+            angle=_TSNE_ANGLE,
+            random_state=seed,
+            n_jobs=1,
+        )
         return EmbeddingMap(tsne.fit_transform(points), rows, method)
     return EmbeddingMap(points[:, :2], rows, method)

@@ -6,7 +6,7 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.data import ReliableSelection, ReportData, RunRecord, Training
+from spice_keras.report.embedding_map import EmbeddingMap
 from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSetup, Setup
+from spice_keras.report.unusual import Unusual
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
 from spice_keras.run.store import Heads, Names, Reliable
 from spice_keras.stages.figures import (
-    embedding_map,
     head_curves,
     least_certain_images,
     prototype_images,
@@ -35,8 +36,9 @@ _HISTORIES = ("pretrain", "self", "refine", "semi")
 def report_data(
     context: Context,
     result: FinalResult,
-    metrics: Mapping[str, Any],
     *,
+    placed: Callable[[], EmbeddingMap],
+    unusual: Unusual,
     classes: Classes | None,
     head_labels: np.ndarray | None,
 ) -> ReportData:
@@ -45,29 +47,32 @@ def report_data(
     Args:
         context: What the page reports on; its stages are finished.
         result: Its clustering.
-        metrics: The figures of metrics.json.
+        placed: Gives the map of the embeddings; asked last, so that it can be made meanwhile.
+        unusual: Near-duplicates and outliers among its items.
         classes: The labels of its items; None without labels.
         head_labels: Those of the items the heads were trained on, int32 [N], -1 where unknown:
             the accuracies of the heads are measured on these. None without labels.
 
     Returns:
-        The record.
+        The record, but for its `metrics`: no figure needs them, and they may take longer.
     """
     ranked = prototype_images(context, result)
+    maps = prototype_maps(context, result, ranked)
     return ReportData(
         run=_run_record(context),
         setup=_setup(context),
         items=Items(context.ids, context.images if context.has_images else None),
         clustering=_clustering(context, result, ranked),
         reliable=_reliable_selection(context),
-        metrics=metrics,
+        metrics={},
         training=Training(
             history={stage: context.run.metrics(stage) for stage in _HISTORIES},
             heads=head_curves(context, head_labels),
         ),
-        embedding_map=embedding_map(context, result.embeddings),
+        embedding_map=placed(),
         classes=classes,
-        prototype_maps=prototype_maps(context, result, ranked),
+        prototype_maps=maps,
+        unusual=unusual,
     )
 
 

@@ -234,7 +234,8 @@ def test_redoing_a_stage_forgets_what_was_made_of_it(
     do(config)
     for stage in ("pretrain", "self", "refine", "semi"):
         run.append_metrics({"stage": stage, "epoch": 0})
-    for name in ("report.html", "metrics.json", "assignments.csv"):
+    tables = ("assignments.csv", "duplicates.csv", "outliers.csv")
+    for name in ("report.html", "metrics.json", *tables):
         (run.path / name).write_text("of the run before")
     assert do(config, (command,), redo=True) == again
     assert [stage.artifact for stage in STAGES if run.has(stage.artifact)] == left

@@ -18,9 +18,11 @@ from spice_keras.run.networks import save_network
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Evaluation
 from spice_keras.stages.evaluate import evaluate
+from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.reliable import select_reliable
 from spice_keras.stages.report_data import labelled_classes, report_data
+from spice_keras.stages.unusual import find_unusual
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
@@ -187,7 +189,14 @@ def test_heads_that_collapsed_are_shown(tmp_path: Path, labelled: bool) -> None:
 def test_the_setup_is_told_from_the_configuration(tmp_path: Path) -> None:
     context = _finished(tmp_path, self__loss="softmax", self__start="kmeans", self__num_heads=2)
     result = final_result(context)
-    data = report_data(context, result, {}, classes=None, head_labels=None)
+    data = report_data(
+        context,
+        result,
+        placed=lambda: embedding_map(context, result.embeddings),
+        unusual=find_unusual(context),
+        classes=None,
+        head_labels=None,
+    )
     assert data.setup.heads == HeadSetup("prototypes", "kmeans", 2, "softmax", 0.0)
     assert data.setup.heads.loss_floor(3) is None
     assert data.setup.encoder == EncoderSetup("small_resnet", False, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ import pytest
 
 from spice_keras.errors import UserError
 from spice_keras.run.store import Export
-from spice_keras.serving import check as check_module
-from spice_keras.serving.check import verify
+from spice_keras.serving.check import Checker
 from spice_keras.stages import export as export_module
 from spice_keras.stages.export import export, next_version
 from spice_keras.stages.reliable import select_reliable
@@ -43,20 +43,40 @@ _SAID = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
 _IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def _answer(monkeypatch: pytest.MonkeyPatch, *, images: Any, serving_default: Any) -> None:
-    """Let the separate process give these probabilities."""
+class _Process:
+    """Stands for the separate process: what it was asked, and what it answers."""
 
-    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        np.testing.assert_array_equal(np.load(command[-2]), _IMAGES)
-        np.savez(command[-1], images=images, serving_default=serving_default)
-        return subprocess.CompletedProcess(command, 0, "", "")
+    def __init__(self, answers: dict[str, Any] | None, errors: str = "") -> None:
+        self.answers, self.errors = answers, errors
+        self.returncode: int | None = None
+        self.killed = False
 
-    monkeypatch.setattr(check_module.subprocess, "run", run)
+    def communicate(self, request: str | None = None) -> tuple[None, str]:
+        if request is not None:
+            _, items, target = json.loads(request)
+            np.testing.assert_array_equal(np.load(items), _IMAGES)
+            if self.answers is not None:
+                np.savez(target, **self.answers)
+        self.returncode = int(self.answers is None)
+        return None, self.errors
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def _checker(monkeypatch: pytest.MonkeyPatch, process: _Process) -> Checker:
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: process)
+    return Checker()
 
 
 def test_rounding_is_let_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _answer(monkeypatch, images=_SAID + 0.019, serving_default=_SAID - 0.019)
-    verify(tmp_path, _IMAGES, _SAID)
+    process = _Process({"images": _SAID + 0.019, "serving_default": _SAID - 0.019})
+    with _checker(monkeypatch, process) as checker:
+        checker.verify(tmp_path, _IMAGES, _SAID)
+    assert not process.killed
 
 
 @pytest.mark.parametrize("endpoint", ["images", "serving_default"])
@@ -64,21 +84,26 @@ def test_another_answer_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     answers = {"images": _SAID, "serving_default": _SAID}
-    _answer(monkeypatch, **answers | {endpoint: _SAID + np.array([[0.0, 0.0], [0.03, -0.03]])})
+    answers |= {endpoint: _SAID + np.array([[0.0, 0.0], [0.03, -0.03]])}
+    checker = _checker(monkeypatch, _Process(answers))
     with pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"):
-        verify(tmp_path, _IMAGES, _SAID)
+        checker.verify(tmp_path, _IMAGES, _SAID)
 
 
 def test_a_model_that_does_not_load_is_told_with_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 1, "", "x" * 5000 + "no such op")
-
-    monkeypatch.setattr(check_module.subprocess, "run", run)
+    checker = _checker(monkeypatch, _Process(None, "x" * 5000 + "no such op"))
     with pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught:
-        verify(tmp_path, _IMAGES, _SAID)
+        checker.verify(tmp_path, _IMAGES, _SAID)
     assert len(str(caught.value)) < 2100
+
+
+def test_a_process_that_was_not_asked_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = _Process({})
+    with pytest.raises(OSError, match="full"), _checker(monkeypatch, process):
+        raise OSError("the disk is full")
+    assert process.killed
 
 
 class _Exports:
@@ -88,12 +113,18 @@ class _Exports:
         self.checked: list[tuple[Path, int]] = []
         monkeypatch.setattr(export_module, "build_final_clusterer", lambda context: None)
         monkeypatch.setattr(export_module, "export_clusterer", self._write)
-        monkeypatch.setattr(export_module, "verify", self._verify)
+        monkeypatch.setattr(export_module, "Checker", lambda: self)
+
+    def __enter__(self) -> _Exports:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def _write(self, clusterer: None, folder: Path, *, image_size: int, fit: str) -> None:
         (folder / "saved_model.pb").write_text(f"{image_size} {fit}")
 
-    def _verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+    def verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
         assert (folder / "spice.json").is_file()
         self.checked.append((folder, len(images)))
 
@@ -129,7 +160,7 @@ def test_a_model_that_fails_its_check_leaves_nothing(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("differs")
 
-    monkeypatch.setattr(export_module, "verify", fail)
+    monkeypatch.setattr(exports, "verify", fail)
     context = _finished(tmp_path, export__name="mine")
     with pytest.raises(RuntimeError, match="differs"):
         export(context)
