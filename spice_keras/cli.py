@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -17,6 +17,21 @@ from spice_keras.progress import Loudness, Screen
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig
     from spice_keras.run.request import PreparedRun, RunRequest
+
+
+class _Clusters(click.ParamType):
+    """A number of clusters, or `auto`."""
+
+    name = "K|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto" or isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor auto.", param, ctx)
+
 
 _RUN_OPTIONS = (
     click.argument("config", required=False),
@@ -36,7 +51,9 @@ _RUN_OPTIONS = (
         is_flag=True,
         help="Encode at 128 pixels, not 224: two to three times as fast, and less exact.",
     ),
-    click.option("--clusters", type=int, metavar="K", help="Number of clusters."),
+    click.option(
+        "--clusters", type=_Clusters(), help="Number of clusters; auto looks how many there are."
+    ),
     click.option(
         "--sizes",
         type=click.Choice(get_args(Sizes)),
@@ -75,7 +92,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         embeddings: str | None,
         backbone: str | None,
         fast: bool,
-        clusters: int | None,
+        clusters: int | Literal["auto"] | None,
         sizes: str | None,
         labels: str | None,
         words: str | None,
@@ -168,10 +185,16 @@ def run(request: RunRequest) -> None:
     if prepared is None:
         return
     screen, config = Screen(request.loudness), prepared.config
-    screen.say(f"spice run: {config.name}, {config.num_clusters} clusters, in {prepared.run_dir}")
-    from spice_keras.pipeline import run_all
+    automatic = request.options.clusters == "auto"
+    clusters = "clusters to be counted" if automatic else f"{config.num_clusters} clusters"
+    screen.say(f"spice run: {config.name}, {clusters}, in {prepared.run_dir}")
+    from spice_keras.pipeline import choose_clusters, run_all
 
-    result = run_all(config, prepared.run_dir, resume=request.resume, screen=screen)
+    resume = request.resume
+    if automatic:
+        config = choose_clusters(config, prepared.run_dir, resume=resume, screen=screen)
+        resume = True  # the embeddings are there
+    result = run_all(config, prepared.run_dir, resume=resume, screen=screen)
     _print_results(result.metrics)
     click.echo(f"Report       {result.path / 'report.html'}")
     click.echo(f"Assignments  {result.path / 'assignments.csv'}")
@@ -221,22 +244,30 @@ def _stage_command(name: str, summary: str) -> None:
         prepared = _prepare(request, existing=name != "pretrain")
         if prepared is None:
             return
-        from spice_keras.pipeline import run_stages
+        from spice_keras.pipeline import choose_clusters, run_stages
 
         screen, run_dir = Screen(request.loudness), prepared.run_dir
         commands = [name]
         if name == "self" and request.source.embeddings is not None:
             commands += ["eval", "export"]  # no other stage comes between
+        config, resume = prepared.config, request.resume
+        if request.options.clusters == "auto":
+            if name != "self":
+                raise UserError(
+                    f"spice {name} does not choose a number of clusters: say --clusters K, or use "
+                    "spice run --clusters auto."
+                )
+            config, resume = choose_clusters(config, run_dir, resume=resume, screen=screen), True
         run_stages(
-            prepared.config,
+            config,
             run_dir,
             commands=commands,
-            resume=request.resume,
+            resume=resume,
             redo=redo,
             screen=screen,
         )
         if "eval" in commands:
-            _show_evaluation(prepared.config, run_dir)
+            _show_evaluation(config, run_dir)
         screen.say(f"spice {name}: done, in {run_dir}")
 
 
@@ -257,6 +288,26 @@ for _name, _summary in {
     "export": "The SavedModel, checked in a separate process.",
 }.items():
     _stage_command(_name, _summary)
+
+
+@main.command()
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--words", metavar="FILE", help="Words: .npz of names and vectors; none: no names.")
+@loudness_options
+def name(run_dir: Path, words: str | None, quiet: bool, verbose: bool) -> None:
+    """Name the clusters of a RUN again, and write its tables and its report again."""
+    from spice_keras.run.request import OptionRequest, RunRequest
+
+    loudness = _loudness(quiet, verbose)
+    request = RunRequest(options=OptionRequest(words=words), run_dir=run_dir, loudness=loudness)
+    prepared = _prepare(request, existing=True)
+    if prepared is None:
+        return
+    from spice_keras.pipeline import run_stages
+
+    screen = Screen(loudness)
+    run_stages(prepared.config, run_dir, commands=["eval"], screen=screen)
+    screen.say(f"spice name: done, in {run_dir}. spice export writes a SavedModel with the names.")
 
 
 @main.command()

@@ -12,8 +12,9 @@ from spice_keras.config import RunConfig, load_config
 from spice_keras.errors import UserError
 from spice_keras.options import BackboneOptions
 from spice_keras.progress import Screen, silent_screen
+from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.history import History
+from spice_keras.run.history import History, heads_are_begun
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -83,37 +84,94 @@ def run_stages(
 
 def _run_in_order(context: Context, history: History, commands: Sequence[str]) -> None:
     """Tell the run: one call a stage. The history passes over what is not to be done."""
-    from spice_keras.stages.embed import embed
     from spice_keras.stages.evaluate import evaluate
     from spice_keras.stages.export import export
     from spice_keras.stages.held_out import classify_test
-    from spice_keras.stages.ingest import ingest, keep_plan
     from spice_keras.stages.name import name
-    from spice_keras.stages.pretrain import pretrain
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
     from spice_keras.stages.semi import semi
+
+    _run_encoding(context, history, commands)
+    _run_stage(context, history, "self", self_label)
+    _run_stage(context, history, "reliable", select_reliable)
+    _run_stage(context, history, "semi", semi)
+    _run_stage(context, history, "test", classify_test)
+    _run_stage(context, history, "name", name)
+    _run_stage(context, history, "eval", evaluate)
+    _run_stage(context, history, "export", export)
+
+
+def _run_encoding(context: Context, history: History, commands: Sequence[str]) -> None:
+    """The stages that do not depend on the number of clusters: images to embeddings."""
+    from spice_keras.stages.embed import embed
+    from spice_keras.stages.ingest import ingest, keep_plan
+    from spice_keras.stages.pretrain import pretrain
     from spice_keras.stages.true_labels import refuse_missing_labels
 
-    def run_stage(name: str, stage: Callable[[Context], object]) -> None:
-        if history.run_stage(name, partial(stage, context)):
-            context.forget_bank()
-            release_memory()
-
-    run_stage("images", ingest)
+    _run_stage(context, history, "images", ingest)
     if history.run.has("images"):
         keep_plan(context)
     if history.has_chosen("images"):
         refuse_missing_labels(context, commands)
-    run_stage("pretrain", pretrain)
-    run_stage("embed", embed)
-    run_stage("self", self_label)
-    run_stage("reliable", select_reliable)
-    run_stage("semi", semi)
-    run_stage("test", classify_test)
-    run_stage("name", name)
-    run_stage("eval", evaluate)
-    run_stage("export", export)
+    _run_stage(context, history, "pretrain", pretrain)
+    _run_stage(context, history, "embed", embed)
+
+
+def _run_stage(
+    context: Context, history: History, name: str, stage: Callable[[Context], object]
+) -> None:
+    if history.run_stage(name, partial(stage, context)):
+        context.forget_bank()
+        release_memory()
+
+
+def choose_clusters(
+    config: RunConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    screen: Screen | None = None,
+) -> RunConfig:
+    """Encode the items, look how many groups they form, and ask for as many clusters.
+
+    Args:
+        config: The configuration; its number of clusters is not read.
+        run_dir: The run directory, made if it does not exist. The embeddings stay in it.
+        resume: Skip what is finished, continue what was interrupted. Heads that were begun keep
+            their number of clusters.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        The configuration with the number of clusters.
+
+    Raises:
+        UserError: If the configuration, the data or the folder do not allow it.
+    """
+    refuse_other_backend()
+    screen, path = screen or silent_screen(), Path(run_dir)
+    if resume and RunDirectory.holds_run(path) and heads_are_begun(RunDirectory(path)):
+        number = read_run_config(path).num_clusters
+        screen.say(f"groups: {number} clusters, as this run began.")
+        return config.model_copy(update={"num_clusters": number})
+    # Two clusters have the largest half, so the neighbours that are found serve for any number.
+    config = config.model_copy(update={"num_clusters": 2})
+    commands = ("pretrain", "self")
+    history = History.begin(path, config, commands=commands, resume=resume, screen=screen)
+    with tensorflow_session(precision=config.precision):
+        from spice_keras.groups.candidates import GridTraining
+        from spice_keras.groups.suggest import suggest_clusters
+        from spice_keras.report.groups import suggestion_sentences
+        from spice_keras.run.context import Context
+
+        context = Context(config, history.run, screen)
+        _run_encoding(context, history, commands)
+        training = GridTraining(seed=context.seed("groups"))
+        found = suggest_clusters(context.bank.features, training=training, screen=screen)
+    noun = "image" if context.has_images else "item"
+    for sentence in suggestion_sentences(found, noun):
+        screen.say(f"groups: {sentence}")
+    return config.model_copy(update={"num_clusters": found.num_clusters})
 
 
 def run_all(

@@ -93,10 +93,19 @@ def _reader(option: str, *, views_cached: bool) -> str:
 def _changes(there: RunConfig, asked: RunConfig) -> dict[str, tuple[int, str]]:
     """Say which options differ: the place of the first stage that reads each, and how."""
     caches = any(config.self_labeling.cached_views is not None for config in (there, asked))
-    return {
+    found = {
         option: (_ORDER.index(_reader(option, views_cached=caches)), text)
         for option, text in differences(there.as_dict(), asked.as_dict()).items()
     }
+    if "num_clusters" in found and asked.num_clusters > there.num_clusters:
+        # More clusters ask for no more neighbours than were found, nearest first.
+        found["num_clusters"] = (_ORDER.index("self"), found["num_clusters"][1])
+    return found
+
+
+def heads_are_begun(run: RunDirectory) -> bool:
+    """Tell whether clustering heads were trained in a run directory, or begun."""
+    return next(stage for stage in STAGES if stage.name == "self").is_begun(run)
 
 
 def _is_fixed(run: RunDirectory, reader: int, redone_from: str | None) -> bool:

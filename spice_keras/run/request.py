@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from spice_keras.config import Plan, RunConfig
 from spice_keras.config.loading import resolve_config
@@ -58,7 +59,7 @@ class OptionRequest:
 
     Attributes:
         backbone: The encoder's name.
-        clusters: K.
+        clusters: K, or "auto" to look how many groups there are.
         labels: What evaluation compares with.
         seed: The run's seed.
         settings: The texts after `--set`.
@@ -68,7 +69,7 @@ class OptionRequest:
     """
 
     backbone: str | None = None
-    clusters: int | None = None
+    clusters: int | Literal["auto"] | None = None
     labels: str | None = None
     seed: int | None = None
     settings: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ class OptionRequest:
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
         shortcuts = (
-            ("--clusters", "num_clusters", self.clusters),
+            ("--clusters", "num_clusters", 2 if self.clusters == "auto" else self.clusters),
             ("--sizes", "self.sizes", self.sizes),
             ("--words", "words.vocabulary", self.words),
             ("--labels", "data.labels", self.labels),
@@ -153,7 +154,9 @@ def request_config(
     name, note = source.config, None
     of_source = source.settings()
     if of_source and name is None and options.clusters is None:
-        raise UserError("How many groups? Add --clusters K (for example --clusters 10).")
+        raise UserError(
+            "How many groups? Add --clusters K (for example --clusters 10), or --clusters auto."
+        )
     settings = [*of_source, *options.as_settings()]
     if not source.named and run_dir is not None and RunDirectory.holds_run(run_dir):
         base = read_run_config(run_dir).as_dict()

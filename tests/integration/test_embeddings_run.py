@@ -56,6 +56,71 @@ def test_one_command_does_it(folder: Path, result: click.testing.Result) -> None
     assert not (run / "artifacts" / "encoder").exists()
 
 
+def test_the_number_of_clusters_is_looked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    arguments = ["self", "--embeddings", "blobs.npz", "--clusters", "auto", *_FEW]
+    arguments += ["--run-dir", "runs/auto"]
+    said = invoke(*arguments)
+    assert said.exit_code == 0, said.output
+    assert "groups: " in said.stderr
+    assert metrics(folder / "runs" / "auto")["num_clusters"] == _CLUSTERS
+    again = invoke(*arguments, "--resume")
+    assert again.exit_code == 0, again.output
+    assert "3 clusters, as this run began" in again.stderr
+
+
+def test_auto_is_for_commands_that_begin_a_run(
+    folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    said = invoke("eval", "--run-dir", "runs/blobs", "--clusters", "auto")
+    assert said.exit_code == 2
+    said = invoke("self", "--embeddings", "blobs.npz", "--clusters", "many")
+    assert said.exit_code == 2
+    assert "neither a whole number nor auto" in said.stderr
+
+
+def test_given_words_name_the_clusters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    words = np.array(["apple", "boat", "cat", "door"])
+    np.savez("words.npz", names=words, vectors=np.eye(4, _DIM, dtype=np.float32))
+    said = invoke(
+        "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW,
+        "--run-dir", "runs/named", "--words", "words.npz",
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    run = folder / "runs" / "named"
+    assert {one["name"] for one in metrics(run)["names"]} == {"apple", "boat", "cat"}
+    with (run / "assignments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = ["apple", "boat", "cat"]
+    right = [row["cluster_name"] == kinds[number % 3] for number, row in enumerate(rows)]
+    assert np.mean(right) > 0.95
+    assert "apple" in (run / "report.html").read_text("utf-8")
+    model = sorted((folder / "saved_models" / "blobs").iterdir())[-1]
+    told = invoke("predict", model, "blobs.npz")
+    assert told.exit_code == 0, told.output
+    assert {line.rsplit(",", 1)[1] for line in told.stdout.splitlines()[1:]} == set(kinds)
+    unnamed = invoke("name", "runs/named", "--words", "none")
+    assert unnamed.exit_code == 0, unnamed.output
+    assert {one["name"] for one in metrics(run)["names"]} == {None}
+
+
+def test_words_that_do_not_fit_are_refused_before_anything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    np.savez("few.npz", names=np.array(["a", "b"]), vectors=np.eye(2, _DIM, dtype=np.float32))
+    arguments = ["self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS]
+    for words, message in (("few.npz", "too few for 3 clusters"), ("gone.npz", "gone.npz")):
+        said = invoke(*arguments, "--run-dir", "runs/refused", "--words", words)
+        assert said.exit_code == 2
+        assert message in said.stderr
+        assert not (folder / "runs" / "refused").exists()
+
+
 def test_neighbors_can_be_searched_approximately(
     folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
