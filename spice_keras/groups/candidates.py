@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.groups.hierarchy import merge_clusters
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
@@ -72,7 +73,9 @@ def train_candidates(
         What the heads of each number say, in the order of the grid.
     """
     no_views = np.empty((0, *points.shape), np.float16)
-    whole = FeatureBank(points, points, neighbors, neighbors, no_views, no_views)
+    whole = FeatureBank(
+        points, points, neighbors, neighbors, no_views, no_views, space=FeatureSpace("unit")
+    )
     drawn = np.random.default_rng(training.seed).permutation(len(points))
     half = len(points) // 2
     halves = [_half_bank(points[np.sort(rows)]) for rows in (drawn[:half], drawn[half:])]
@@ -103,10 +106,7 @@ def _clusters(
 ) -> npt.NDArray[np.int32]:
     """Train heads on a bank and let them sort all points: int32 [H, N]."""
     half_a_cluster = max(1, len(bank.features) // (2 * num_clusters))
-    bank = FeatureBank(
-        bank.features, bank.normalized, bank.neighbors, bank.head_neighbors[:, :half_a_cluster],
-        bank.weak, bank.strong,
-    )  # fmt: skip
+    bank = replace(bank, head_neighbors=bank.head_neighbors[:, :half_a_cluster])
     heads = HeadOptions(
         num_clusters=num_clusters,
         num_heads=num_heads,

@@ -21,6 +21,7 @@ STARTS: Mapping[Start, str] = {
     "kmeans": "from different runs of k-means",
     "balanced-kmeans": "from different runs of balanced k-means",
     "spectral": "from different runs of spectral clustering",
+    "mixed": "from different runs of spectral clustering and of k-means",
 }
 
 

@@ -231,7 +231,17 @@ def _save(context: Context, heads: Heads, encoder: keras.Model | None) -> None:
     for phase in ("self", "refine"):
         checkpoints_of(context, phase).clear()
     context.screen.say(
-        f"self: head {heads.head} of epoch {(heads.epoch or 0) + 1} has the smallest loss, "
-        f"{heads.loss:.4f}; it uses {len(np.unique(heads.clusters))} of "
-        f"{context.config.num_clusters} clusters."
+        f"self: head {heads.head} of epoch {(heads.epoch or 0) + 1} {_reason(context, heads)}; it "
+        f"uses {len(np.unique(heads.clusters))} of {context.config.num_clusters} clusters."
     )
+
+
+def _reason(context: Context, heads: Heads) -> str:
+    """Say what the head was chosen by."""
+    section = context.config.self_labeling
+    smallest = f"has the smallest loss, {heads.loss:.4f}"
+    if section.objective != "neighbors" or section.sizes == "uneven":
+        return smallest
+    if section.sizes == "auto" and (heads.head or 0) >= section.num_heads:
+        return f"{smallest} of those for uneven clusters, which separate better"
+    return "keeps the most neighbours together, beyond chance"
