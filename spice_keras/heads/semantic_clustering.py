@@ -154,12 +154,15 @@ class MakeSemanticCenters(keras.callbacks.Callback):
         features: What the heads read, for all images, float32 [N, D].
         space: The images and words in their common space.
 
+    Attributes:
+        space: That space; its ``words_of`` tells which words a head's clusters are about.
+
     SIC (arXiv 2208.09849), adjusted centre-based mapping.
     """
 
     def __init__(self, features: np.ndarray, space: SemanticSpace) -> None:
         super().__init__()
-        self._features, self._space = features, space
+        self._features, self.space = features, space
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the model, and makes its first centres."""
@@ -172,4 +175,4 @@ class MakeSemanticCenters(keras.callbacks.Callback):
 
     def _make(self) -> None:
         logits = head_logits(self.model, self._features)
-        self.model.semantic_centers.assign(self._space.centers(logits))
+        self.model.semantic_centers.assign(self.space.centers(logits))
