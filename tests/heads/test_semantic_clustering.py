@@ -183,7 +183,7 @@ def test_refuses_numbers_out_of_range(options: dict[str, float]) -> None:
 def test_the_space_holds_the_words_that_pass_both_filters() -> None:
     words = np.random.default_rng(3).normal(size=(40, FEATURES)).astype(np.float32)
     space = _space(words_per_center=5, uniqueness=0.8)
-    centers = np.stack([_IMAGES[_BLOBS == blob].mean(axis=0) for blob in range(CLUSTERS)])
+    centers = np.stack([_IMAGES[blob == _BLOBS].mean(axis=0) for blob in range(CLUSTERS)])
     relevant = twin.relevant_words(centers, words, 5)
     unique = twin.unique_words(words, 0.8)
     assert space.words.tolist() == sorted({*relevant} & {*unique})

@@ -184,10 +184,18 @@ def _covering(world: World) -> np.ndarray:
 
 def test_every_objective_may_start_from_covering_words(bank: FeatureBank, world: World) -> None:
     clusters = _covering(world)
-    heads = replace(_HEADS, clusters=clusters)
-    for labeling in (neighbor_labeling(bank, heads), _make(bank, world, heads)):
+    assert adjusted_rand_score(world.kinds, clusters) > 0.5
+    heads = replace(_HEADS, clusters=clusters, start="spectral")
+    means = np.stack([bank.features[clusters == k].mean(axis=0) for k in range(KINDS)])
+    distances = np.linalg.norm(bank.features[:, np.newaxis] - means, axis=2)
+    sums = np.stack([bank.normalized[clusters == k].sum(axis=0) for k in range(KINDS)])
+    directions = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    for labeling, expected in (
+        (_make(bank, world, heads), distances.argmin(axis=1)),
+        (neighbor_labeling(bank, heads), (bank.normalized @ directions.T).argmax(axis=1)),
+    ):
         for head in head_logits(labeling.model, bank.features).argmax(axis=2):
-            assert adjusted_rand_score(clusters, head) > 0.7
+            assert np.mean(head == expected) > 0.99
 
 
 # --- a drawn world ---------------------------------------------------------------------------
@@ -219,12 +227,15 @@ def test_words_find_the_kinds_that_k_means_divides_by_style(seed: int) -> None:
     clusters, words = _sic(world)
     found = [adjusted_rand_score(world.kinds, head) for head in clusters]
     assert np.mean(found) > 0.5
-    # Every cluster's words mean the kind of most of its images: a cluster's name is right.
-    meant = world.word_kinds[words]
+    meant, pure = world.word_kinds[words], 0
+    assert meant.min() >= 0  # no word about other things
     for head in range(len(clusters)):
         for cluster in np.unique(clusters[head]):
             kinds = np.bincount(world.kinds[clusters[head] == cluster], minlength=KINDS)
-            assert (meant[head, cluster] == kinds.argmax()).all()
+            if kinds.max() > 0.8 * kinds.sum():
+                pure += 1
+                assert meant[head, cluster, 0] == kinds.argmax()
+    assert pure > 0.6 * len(clusters) * KINDS
 
 
 def test_where_sic_stops_without_nouns_for_the_kinds() -> None:
