@@ -60,8 +60,8 @@ def unique_words(word_vectors: np.ndarray, uniqueness: float) -> npt.NDArray[np.
     """
     if not 0 <= uniqueness <= 1:
         raise ValueError(f"`uniqueness` must lie in [0, 1]. Received: {uniqueness=}")
-    mean = np.mean(word_vectors, axis=0, dtype=np.float64, keepdims=True)
-    cosines = l2_normalized(word_vectors) @ l2_normalized(mean)[0]
+    mean = np.asarray(np.mean(word_vectors, axis=0, dtype=np.float64))
+    cosines = l2_normalized(word_vectors) @ l2_normalized(mean[np.newaxis])[0]
     return np.flatnonzero(cosines < 1 - uniqueness)
 
 
