@@ -13,6 +13,7 @@ from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.clustering.neighbors import euclidean_neighbors
 from spice_keras.errors import UserError
+from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.losses import neighbor_head_losses
 from spice_keras.heads.objectives import (
@@ -24,6 +25,7 @@ from spice_keras.heads.objectives import (
 )
 from spice_keras.heads.selection import HeadSelection, head_logits
 from spice_keras.heads.semantic_clustering import MakeSemanticCenters, SemanticClustering
+from spice_keras.heads.starts import start_at_centers
 from spice_keras.words.coverage import cover_with_words
 from spice_keras.words.probabilities import word_probabilities
 from spice_keras.words.vocabulary import Vocabulary
@@ -173,6 +175,20 @@ def test_a_start_as_sure_as_asked(unit: bool, bank: FeatureBank, world: World) -
         assert np.mean(surest) == pytest.approx(0.7, abs=0.01)
     unchanged = _make(bank, world, _HEADS).model.classifier.get_weights()
     assert not np.array_equal(unchanged[0], labeling.model.classifier.get_weights()[0])
+
+
+def test_only_linear_heads_start_at_centers(bank: FeatureBank, world: World) -> None:
+    classifier = MultiHeadClassifier(2, KINDS, 4)
+    classifier.build((None, bank.features.shape[1]))
+    clusters = np.tile(world.kinds, (2, 1))
+    with pytest.raises(ValueError, match="linear=False"):
+        start_at_centers(classifier, bank.features, clusters)
+    linear = MultiHeadClassifier(2, KINDS, linear=True)
+    linear.build((None, bank.features.shape[1]))
+    with pytest.raises(ValueError, match=r"clusters\.shape=\(1, "):
+        start_at_centers(linear, bank.features, clusters[:1])
+    start_at_centers(linear, bank.features, np.maximum(clusters, 1))  # cluster 0 is empty
+    assert all(np.isfinite(weights).all() for weights in linear.get_weights())
 
 
 def _covering(world: World) -> np.ndarray:
