@@ -31,6 +31,7 @@ HOMES = {
     "MultiHeadClassifier": "heads.classifier",
     "NeighborClustering": "heads.neighbor_clustering",
     "PixelNormalization": "backbones.normalization",
+    "SemanticClustering": "heads.semantic_clustering",
     "SpiceSelf": "heads.spice_self",
     "SpiceSemi": "models.spice_semi",
     "SquareCutout": "augment.keras_cv_layers",

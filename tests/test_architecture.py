@@ -302,7 +302,7 @@ def _public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
 
 
 # Their libraries want every argument by name: `get_config` of Keras, `get_params` of scikit-learn.
-_FLAT = {"MoCo", "SpiceSelf", "SpiceSemi", "SpiceClusterer"}
+_FLAT = {"MoCo", "SemanticClustering", "SpiceSelf", "SpiceSemi", "SpiceClusterer"}
 _DATA = {"np.ndarray", "tf.Tensor", "npt.ArrayLike", "Sequence[np.ndarray]", "list[np.ndarray]"}
 
 

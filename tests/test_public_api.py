@@ -111,6 +111,7 @@ def test_saved_models_load_in_a_new_process(imports: str, tmp_path: Path) -> Non
         "MoCo True",
         "SpiceSelf True",
         "NeighborClustering True",
+        "SemanticClustering True",
         "SpiceSemi True",
         "MoCo True",
         "Functional False",

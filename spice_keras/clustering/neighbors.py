@@ -78,6 +78,35 @@ def nearest_neighbors(
     return neighbors
 
 
+def euclidean_neighbors(
+    features: np.ndarray, num_neighbors: int, block_size: int = 1024
+) -> npt.NDArray[np.int32]:
+    """The nearest neighbours of every sample by Euclidean distance, itself first.
+
+    Args:
+        features: As the encoder gives them, not normalised. Shape: (num_samples, dim).
+        num_neighbors: n, the sample itself included; between 1 and num_samples.
+        block_size: Samples compared with all others at a time, at least 1.
+
+    Returns:
+        Sample indices, nearest first. Shape: (num_samples, num_neighbors).
+
+    Raises:
+        ValueError: If an argument is out of range or a feature is not finite.
+    """
+    check_embeddings(features, num_neighbors)
+    # Distances stay what they are, and are rounded less.
+    rows = (features - features.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    halves = np.square(rows).sum(axis=1) / 2.0
+    neighbors = np.empty((len(rows), num_neighbors), np.int32)
+    for start in range(0, len(rows), block_size):
+        block = slice(start, min(start + block_size, len(rows)))
+        # Half the squared distance, less what is the same in the whole row, with the sign changed.
+        top = largest_of_rows(rows[block] @ rows.T - halves, num_neighbors)
+        neighbors[block] = led_by_themselves(top, block)
+    return neighbors
+
+
 def largest_of_rows(values: np.ndarray, count: int) -> npt.NDArray[np.int32]:
     """Where the largest values of every row stand: what `tf.math.top_k` finds, sooner.
 

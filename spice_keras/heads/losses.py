@@ -12,6 +12,8 @@ from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_co
 from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
 from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses
+from spice_keras.algorithm.semantic_centers import image_semantic_consistency
+from spice_keras.heads.semantic_space import SemanticSpace
 from spice_keras.options import ClaimRule, SelfLoss
 
 _PROBABILITIES = 2**21  # of neighbours held at a time if the caller does not say: 8 MiB
@@ -131,3 +133,42 @@ def neighbor_head_losses(
             total += float(np.sum(pairs.numpy(), dtype=np.float64))
         losses.append(total / neighbors.size - weight * float(mean_entropy(scores)))
     return np.array(losses, np.float64)
+
+
+def semantic_head_losses(
+    logits: np.ndarray,
+    neighbors: np.ndarray,
+    space: SemanticSpace,
+    *,
+    entropy_weight: float,
+    label_weight: float,
+    temperature: float | None = None,
+) -> npt.NDArray[np.float64]:
+    """SIC's loss of each head on the whole data set, all neighbours at once.
+
+    The labels are those of the semantic centres that the head's own logits give, so nothing but
+    the logits decides.
+
+    Args:
+        logits: Logits of every head for un-augmented images.
+            Shape: (num_heads, num_samples, num_clusters).
+        neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
+        space: The same images, and the words.
+        entropy_weight: Weight of the entropy of the mean prediction.
+        label_weight: Weight of the cross-entropy with the labels.
+        temperature: Of the labels; None for the most similar centre alone.
+
+    Returns:
+        Loss of each head, in nats. Shape: (num_heads,).
+
+    Raises:
+        ValueError: If the shapes disagree.
+
+    SIC (arXiv 2208.09849) Eq. 11.
+    """
+    losses = neighbor_head_losses(logits, neighbors, entropy_weight)
+    for head, scores in enumerate(np.asarray(logits, np.float32)):
+        labels = space.labels(scores, temperature)
+        each = image_semantic_consistency(tf.nn.log_softmax(scores), labels)
+        losses[head] += label_weight * float(np.mean(each.numpy(), dtype=np.float64))
+    return losses

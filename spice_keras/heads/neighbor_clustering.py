@@ -56,6 +56,9 @@ class NeighborClustering(MultiHeadModel):
     SCAN (arXiv 2005.12320) Sec. 2.2, Eq. 2.
     """
 
+    _reported: tuple[str, ...] = ("loss", "consistency", "cluster_entropy")
+    weight_decay: float = 0.0
+
     def __init__(
         self,
         num_clusters: int,
@@ -68,7 +71,7 @@ class NeighborClustering(MultiHeadModel):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(("loss", "consistency", "cluster_entropy"), seed, **kwargs)
+        super().__init__(self._reported, seed, **kwargs)
         weights = np.atleast_1d(np.asarray(entropy_weight, np.float64))
         if not (weights >= 0).all() or weights.shape not in ((1,), (num_heads,)):
             raise ValueError(
@@ -111,35 +114,45 @@ class NeighborClustering(MultiHeadModel):
         self._refuse_replicas()
         self._check_parts(batch)
         with tf.GradientTape() as tape:
-            losses, consistency, entropy = self._loss_by_head(batch)
+            losses, terms = self._loss_by_head(batch)
             # Summed, not averaged: each head takes the step it would take alone.
             scaled_loss = self.optimizer.scale_loss(tf.reduce_sum(losses))
-        self._descend(tape, scaled_loss)
+        decayed = self.trained_variables() if self.weight_decay else ()
+        self._descend(tape, scaled_loss, self.weight_decay, decayed)
         self.head_losses.assign(losses)
-        return self._report_losses(losses, consistency, entropy)
+        return self._report_losses(losses, terms)
 
     def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The loss on pairs of neighbours; nothing moves."""
         self._check_parts(batch)
         return self._report_losses(*self._loss_by_head(batch))
 
-    def _loss_by_head(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Loss, consistency and entropy of each head, ``[H]``."""
+    def _loss_by_head(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Loss of each head and its terms, ``[H]``."""
+        anchors, neighbors = self._scores_of(batch)
+        return self._neighbor_loss(anchors, neighbors)
+
+    def _scores_of(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-softmax of each head for the samples and for their neighbours, ``[H, B, K]``."""
         features = tf.concat([batch["anchor"], batch["neighbor"]], axis=0)
         scores = tf.nn.log_softmax(self.logits_by_head(features))
         anchors, neighbors = tf.split(scores, 2, axis=1)
+        return anchors, neighbors
+
+    def _neighbor_loss(
+        self, anchors: tf.Tensor, neighbors: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         consistency = tf.reduce_mean(neighbor_consistency(anchors, neighbors), axis=1)
         entropy = mean_entropy(anchors)
-        return consistency - tf.constant(self.entropy_weight) * entropy, consistency, entropy
+        losses = consistency - tf.constant(self.entropy_weight) * entropy
+        return losses, {"consistency": consistency, "cluster_entropy": entropy}
 
     def _report_losses(
-        self, losses: tf.Tensor, consistency: tf.Tensor, entropy: tf.Tensor
+        self, losses: tf.Tensor, terms: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        return self._report(
-            loss=tf.reduce_mean(losses),
-            consistency=tf.reduce_mean(consistency),
-            cluster_entropy=tf.reduce_mean(entropy) / math.log(self.num_clusters),
-        )
+        means = {name: tf.reduce_mean(term) for name, term in terms.items()}
+        means["cluster_entropy"] /= math.log(self.num_clusters)
+        return self._report(loss=tf.reduce_mean(losses), **means)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -10,17 +10,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.data.feature_batches import prototype_batches
+from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.clustering.kmeans import kmeans_clusters
+from spice_keras.clustering.neighbors import euclidean_neighbors
+from spice_keras.data.feature_batches import FeatureViews, prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
 from spice_keras.heads.criteria import HeadScores, head_scores
 from spice_keras.heads.feature_bank import FeatureBank
-from spice_keras.heads.losses import head_losses, neighbor_head_losses
+from spice_keras.heads.losses import head_losses, neighbor_head_losses, semantic_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
 from spice_keras.heads.selection import HeadLosses, head_logits
+from spice_keras.heads.semantic_clustering import MakeSemanticCenters, SemanticClustering
+from spice_keras.heads.semantic_space import SemanticSpace, fitted_semantic_space
 from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.heads.starts import (
     fit_heads,
     soften,
+    start_at_centers,
     start_at_centroids,
     start_centroids,
     start_clusters,
@@ -35,7 +41,7 @@ Batches = Callable[[int], tf.data.Dataset]
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """What both objectives have in common.
+    """What all objectives have in common.
 
     Attributes:
         num_clusters: K.
@@ -44,6 +50,8 @@ class HeadOptions:
         epochs: Passes over the items.
         learning_rate: Learning rate of Adam.
         seed: Seed of weights, starts and batches.
+        clusters: Where all heads begin in place of `start`, integers [N] in 0..K-1, such as those
+            of `spice_keras.words.coverage.cover_with_words`; None to go by `start`.
     """
 
     num_clusters: int
@@ -52,6 +60,7 @@ class HeadOptions:
     epochs: int = 30
     learning_rate: float = 0.001
     seed: int = 0
+    clusters: np.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class SelfLabeling:
         steps_per_epoch: Batches of an epoch.
         items_per_step: Items of a batch.
         scores: What chooses among them; None to go by the loss.
+        callbacks: What the model needs while it is fitted.
     """
 
     model: SpiceSelf | NeighborClustering
@@ -73,6 +83,7 @@ class SelfLabeling:
     steps_per_epoch: int
     items_per_step: int
     scores: HeadScores | None = None
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
 
 def neighbor_labeling(
@@ -119,8 +130,17 @@ def neighbor_labeling(
     scores = None
     if sizes != "uneven":
         scores = partial(head_scores, neighbors=neighbors, rows=bank.normalized, groups=len(groups))
-    views = bank.views("weak", "strong")
+    batches = _pairs(bank.views("weak", "strong"), neighbors, batch_size, heads)
 
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return neighbor_head_losses(logits, neighbors, weights)
+
+    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size, scores)
+
+
+def _pairs(
+    views: FeatureViews, neighbors: np.ndarray, batch_size: int, heads: HeadOptions
+) -> Batches:
     def batches(first_epoch: int) -> tf.data.Dataset:
         return neighbor_batches(
             views,
@@ -131,10 +151,7 @@ def neighbor_labeling(
             epochs=heads.epochs - first_epoch,
         )
 
-    def losses(logits: np.ndarray) -> np.ndarray:
-        return neighbor_head_losses(logits, neighbors, weights)
-
-    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size, scores)
+    return batches
 
 
 def refinement(
@@ -258,13 +275,142 @@ def prototype_labeling(
     return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
 
 
+@dataclass(frozen=True)
+class SemanticOptions:
+    """What SIC is made of; the defaults are those of the released code.
+
+    Its heads are one linear head, trained for 100 epochs at a learning rate of 1e-4 from random
+    weights: `HeadOptions(K, num_heads=1, epochs=100, learning_rate=1e-4)`.
+
+    Attributes:
+        words_per_center: gamma_r, nouns near each centre of k-means that are taken into account.
+        uniqueness: gamma_u in [0, 1]; nouns whose cosine to the mean of all nouns is not below
+            1 - gamma_u are left out.
+        confident_ratio: xi_c in (0, 1], the share of an even cluster that makes its image centre.
+        words_per_cluster: xi_a, nouns that make a semantic centre.
+        num_neighbors: Nearest neighbours that an image's partner is drawn from, beside itself.
+        entropy_weight: lambda, weight of the entropy of the mean prediction.
+        label_weight: beta, weight of the cross-entropy with the labels of the semantic centres.
+        temperature: Of softened labels, above 0; None for the most similar centre alone.
+        weight_decay: L2 penalty inside the gradient.
+        batch_size: Pairs a step, at most N.
+        unit_features: Whether images count at unit length. If not, as released, heads read the
+            features as they are and neighbours are the nearest by Euclidean distance. If so, heads
+            read them in the bank's space, and neighbours are the bank's.
+        start_alpha: For a start that is not random: probabilities begin at
+            softmax(-alpha |u - M_k|^2). None for the alpha that makes the largest of them .7 on
+            average.
+    """
+
+    words_per_center: int = 500
+    uniqueness: float = 0.05
+    confident_ratio: float = 0.9
+    words_per_cluster: int = 30
+    num_neighbors: int = 20
+    entropy_weight: float = 5.0
+    label_weight: float = 0.1
+    temperature: float | None = None
+    weight_decay: float = 1e-4
+    batch_size: int = 128
+    unit_features: bool = False
+    start_alpha: float | None = 0.05
+
+
+def sic_labeling(
+    bank: FeatureBank, heads: HeadOptions, options: SemanticOptions, word_vectors: np.ndarray
+) -> SelfLabeling:
+    """Bind SIC to a feature bank and the nouns of a vocabulary.
+
+    The head of smallest loss after the last epoch is kept; the released code stops by the accuracy
+    on test labels instead.
+
+    Args:
+        bank: The features, in the space of the words; every cached view is used.
+        heads: The heads.
+        options: The objective.
+        word_vectors: Of the nouns, as the text encoder gives them, float32 [W, D].
+
+    Returns:
+        The objective. `fit` needs its callbacks.
+
+    Raises:
+        UserError: If the words have another width than the features, or no word passes SIC's
+            filters.
+
+    SIC (arXiv 2208.09849).
+    """
+    num_items, dim = bank.features.shape
+    batch_size = min(options.batch_size, num_items)
+    neighbors = _with_itself(bank, options)
+    space = _semantic_space(bank, heads, options, word_vectors)
+    model = SemanticClustering(
+        heads.num_clusters,
+        dim,
+        num_heads=heads.num_heads,
+        input_scale=bank.space if options.unit_features else "none",
+        entropy_weight=options.entropy_weight,
+        label_weight=options.label_weight,
+        temperature=options.temperature,
+        weight_decay=options.weight_decay,
+        seed=heads.seed,
+    )
+    clusters = _clusters_at_start(bank, heads)
+    if clusters is not None:
+        start_at_centers(model.classifier, bank.features, clusters, alpha=options.start_alpha)
+    _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
+    return SelfLabeling(
+        model,
+        _pairs(bank.views("weak", "strong"), neighbors, batch_size, heads),
+        partial(
+            semantic_head_losses,
+            neighbors=neighbors,
+            space=space,
+            entropy_weight=options.entropy_weight,
+            label_weight=options.label_weight,
+            temperature=options.temperature,
+        ),
+        num_items // batch_size,
+        batch_size,
+        lambda logits, losses: -losses,
+        (MakeSemanticCenters(bank.features, space),),
+    )
+
+
+_RESTARTS = 20
+
+
+def _semantic_space(
+    bank: FeatureBank, heads: HeadOptions, options: SemanticOptions, word_vectors: np.ndarray
+) -> SemanticSpace:
+    features = l2_normalized(bank.features) if options.unit_features else bank.features
+    clustered = bank.normalized if options.unit_features else bank.features
+    return fitted_semantic_space(
+        features,
+        word_vectors,
+        kmeans_clusters(clustered, heads.num_clusters, seed=heads.seed, num_init=_RESTARTS),
+        words_per_center=options.words_per_center,
+        uniqueness=options.uniqueness,
+        confident_ratio=options.confident_ratio,
+        words_per_cluster=options.words_per_cluster,
+    )
+
+
+def _with_itself(bank: FeatureBank, options: SemanticOptions) -> np.ndarray:
+    """Each item and its nearest neighbours, [N, 1 + n]."""
+    columns = 1 + min(options.num_neighbors, len(bank.features) - 1)
+    if not options.unit_features:
+        return euclidean_neighbors(bank.features, columns)
+    if bank.head_neighbors.shape[1] < columns - 1:
+        return bank.search(bank.normalized, columns)
+    own = np.arange(len(bank.features), dtype=np.int32)[:, np.newaxis]
+    return np.concatenate([own, bank.head_neighbors[:, : columns - 1]], axis=1)
+
+
 def _start_heads(
     model: SpiceSelf | NeighborClustering, bank: FeatureBank, heads: HeadOptions
 ) -> None:
     """Bring the heads to the clusters they start from: exactly if linear, by training if not."""
-    clusters = start_clusters(
-        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
-    )
+    clusters = _clusters_at_start(bank, heads)
     if clusters is None:
         return
     # Every group of heads has the same starts.
@@ -274,6 +420,15 @@ def _start_heads(
         start_at_centroids(model.classifier, bank.normalized, centroids)
     else:
         fit_heads(model.classifier, bank.features, clusters, seed=heads.seed)
+
+
+def _clusters_at_start(bank: FeatureBank, heads: HeadOptions) -> np.ndarray | None:
+    """Clusters of each head [H, N]; None to stay at random weights."""
+    if heads.clusters is not None:
+        return np.tile(heads.clusters, (heads.num_heads, 1))
+    return start_clusters(
+        bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
+    )
 
 
 def _cached_batches(bank: FeatureBank, heads: HeadOptions, large_batch: int) -> Batches:

@@ -13,8 +13,9 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.balanced_kmeans import balanced_kmeans
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.clustering.spectral import spectral_clusters
-from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.heads.classifier import MultiHeadClassifier, scaled_features
 from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.semantic_space import cluster_means
 from spice_keras.options import Start
 
 _SPECTRAL_NEIGHBORS = 20
@@ -134,6 +135,53 @@ def _scale_of(cosines: np.ndarray, confidence: float) -> float:
         mean = float(np.mean(1.0 / np.exp(middle * below).sum(axis=1)))
         low, high = (middle, high) if mean < confidence else (low, middle)
     return high
+
+
+def start_at_centers(
+    classifier: MultiHeadClassifier,
+    features: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    alpha: float | None = None,
+    confidence: float = 0.7,
+) -> None:
+    """Sets linear heads so that each scores the clusters by distance to their centres.
+
+    With ``W = 2 alpha M`` and ``b = -alpha |M|^2`` the probabilities are
+    ``softmax(-alpha |u - M_k|^2)``. M are the means, in the space the heads read, of the clusters;
+    that of an empty cluster is the mean of all.
+
+    Args:
+        classifier: Built, linear, with any scale of its input.
+        features: What the heads read, float32 ``[N, D]``.
+        clusters: Cluster of each sample for each head, integers ``[H, N]``.
+        alpha: Above 0; None for the one at which the mean largest probability of each head is
+            `confidence`.
+        confidence: In (1 / K, 1).
+
+    Raises:
+        ValueError: If the classifier is of another form or the shapes disagree.
+
+    SIC (arXiv 2208.09849), `center_init` of the released code.
+    """
+    heads, num_clusters = classifier.num_heads, classifier.num_clusters
+    if not (classifier.built and classifier.linear and clusters.shape == (heads, len(features))):
+        raise ValueError(
+            f"Only built linear heads start at centres, and need clusters [{heads}, "
+            f"{len(features)}]. Received: built={classifier.built}, linear={classifier.linear}, "
+            f"clusters.shape={clusters.shape}"
+        )
+    inputs = scaled_features(tf.constant(features), classifier.space).numpy()
+    kernels, biases = [], []
+    for one in clusters:
+        centers = np.tile(inputs.mean(axis=0), (num_clusters, 1))
+        centers[np.unique(one)] = cluster_means(inputs, one)
+        squares = np.square(centers).sum(axis=1)
+        scores = 2.0 * inputs @ centers.T - squares
+        scale = _scale_of(scores, confidence) if alpha is None else alpha
+        kernels.append(2.0 * scale * centers.T)
+        biases.append(-scale * squares)
+    classifier.set_weights([np.stack(kernels), np.stack(biases)])
 
 
 def soften(classifier: MultiHeadClassifier, logits: np.ndarray, *, confidence: float = 0.7) -> None:

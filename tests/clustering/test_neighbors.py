@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.clustering import neighbors as module
-from spice_keras.clustering.neighbors import largest_of_rows, nearest_neighbors
+from spice_keras.clustering.neighbors import (
+    euclidean_neighbors,
+    largest_of_rows,
+    nearest_neighbors,
+)
 from tests.algorithm.arrays import unit_rows
 from tests.reference import neighbors as reference
 
@@ -28,6 +32,24 @@ def test_equals_sorting_all_cosines(
     actual = nearest_neighbors(embeddings, count, block_size)
     assert actual.dtype == np.int32
     np.testing.assert_array_equal(actual, reference.nearest_neighbors(embeddings, count))
+
+
+@given(num_samples=st.integers(1, 14), block_size=st.integers(1, 16), seed=st.integers(0, 999))
+def test_equals_sorting_all_distances(num_samples: int, block_size: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    features = 3.0 * generator.standard_normal((num_samples, 6)) + 50.0
+    features = features.astype(np.float32)
+    count = int(generator.integers(1, num_samples + 1))
+    actual = euclidean_neighbors(features, count, block_size)
+    assert actual.dtype == np.int32
+    np.testing.assert_array_equal(actual, reference.euclidean_neighbors(features, count))
+
+
+def test_distances_refuse_what_cosines_refuse() -> None:
+    with pytest.raises(ValueError, match="num_neighbors=4"):
+        euclidean_neighbors(np.zeros((3, 2), np.float32), 4)
+    with pytest.raises(ValueError, match="finite"):
+        euclidean_neighbors(np.full((3, 2), np.nan, np.float32), 2)
 
 
 @given(block_size=st.integers(1, 40), seed=st.integers(0, 999))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
 from spice_keras.heads.neighbor_clustering import NeighborClustering
+from spice_keras.heads.semantic_clustering import SemanticClustering
 from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.models.moco import MoCo
 from spice_keras.models.spice_semi import SpiceSemi
@@ -75,6 +76,17 @@ def make_neighbors(**options: Any) -> NeighborClustering:
     return compiled(model, keras.optimizers.Adam(0.01))
 
 
+def make_semantic(**options: Any) -> SemanticClustering:
+    """SIC on features with centres beside those of the blobs, ready to fit."""
+    options = {"num_heads": 3, "label_weight": 1.0} | options
+    model = SemanticClustering(CLUSTERS, FEATURES, **options)
+    centers = np.random.default_rng(1).normal(size=(model.num_heads, CLUSTERS, FEATURES))
+    centers = 0.2 * centers + np.eye(CLUSTERS, FEATURES)
+    length = np.linalg.norm(centers, axis=2, keepdims=True)
+    model.semantic_centers.assign((centers / length).astype(np.float32))
+    return compiled(model, keras.optimizers.Adam(0.01))
+
+
 def make_semi(**options: Any) -> SpiceSemi:
     """SPICE-Semi ready to fit."""
     model = SpiceSemi(encoder(), CLUSTERS, **{"threshold": 0.5} | options)
@@ -125,6 +137,7 @@ TRAINED = {
     "moco": (make_moco, moco_batch),
     "self": (make_self, self_batch),
     "neighbors": (make_neighbors, neighbor_batch),
+    "semantic": (make_semantic, neighbor_batch),
     "semi": (make_semi, semi_batch),
 }
 
