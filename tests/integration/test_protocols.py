@@ -211,6 +211,7 @@ def test_test_images_are_classified_once_for_each_training(
         "reliable",
         "semi",
         "test",
+        "name",
         "eval",
     ]
     monkeypatch.chdir(shutil.copytree(split.run.parent, tmp_path / "copy"))
