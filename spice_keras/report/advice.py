@@ -71,4 +71,10 @@ def cluster_advice(cluster: int, clustering: Clustering, noun: Noun) -> Advice |
         return Advice(
             badge, f"Its {noun}s have few neighbours in it, in no one direction. Look at them."
         )
+    if badge == "mixed":
+        return Advice(
+            badge,
+            f"{percent(1 - kept, 0)} of its neighbours are elsewhere, in no one cluster. Look at "
+            "its least certain members.",
+        )
     return Advice(badge, "Nothing speaks against it; its least certain members are worth a look.")

@@ -114,9 +114,11 @@ def trust_verdict(
     method = final_method(metrics)
     final = metrics[method] if method else {}
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
-    expected = expected_accuracy_check(metrics, noun)
+    accuracy = accuracy_check(final, noun)
+    # Where it was measured, nobody needs to expect it.
+    expected = expected_accuracy_check(metrics, noun) if accuracy is None else None
     candidates = (
-        accuracy_check(final, noun),
+        accuracy,
         expected,
         local_consistency_check(final, sizes),
         head_agreement_check(metrics.get("self") or {}, heads),

@@ -203,3 +203,20 @@ def test_a_collapse_is_weak_whatever_its_figures() -> None:
     assert {item.grade for item in result.checks} == {"weak"}
     assert check(result, "Cluster sizes").sentence.startswith("All 100 images are in cluster 1")
     assert verdict({}, (0, 100)).level == "weak"
+
+
+_EXPECTED = {"acc": 0.72, "low": 0.6, "high": 0.81, "purity": 0.75}
+
+
+def test_without_labels_the_headline_states_the_expected_accuracy() -> None:
+    metrics = {name: without_labels(row) for name, row in run_metrics().items()}
+    found = verdict(metrics | {"expected_accuracy": _EXPECTED})
+    assert found.headline.startswith("Expected accuracy about 0.72 (0.60\N{EN DASH}0.81). ")
+    assert check(found, "Expected accuracy").grade == "mixed"
+    assert "four in five lay between 60" in check(found, "Expected accuracy").sentence
+
+
+def test_an_accuracy_that_was_measured_takes_its_place() -> None:
+    found = verdict(run_metrics() | {"expected_accuracy": _EXPECTED})
+    assert "Expected accuracy" not in {one.name for one in found.checks}
+    assert not found.headline.startswith("Expected")
