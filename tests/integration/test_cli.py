@@ -82,6 +82,7 @@ def test_everything_promised_is_there(tiny: Path, finished: Finished) -> None:
         "artifacts", "checkpoints", "figures",
         "config.yaml", "environment.json", "timings.json", "plan.json",
         "metrics.json", "metrics.jsonl", "assignments.csv", "skipped.csv", "report.html",
+        "duplicates.csv", "outliers.csv",
     }  # fmt: skip
     assert not [path for path in finished.run.rglob(".*")]
     assert {path.name for path in (tiny / "saved_models" / "tiny" / "1").iterdir()} >= {
@@ -469,7 +470,8 @@ def test_help_lists_the_commands_in_the_order_of_a_run() -> None:
     result = invoke("--help")
     commands = re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE)
     assert commands == [
-        "run", "pretrain", "self", "semi", "eval", "export", "ablate", "predict", "configs"
+        "run", "pretrain", "self", "semi", "eval", "export", "name", "ablate", "predict",
+        "groups", "configs",
     ]  # fmt: skip
     assert invoke("-h").stdout == result.stdout
     assert re.search(r"^ +spice run --images photos/ --clusters 12 ", result.stdout, re.MULTILINE)
