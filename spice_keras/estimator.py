@@ -30,9 +30,9 @@ from spice_keras.heads.objectives import (
 )
 from spice_keras.heads.selection import HeadSelection, head_logits
 from spice_keras.options import (
+    EmbeddingObjective,
     HeadTraining,
     InputScale,
-    Objective,
     Search,
     Sizes,
     Start,
@@ -127,7 +127,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self,
         n_clusters: int = 8,
         *,
-        objective: Objective = "neighbors",
+        objective: EmbeddingObjective = "neighbors",
         start: Start = "mixed",
         n_heads: int = 10,
         n_neighbors: int = 10,
@@ -304,7 +304,12 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
 
 def _check_parameters(parameters: dict[str, Any]) -> None:
     """Refuse parameters that cannot work, by name."""
-    choices_of = {"objective": Objective, "start": Start, "neighbor_search": Search, "sizes": Sizes}
+    choices_of = {
+        "objective": EmbeddingObjective,
+        "start": Start,
+        "neighbor_search": Search,
+        "sizes": Sizes,
+    }
     for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
         if parameters[name] not in choices:
             raise ValueError(

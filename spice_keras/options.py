@@ -68,8 +68,10 @@ Fit = Literal["crop", "stretch"]
 """How an image becomes a square."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """What a run computes in; `auto` is bfloat16 where the processor has it."""
-Objective = Literal["prototypes", "neighbors"]
+Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
+EmbeddingObjective = Literal["neighbors", "prototypes"]
+"""Of these, what needs nothing but embeddings."""
 Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed"]
 """Where clustering heads begin; `mixed`: half of them spectral, half at k-means."""
 Sizes = Literal["even", "uneven", "auto"]
@@ -305,6 +307,7 @@ _PAIRS, _PAIRS_PER_CLUSTER = 256, 10
 _HEAD_TRAINING: dict[Objective, HeadTraining] = {
     "neighbors": HeadTraining(epochs=60, batch_size=_PAIRS, learning_rate=1e-3),
     "prototypes": HeadTraining(epochs=6, batch_size=128, learning_rate=5e-4),
+    "sic": HeadTraining(epochs=100, batch_size=128, learning_rate=1e-4),
 }
 
 
@@ -327,7 +330,7 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     """Choose how heads on unit features are trained where nobody says otherwise.
 
     Args:
-        objective: "neighbors" or "prototypes".
+        objective: What the heads are trained for.
         num_rows: N.
         num_clusters: K.
 
@@ -336,7 +339,7 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
         15,000, and the batch is that of ``pairs_per_step``.
     """
     chosen = _HEAD_TRAINING[objective]
-    if objective == "prototypes":
+    if objective != "neighbors":
         return chosen
     fewer = max(_FEWEST_EPOCHS, round(chosen.epochs * _FULL_EPOCHS_ROWS / num_rows))
     return chosen._replace(

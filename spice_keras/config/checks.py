@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig, SelfConfig
-from spice_keras.options import PRETRAINED_FORMS, SOURCES, missing_feature
+from spice_keras.options import LITE0, PRETRAINED_FORMS, SOURCES, missing_feature
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def _size_problems(section: SelfConfig) -> Iterator[Problem]:
     if not neighbors and not section.refine_epochs:
         yield Problem(
             ("self.sizes", "self.objective"),
-            "SPICE-Self's prototypes have equally many labels each; take the objective neighbors, "
-            "or refine them with self.refine_epochs",
+            f"{section.objective} gives clusters equally many items each; take the objective "
+            "neighbors, or refine prototypes with self.refine_epochs",
         )
     if not neighbors and section.sizes == "auto":
         yield Problem(
@@ -180,17 +180,24 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
             "set it to unit",
         )
     yield from _size_problems(section)
-    if neighbors and section.refine_epochs:
+    cached = section.objective != "prototypes"
+    if cached and section.refine_epochs:
         yield Problem(
             ("self.refine_epochs", "self.objective"),
-            "the refinement is this objective already; set it to 0 and the length with "
-            "self.neighbors.epochs",
+            f"the objective {section.objective} asks neighbours already; set it to 0 and the "
+            f"length with self.{section.objective}.epochs",
         )
-    if neighbors and section.cached_views is None and config.data.source != "embeddings":
+    if cached and section.cached_views is None and config.data.source != "embeddings":
         yield Problem(
             ("self.cached_views", "self.objective"),
-            "the objective neighbors trains on cached features; "
+            f"the objective {section.objective} trains on cached features; "
             "for example self.cached_views={weak: 4, strong: 6}",
+        )
+    if section.objective == "sic" and not config.has_words:
+        yield Problem(
+            ("self.objective", "words.vocabulary"),
+            "SIC needs words in the space of the embeddings; name a file with words.vocabulary, "
+            f"or take the encoder {LITE0} as it comes",
         )
 
 
@@ -201,7 +208,8 @@ def _variant_problems(config: RunConfig) -> Iterator[Problem]:
     moves = section.train_encoder or section.batch_norm == "adapt"
     if moves and section.objective != "prototypes":
         yield Problem(
-            (option, "self.objective"), "the objective neighbors trains on a frozen encoder"
+            (option, "self.objective"),
+            f"the objective {section.objective} trains on a frozen encoder",
         )
     if moves and config.data.source == "embeddings":
         yield Problem((option, "data.source"), "embeddings have no encoder to change")

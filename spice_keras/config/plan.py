@@ -72,7 +72,7 @@ class SelfLabelingPlan:
         encoder_passes: Images that pass through the encoder, in forward passes.
         pairs_per_step: Pairs of a step of neighbour consistency, the refinement's too.
         num_neighbors: Nearest neighbours that these pairs are drawn from.
-        pseudo_labels: An iteration of SPICE-Self; None for the objective `neighbors`.
+        pseudo_labels: An iteration of SPICE-Self; None for the other objectives.
     """
 
     epochs: int
@@ -345,8 +345,12 @@ def _self_plan(config: RunConfig, num_images: int) -> SelfLabelingPlan:
     pairs = min(section.neighbors.batch_size or usual.batch_size, num_images)
     large, epochs = min(section.large_batch, num_images), section.epochs
     pseudo_labels = None
+    partners = min(section.neighbors.num_neighbors, _half_a_cluster(config, num_images))
     if section.objective == "neighbors":
         large, epochs = pairs, section.neighbors.epochs or usual.epochs
+    elif section.objective == "sic":
+        large, epochs = min(section.sic.batch_size, num_images), section.sic.epochs
+        partners = min(section.sic.num_neighbors, num_images - 1)
     else:
         pseudo_labels = _pseudo_label_plan(config, large)
     iterations = num_images // large
@@ -356,7 +360,7 @@ def _self_plan(config: RunConfig, num_images: int) -> SelfLabelingPlan:
         iterations_per_epoch=iterations,
         encoder_passes=_encoder_passes(config, num_images, epochs * iterations, pseudo_labels),
         pairs_per_step=pairs,
-        num_neighbors=min(section.neighbors.num_neighbors, _half_a_cluster(config, num_images)),
+        num_neighbors=partners,
         pseudo_labels=pseudo_labels,
     )
 

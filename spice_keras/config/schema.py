@@ -17,6 +17,7 @@ from pydantic import (
 from spice_keras.config.class_lists import check_folder_names, expand_classes
 from spice_keras.options import (
     ENTROPY_WEIGHTS,
+    LITE0,
     BackboneOptions,
     Balance,
     Fit,
@@ -135,11 +136,45 @@ class NeighborsConfig(Options):
     """Learning rate of Adam."""
 
 
+class SicConfig(Options):
+    """Semantic-enhanced image clustering (SIC), for `self.objective: sic`; as released."""
+
+    epochs: Positive = 100
+    """Passes over the items."""
+    learning_rate: PositiveFloat = 1e-4
+    """Learning rate of Adam."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Factor of the L2 penalty on the heads."""
+    batch_size: Positive = 128
+    """Pairs of a step."""
+    num_neighbors: Positive = 20
+    """Neighbours that an item's partner is drawn from, beside itself."""
+    words_per_center: Positive = 500
+    """gamma_r: words near each centre of k-means that are taken into account."""
+    uniqueness: Share = 0.05
+    """gamma_u: words whose cosine to the mean of all words is 1 - gamma_u or more are left out."""
+    confident_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """xi_c: share of an even cluster that makes its image centre."""
+    words_per_cluster: Positive = 30
+    """xi_a: words that make a semantic centre."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 5.0
+    """lambda: larger, more even clusters."""
+    label_weight: Annotated[float, Field(ge=0.0)] = 0.1
+    """beta: weight of the cross-entropy with the labels of the semantic centres."""
+    temperature: PositiveFloat | None = None
+    """Of softened labels; null: the most similar centre alone."""
+    unit_features: bool = False
+    """Whether items count at unit length."""
+    start_alpha: PositiveFloat | None = 0.05
+    """Sharpness of a start at centres; null: what makes heads 70 % sure on average."""
+
+
 class SelfConfig(SelfVariant):
     """Self-labelling (stage 2): clustering heads on the frozen encoder."""
 
     objective: Objective = "prototypes"
-    """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features."""
+    """`prototypes` is SPICE-Self, the paper's; `neighbors` is SCAN's, for pretrained features;
+    `sic` is SIC's, neighbours and words together."""
     start: Start = "random"
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
     eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means."""
@@ -167,7 +202,9 @@ class SelfConfig(SelfVariant):
     checkpoint_every: Positive = 5
     """Epochs between two checkpoints."""
     neighbors: NeighborsConfig = NeighborsConfig()
-    """Options of the objective `neighbors`; those below are for `prototypes`."""
+    """Options of the objective `neighbors`."""
+    sic: SicConfig = SicConfig()
+    """Options of the objective `sic`; those below are for `prototypes`."""
     refine_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs of neighbour consistency after SPICE-Self, on its heads; not in the paper."""
     hidden_dim: Positive | None = None
@@ -366,10 +403,20 @@ class RunConfig(Options):
         return wanted and self.data.source != "embeddings"
 
     @property
+    def has_words(self) -> bool:
+        """Whether there are words in the space of the embeddings: a file's, or the encoder's."""
+        if self.words.vocabulary is not None:
+            return self.words.vocabulary != "none"
+        own = self.backbone.name == LITE0 and self.data.source != "embeddings"
+        return own and not self.trains_encoder
+
+    @property
     def head_input_scale(self) -> InputScale | None:
         """What the heads do to their input; None if the features decide."""
         if self.self_labeling.input_scale is not None:
             return self.self_labeling.input_scale
+        if self.self_labeling.objective == "sic":
+            return None if self.self_labeling.sic.unit_features else "none"
         own = not self.backbone.pretrained and self.data.source != "embeddings"
         return "none" if own and self.self_labeling.objective == "prototypes" else None
 

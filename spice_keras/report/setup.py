@@ -15,6 +15,7 @@ Lines = tuple[tuple[str, str], ...]
 OBJECTIVES: Mapping[Objective, str] = {
     "prototypes": "SPICE-Self: pseudo-labels from the samples nearest to each prototype",
     "neighbors": "agreement with neighbours (the loss of SCAN), for features of a good encoder",
+    "sic": "agreement with neighbours and with words (SIC)",
 }
 STARTS: Mapping[Start, str] = {
     "random": "from different random weights",

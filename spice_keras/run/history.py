@@ -83,8 +83,12 @@ _ALWAYS_EMBED = (*_NEIGHBOR_COUNTS, "self.input_scale")
 _VIEWS = ("self.weak", "self.strong", "self.cached_views")
 
 
-def _reader(option: str, *, views_cached: bool) -> str:
+def _reader(option: str, *, views_cached: bool, words_guide: bool) -> str:
     """Name the first stage that reads an option."""
+    if words_guide and option.startswith("words."):
+        return "self"
+    if option.startswith("self.sic.unit_features"):
+        return "embed"
     if option.startswith(_ALWAYS_EMBED) or (views_cached and option.startswith(_VIEWS)):
         return "embed"
     return _READERS.get(option.partition(".")[0], "images")
@@ -92,9 +96,11 @@ def _reader(option: str, *, views_cached: bool) -> str:
 
 def _changes(there: RunConfig, asked: RunConfig) -> dict[str, tuple[int, str]]:
     """Say which options differ: the place of the first stage that reads each, and how."""
-    caches = any(config.self_labeling.cached_views is not None for config in (there, asked))
+    both = [config.self_labeling for config in (there, asked)]
+    caches = any(section.cached_views is not None for section in both)
+    guided = any(section.objective == "sic" for section in both)
     found = {
-        option: (_ORDER.index(_reader(option, views_cached=caches)), text)
+        option: (_ORDER.index(_reader(option, views_cached=caches, words_guide=guided)), text)
         for option, text in differences(there.as_dict(), asked.as_dict()).items()
     }
     if "num_clusters" in found and asked.num_clusters > there.num_clusters:

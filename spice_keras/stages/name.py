@@ -50,7 +50,7 @@ def names_of(context: Context) -> Names:
     reason = _no_words(config, has_images=context.has_images)
     if reason is not None:
         return Names((ClusterName(None, reason=reason),) * config.num_clusters, None, False)
-    vocabulary = _vocabulary(config)
+    vocabulary = vocabulary_of(config)
     part = context.reported_parts[0]
     features = part.load(Embeddings).features
     if features is None:
@@ -76,7 +76,7 @@ def _no_words(config: RunConfig, *, has_images: bool) -> str | None:
         return None
     if not has_images:
         return "Embeddings come without words; give them with --words FILE."
-    if config.backbone.name != LITE0 or config.trains_encoder:
+    if not config.has_words:
         return f"The encoder has no words of its own; give them with --words FILE ({LITE0} has)."
     if config.data.image_size < SMALLEST_SIDE:
         return (
@@ -86,7 +86,18 @@ def _no_words(config: RunConfig, *, has_images: bool) -> str | None:
     return None
 
 
-def _vocabulary(config: RunConfig) -> Vocabulary:
+def vocabulary_of(config: RunConfig) -> Vocabulary:
+    """Read the words of a run that has some.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
     chosen = config.words.vocabulary
     if chosen is None:
         return classifier_vocabulary(LITE0)

@@ -65,7 +65,9 @@ def _advice(context: Context) -> str:
     """Name the learning rate of the phase in which the heads collapsed, and a lower value."""
     section, unrefined = context.config.self_labeling, context.load(Heads).unrefined
     refined_away = unrefined is not None and len(np.unique(unrefined)) > 1
-    if section.objective == "neighbors" or refined_away:
+    if section.objective == "sic":
+        option, rate = "self.sic.learning_rate", section.sic.learning_rate
+    elif section.objective == "neighbors" or refined_away:
         option, rate = "self.neighbors.learning_rate", section.neighbors.learning_rate
     else:
         option, rate = "self.learning_rate", section.learning_rate

@@ -17,9 +17,11 @@ from spice_keras.heads.objectives import (
     HeadOptions,
     PrototypeOptions,
     SelfLabeling,
+    SemanticOptions,
     neighbor_labeling,
     prototype_labeling,
     refinement,
+    sic_labeling,
 )
 from spice_keras.heads.selection import HeadChoice, HeadHistory, HeadSelection, head_logits
 from spice_keras.heads.spice_self import SpiceSelf
@@ -27,6 +29,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, pretrained_encoder
 from spice_keras.run.store import Heads
+from spice_keras.stages.name import vocabulary_of
 from spice_keras.training.encoding import encode_images
 from spice_keras.training.loop import FitLength
 
@@ -88,6 +91,8 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
             hidden_dim=neighbors.hidden_dim,
             batch_size=plan.pairs_per_step,
         )
+    if section.objective == "sic":
+        return _bound_sic(context, bank, heads)
     options = PrototypeOptions(
         large_batch=plan.large_batch,
         hidden_dim=section.hidden_dim,
@@ -106,6 +111,19 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
         encoder=_encoder_for_heads(context),
         image_batches=_image_batches(context, bank),
     )
+
+
+def _bound_sic(context: Context, bank: FeatureBank, heads: HeadOptions) -> SelfLabeling:
+    """Bind SIC to the feature bank and the run's words."""
+    section = context.config.self_labeling.sic
+    fields = {name: getattr(section, name) for name in SemanticOptions.__dataclass_fields__}
+    labeling = sic_labeling(
+        bank,
+        replace(heads, learning_rate=section.learning_rate),
+        SemanticOptions(**fields),
+        vocabulary_of(context.config).vectors,
+    )
+    return replace(labeling, scores=None)  # the smallest loss of the last epoch
 
 
 def bound_refinement(
@@ -169,10 +187,11 @@ def _train_heads(
     """Train with the run's objective; return the best head, its encoder with it if that moves."""
     section, epochs = context.config.self_labeling, context.plan.self_labeling.epochs
     encoder = _moving_encoder(context, labeling)
+    first = int(section.select_from * epochs) if section.objective != "sic" else epochs
     selection = HeadSelection(
         bank.features if encoder is None else lambda: encode_images(encoder, context.images),
         labeling.losses,
-        min(int(section.select_from * epochs), epochs - 1),
+        min(first, epochs - 1),
         history=HeadHistory(epochs),
         encoder=encoder,
         scores=labeling.scores,
@@ -199,15 +218,18 @@ def _fit(
     context: Context, name: str, labeling: SelfLabeling, selection: HeadSelection, epochs: int
 ) -> None:
     section = context.config.self_labeling
-    own = name == "self" and section.objective == "prototypes"
+    rates = {"prototypes": "self.learning_rate", "sic": "self.sic.learning_rate"}
+    rate = "self.neighbors.learning_rate"
+    if name == "self":
+        rate = rates.get(section.objective, rate)
     phase = Phase(
         name,
         FitLength(
             epochs, labeling.steps_per_epoch, section.checkpoint_every, labeling.items_per_step
         ),
         _FIGURES,
-        "self.learning_rate" if own else "self.neighbors.learning_rate",
-        (selection,),
+        rate,
+        (*labeling.callbacks, selection),
     )
     fit_phase(context, phase, labeling.model, labeling.batches)
 

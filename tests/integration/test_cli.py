@@ -49,7 +49,7 @@ def _assignments(run: Path) -> list[dict[str, str]]:
 
 def test_a_run_ends_with_its_figures_and_where_everything_lies(finished: Finished) -> None:
     lines = finished.stdout.splitlines()
-    assert lines[0].split()[:4] == ["Method", "ACC", "NMI", "NMIa"]
+    assert lines[0].split()[:4] == ["Method", "ACC", "bACC", "NMI"]
     methods = ("SPICE-Semi", "SPICE-Self", "k-means on embeddings", "k-means on pixels")
     figure = rf"(-?\d\.\d{{3}}|{MISSING})"
     for method, line in zip(methods, lines[1:5], strict=True):
@@ -356,7 +356,7 @@ _AT_ONCE: list[tuple[str, str]] = [
     ("run tiny.yaml --quiet --verbose", "--quiet and --verbose contradict each other"),
     ("run tiny.yaml --resume", "no run directory runs/tiny"),
     ("run tiny.yaml --epochs 3", "No such option"),
-    ("run tiny.yaml --clusters three", "'three' is not a valid integer"),
+    ("run tiny.yaml --clusters three", "'three' is neither a whole number nor auto"),
     ("train", "No such command 'train'"),
     ("self --run-dir typo", "typo holds no run to go on with"),
     ("eval", "no run directory runs/NAME"),

@@ -108,6 +108,26 @@ def test_given_words_name_the_clusters(folder: Path, monkeypatch: pytest.MonkeyP
     assert {one["name"] for one in metrics(run)["names"]} == {None}
 
 
+def test_words_guide_the_clusters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    generator = np.random.default_rng(1)
+    vectors = np.repeat(np.eye(4, _DIM), 6, axis=0) + 0.1 * generator.normal(size=(24, _DIM))
+    np.savez("nouns.npz", names=np.array([f"noun {i}" for i in range(24)]), vectors=vectors)
+    arguments = ["self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS]
+    arguments += ["--set", "self.objective=sic", "--set", "self.num_heads=2"]
+    arguments += ["--set", "self.sic.epochs=20", "--set", "self.sic.learning_rate=0.01"]
+    arguments += ["--set", "self.sic.words_per_cluster=4", "--set", "evaluate.map_method=pca"]
+    said = invoke(*arguments, "--run-dir", "runs/sic", "--words", "nouns.npz")
+    assert said.exit_code == 0, said.output
+    found = metrics(folder / "runs" / "sic")
+    assert found["self"]["objective"] == "sic"
+    assert found["self"]["acc"] > 0.9
+    assert found["expected_accuracy"] is None
+    said = invoke(*arguments, "--run-dir", "runs/no-words")
+    assert said.exit_code == 2
+    assert "SIC needs words" in said.stderr
+
+
 def test_words_that_do_not_fit_are_refused_before_anything(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

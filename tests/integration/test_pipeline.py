@@ -17,9 +17,12 @@ from tests.integration.conftest import QUICK, Finished, Quick, unverified
 from tests.integration.tiny import metrics, snapshot, write_tiny
 
 _ALL = ("pretrain", "self", "semi", "eval", "export")
-_STAGES = ["images", "pretrain", "embed", "self", "reliable", "semi", "eval", "export"]
+_STAGES = [
+    "images", "pretrain", "embed", "self", "reliable", "semi", "name", "eval", "export"
+]  # fmt: skip
 _ARTIFACTS = [
-    "images", "encoder", "embeddings", "heads", "reliable", "classifier", "evaluation", "export"
+    "images", "encoder", "embeddings", "heads", "reliable", "classifier", "names",
+    "evaluation", "export",
 ]  # fmt: skip
 
 
