@@ -11,7 +11,7 @@ import pytest
 from spice_keras.config import RunConfig, load_config
 from spice_keras.pipeline import RunResult, run_all
 
-_STAGES = ["images", "embed", "self", "reliable", "eval", "export"]
+_STAGES = ["images", "embed", "self", "reliable", "name", "eval", "export"]
 
 
 def _config(folder: Path, **options: object) -> RunConfig:

@@ -181,11 +181,12 @@ def _self_problems(config: RunConfig) -> Iterator[Problem]:
         )
     yield from _size_problems(section)
     cached = section.objective != "prototypes"
+    length = "self.neighbors.epochs" if neighbors else "self.sic.epochs"
     if cached and section.refine_epochs:
         yield Problem(
             ("self.refine_epochs", "self.objective"),
             f"the objective {section.objective} asks neighbours already; set it to 0 and the "
-            f"length with self.{section.objective}.epochs",
+            f"length with {length}",
         )
     if cached and section.cached_views is None and config.data.source != "embeddings":
         yield Problem(

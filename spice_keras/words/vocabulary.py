@@ -44,8 +44,8 @@ class Vocabulary:
 
     Example:
         >>> import numpy as np
-        >>> words = Vocabulary(("cat", "dog"), np.eye(2, dtype=np.float32), "two axes")
-        >>> words.num_words, words.dim
+        >>> pets = Vocabulary(("cat", "dog"), np.eye(2, dtype=np.float32), "two axes")
+        >>> pets.num_words, pets.dim
         (2, 2)
     """
 

@@ -25,7 +25,7 @@ _SECTIONS = [
 _OPTION = re.compile(rf"(?<![\w./])(?:{'|'.join(_SECTIONS)})\.[a-z_{_HOLE}]+(?:\.[a-z_{_HOLE}]+)*")
 _SET = re.compile(rf"--set ([\w.{_HOLE}]+)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-_FOREIGN = re.compile(r"pip install [^`]*|\b\w+\.(?:json|npz|pkl)\b|\ba\.b\b")
+_FOREIGN = re.compile(r"pip install [^`]*|\b\w+\.(?:json|npz|pkl|noun)\b|\ba\.b\b")
 
 
 def _texts(path: Path) -> Iterator[str]:

@@ -37,7 +37,7 @@ def test_other_labels_change_no_bit_of_what_was_trained(
     other: Finished | Stagewise = request.getfixturevalue(variant)
     expected = artifact_files(finished.run, without=_OWN)
     assert {name.split("/")[0] for name in expected} == {
-        "images", "encoder", "embeddings", "heads", "reliable", "classifier"
+        "images", "encoder", "embeddings", "heads", "reliable", "classifier", "names",
     }  # fmt: skip
     assert artifact_files(other.run, without=_OWN) == expected
     assert figures(other.run) == figures(finished.run)

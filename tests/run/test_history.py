@@ -215,7 +215,7 @@ def test_images_alone_are_no_obstacle(config: RunConfig, do: Do, run: RunDirecto
 
 def test_judging_can_be_repeated_at_any_time(config: RunConfig, do: Do) -> None:
     do(config)
-    assert do(config, ("eval",)) == ["eval"]
+    assert do(config, ("eval",)) == ["name", "eval"]
     assert do(config, ("export",)) == ["export"]
 
 
@@ -298,7 +298,7 @@ def test_what_was_judged_before_a_stage_was_trained_is_judged_again(
 ) -> None:
     do(load_config("digits", overrides={"semi.enabled": False}))
     (run.path / "report.html").write_text("of the heads")
-    assert do(config, resume=True) == ["semi", "eval", "export"]
+    assert do(config, resume=True) == ["semi", "name", "eval", "export"]
     assert not (run.path / "report.html").exists()
 
 
@@ -309,7 +309,7 @@ def test_heads_are_not_judged_unasked_before_semi(
     with pytest.raises(UserError, match=r"spice semi --run-dir .* or take .*semi\.enabled=false"):
         do(config, ("eval",))
     heads_alone = load_config("digits", overrides={"semi.enabled": False})
-    assert do(heads_alone, ("eval",)) == ["eval"]
+    assert do(heads_alone, ("eval",)) == ["name", "eval"]
 
 
 def test_without_semi_it_is_passed_over(do: Do) -> None:
@@ -320,7 +320,7 @@ def test_without_semi_it_is_passed_over(do: Do) -> None:
 def test_embeddings_need_no_encoder() -> None:
     config = load_config("embeddings", overrides={"data.path": "x.npy"})
     found = [stage.name for stage in chosen_stages(config, ("self", "eval"))]
-    assert found == ["images", "embed", "self", "reliable", "eval"]
+    assert found == ["images", "embed", "self", "reliable", "name", "eval"]
 
 
 def test_under_split_the_test_images_are_classified_before_evaluation(
@@ -331,8 +331,8 @@ def test_under_split_the_test_images_are_classified_before_evaluation(
     assert do(config) == [stage.name for stage in STAGES]
     do(config, ("semi",), redo=True)
     assert not run.has("test")
-    assert do(config, ("eval",)) == ["test", "eval"]
-    assert do(config, ("eval",)) == ["eval"]
+    assert do(config, ("eval",)) == ["test", "name", "eval"]
+    assert do(config, ("eval",)) == ["name", "eval"]
 
 
 def test_times_of_interrupted_and_continued_stages_add_up(
@@ -360,5 +360,5 @@ def test_a_run_directory_of_an_older_version_goes_on(
     values = yaml.safe_load((run.path / "config.yaml").read_text("utf-8"))
     del values["embed"], values["self"]["neighbors"]["epochs"], values["evaluate"]
     (run.path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    assert do(config, resume=True) == ["semi", "eval", "export"]
+    assert do(config, resume=True) == ["semi", "name", "eval", "export"]
     assert run.read("heads", written_by="self").is_dir()

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from spice_keras.run.results import final_result, write_assignments
+from spice_keras.run.store import Names
 from spice_keras.stages.reliable import select_reliable
+from spice_keras.words.naming import ClusterName
 from tests.stages.made_run import COUNT, make_context, truth, write_classifier, write_heads
 
 
@@ -42,11 +44,19 @@ def test_the_table_has_one_row_an_image_in_their_order(tmp_path: Path) -> None:
     clusters = truth()
     clusters[7] = (clusters[7] + 1) % 3
     write_classifier(context, clusters, 0.75)
+    called = (
+        ClusterName("circle"),
+        ClusterName(None, reason="No word fits."),
+        ClusterName("cross"),
+    )
+    context.save(Names(called, "drawn", False))
     write_assignments([(context, final_result(context))])
     with (context.run.path / "assignments.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == context.ids
     assert [int(row["cluster"]) for row in rows] == clusters.tolist()
     assert {row["confidence"] for row in rows} == {"0.750000"}
+    names = ["circle", "", "cross"]
+    assert [row["cluster_name"] for row in rows] == [names[cluster] for cluster in clusters]
     assert [i for i, row in enumerate(rows) if row["reliable"] == "0"] == [3]
     assert [i for i, row in enumerate(rows) if row["agrees_with_neighbors"] == "0"] == [7]

@@ -16,8 +16,9 @@ from spice_keras.progress import Loudness, Screen
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.networks import classified, save_network, semi_backbone
-from spice_keras.run.store import Classifier, Embeddings, Heads, Items
+from spice_keras.run.store import Classifier, Embeddings, Heads, Items, Names
 from spice_keras.stages.semi import build_spice_semi
+from spice_keras.words.naming import ClusterName
 
 CLUSTERS, PER_CLUSTER, SIDE = 3, 12, 8
 COUNT = CLUSTERS * PER_CLUSTER
@@ -57,6 +58,7 @@ def make_context(path: Path, **options: Any) -> Context:
     features = features.astype(np.float32)
     neighbors = nearest_neighbors(l2_normalized(features), context.plan.reliable.num_neighbors)
     context.save(Embeddings(neighbors, features))
+    context.save(Names((ClusterName(None, reason="No words."),) * CLUSTERS, None, False))
     return context
 
 
