@@ -16,7 +16,7 @@ from spice_keras.serving.check import Checker
 from spice_keras.stages import export as export_module
 from spice_keras.stages.export import export, next_version
 from spice_keras.stages.reliable import select_reliable
-from tests.stages.made_run import (
+from tests.stages.made_run import CLUSTERS, (
     make_context,
     truth,
     write_classifier,
@@ -121,7 +121,10 @@ class _Exports:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def _write(self, clusterer: None, folder: Path, *, image_size: int, fit: str) -> None:
+    def _write(
+        self, clusterer: None, folder: Path, *, image_size: int, fit: str, names: tuple[str, ...]
+    ) -> None:
+        assert names == ("",) * CLUSTERS
         (folder / "saved_model.pb").write_text(f"{image_size} {fit}")
 
     def verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
