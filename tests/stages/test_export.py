@@ -16,7 +16,8 @@ from spice_keras.serving.check import Checker
 from spice_keras.stages import export as export_module
 from spice_keras.stages.export import export, next_version
 from spice_keras.stages.reliable import select_reliable
-from tests.stages.made_run import CLUSTERS, (
+from tests.stages.made_run import (
+    CLUSTERS,
     make_context,
     truth,
     write_classifier,
