@@ -275,7 +275,7 @@ def test_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("Name or service not known")
 
     sys.modules["keras_hub"].layers.ImageConverter.from_preset = fail
-    with pytest.raises(UserError, match=r"'vit' \(Name or service.*spice-keras\[lite0\]"):
+    with pytest.raises(UserError, match=r"'vit' \(Name or service.*come with spice-keras"):
         pretrained_backbone("hub:vit", image_size=8)
 
 
