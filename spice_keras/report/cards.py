@@ -158,9 +158,9 @@ def _facts(cluster: int, clustering: Clustering, classes: Classes | None) -> Fac
 
 def _word_facts(cluster: int, clustering: Clustering) -> Facts:
     """Lists the words that set a cluster apart, or says why it has no name."""
-    if not clustering.names or clustering.words_from is None:
+    if not clustering.cluster_names or clustering.words_from is None:
         return ()
-    found = clustering.names[cluster]
+    found = clustering.cluster_names[cluster]
     if found.name is None:
         return (("No name", found.reason),)
     return (("Words", ", ".join(f"{word} {score:.2f}" for word, score in found.words)),)

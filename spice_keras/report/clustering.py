@@ -65,7 +65,7 @@ class Clustering:
         agrees: [N] whether most of its nearest neighbours are in its cluster.
         prototypes: cluster to the items nearest to its centre, best first.
         least_certain: cluster to its items of lowest confidence, worst first.
-        names: what each cluster is called, or why it has no name; empty without words.
+        cluster_names: what each cluster is called, or why it has no name; empty without words.
         words_from: where the words come from; None without words.
         links: how tight each cluster is and what it mixes with; None where that was not measured.
     """
@@ -78,7 +78,7 @@ class Clustering:
     prototypes: Mapping[int, npt.NDArray[np.integer[Any]]]
     least_certain: Mapping[int, npt.NDArray[np.integer[Any]]]
     links: ClusterLinks | None = None
-    names: Sequence[ClusterName] = ()
+    cluster_names: Sequence[ClusterName] = ()
     words_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +90,8 @@ class Clustering:
         for name in ("confidence", "reliable", "agrees"):
             check_length(name, getattr(self, name), len(self.clusters))
         check_range("clusters", self.clusters, self.num_clusters)
+        if self.cluster_names:
+            check_length("cluster_names", self.cluster_names, self.num_clusters)
         if self.links is not None:
             check_length("links.kept", self.links.kept, self.num_clusters)
         for name in ("prototypes", "least_certain"):
@@ -113,7 +115,7 @@ class Clustering:
 
     def name_of(self, cluster: int) -> str | None:
         """Returns what a cluster is called; None if it has no name."""
-        return self.names[cluster].name if self.names else None
+        return self.cluster_names[cluster].name if self.cluster_names else None
 
     @property
     def is_collapsed(self) -> bool:

@@ -112,7 +112,7 @@ def _clustering(
         prototypes={cluster: members[:count] for cluster, members in ranked.items()},
         least_certain=least_certain_images(result, count),
         links=_links(context, result),
-        names=names.names,
+        cluster_names=names.names,
         words_from=_words_from(names),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spice_keras.words.naming import ClusterName
 from tests.report.run_data import embedding_run, report_data
 
 
@@ -21,6 +22,7 @@ from tests.report.run_data import embedding_run, report_data
         ("indices", np.full(60, 60)),
         ("prototypes", {0: np.asarray([60])}),
         ("names", ["one"]),
+        ("cluster_names", [ClusterName("one")]),
         ("labels", np.zeros(59, int)),
     ],
 )
