@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -17,6 +18,9 @@ from spice_keras.progress import Loudness, Screen
 if TYPE_CHECKING:
     from spice_keras.config import RunConfig
     from spice_keras.run.request import PreparedRun, RunRequest
+
+
+Part = TypeVar("Part")
 
 
 class _Clusters(click.ParamType):
@@ -85,41 +89,27 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every command of a run takes; the command gets it as one `RunRequest`."""
 
     @functools.wraps(command)
-    def with_request(
-        *,
-        config: str | None,
-        images: str | None,
-        embeddings: str | None,
-        backbone: str | None,
-        fast: bool,
-        clusters: int | Literal["auto"] | None,
-        sizes: str | None,
-        labels: str | None,
-        words: str | None,
-        seed: int | None,
-        settings: tuple[str, ...],
-        run_dir: Path | None,
-        resume: bool,
-        dry_run: bool,
-        quiet: bool,
-        verbose: bool,
-        **own: object,
-    ) -> None:
+    def with_request(*, quiet: bool, verbose: bool, **given: Any) -> None:
         from spice_keras.run.request import OptionRequest, RunRequest, SourceRequest
 
         request = RunRequest(
-            SourceRequest(config, images, embeddings),
-            OptionRequest(backbone, clusters, labels, seed, settings, fast, sizes, words),
-            run_dir,
-            resume=resume,
-            dry_run=dry_run,
+            _taken(SourceRequest, given),
+            _taken(OptionRequest, given),
+            given.pop("run_dir"),
+            resume=given.pop("resume"),
+            dry_run=given.pop("dry_run"),
             loudness=_loudness(quiet, verbose),
         )
-        command(request, **own)
+        command(request, **given)
 
     for option in reversed(_RUN_OPTIONS):
         option(with_request)
     return loudness_options(with_request)
+
+
+def _taken(kind: type[Part], given: dict[str, Any]) -> Part:
+    """Make a part of a request of the options of the same names, which leave `given`."""
+    return kind(**{field.name: given.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 def loudness_options(command: Callable[..., None]) -> Callable[..., None]:

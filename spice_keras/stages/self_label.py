@@ -117,13 +117,12 @@ def _bound_sic(context: Context, bank: FeatureBank, heads: HeadOptions) -> SelfL
     """Bind SIC to the feature bank and the run's words."""
     section = context.config.self_labeling.sic
     fields = {name: getattr(section, name) for name in SemanticOptions.__dataclass_fields__}
-    labeling = sic_labeling(
+    return sic_labeling(
         bank,
         replace(heads, learning_rate=section.learning_rate),
         SemanticOptions(**fields),
         vocabulary_of(context.config).vectors,
     )
-    return replace(labeling, scores=None)  # the smallest loss of the last epoch
 
 
 def bound_refinement(
@@ -187,11 +186,10 @@ def _train_heads(
     """Train with the run's objective; return the best head, its encoder with it if that moves."""
     section, epochs = context.config.self_labeling, context.plan.self_labeling.epochs
     encoder = _moving_encoder(context, labeling)
-    first = int(section.select_from * epochs) if section.objective != "sic" else epochs
     selection = HeadSelection(
         bank.features if encoder is None else lambda: encode_images(encoder, context.images),
         labeling.losses,
-        min(first, epochs - 1),
+        min(int(section.select_from * epochs), epochs - 1),
         history=HeadHistory(epochs),
         encoder=encoder,
         scores=labeling.scores,
