@@ -53,7 +53,7 @@ _RUN_OPTIONS = (
     click.option(
         "--fast",
         is_flag=True,
-        help="Encode at 128 pixels, not 224: two to three times as fast, and less exact.",
+        help="Encode at 128 pixels, not 224: about three times as fast, and less exact.",
     ),
     click.option(
         "--clusters", type=_Clusters(), help="Number of clusters; auto looks how many there are."

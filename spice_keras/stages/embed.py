@@ -84,8 +84,9 @@ def _tell_time(context: Context, encoder: keras.Model, passes: int) -> None:
     text = f"embed: {context.config.backbone.name} at {side} pixels will take about "
     text += clock(seconds)
     if side > FAST_SIDE:
-        # A convolution costs as much as it has pixels; small maps fill the processor less.
-        text += f"; with --fast ({FAST_SIDE} pixels) {clock(seconds * (FAST_SIDE / side) ** 1.7)}"
+        # A convolution costs as much as its map has pixels.
+        fast = clock(seconds * (FAST_SIDE / side) ** 2)
+        text += f"; with --fast ({FAST_SIDE} pixels) {fast}"
     context.screen.say(f"{text}.")
 
 
