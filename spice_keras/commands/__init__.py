@@ -1,0 +1,1 @@
+"""The commands of `spice`, a file each: options in, stages called, results said."""

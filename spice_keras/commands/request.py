@@ -1,0 +1,157 @@
+"""What the commands of a run take from the command line, and what they make of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+
+from spice_keras.errors import UserError
+from spice_keras.options import Labels, Sizes
+from spice_keras.progress import Loudness
+
+if TYPE_CHECKING:
+    from spice_keras.run.request import PreparedRun, RunRequest
+
+Part = TypeVar("Part")
+
+
+class _Clusters(click.ParamType):
+    """A number of clusters, or `auto`."""
+
+    name = "K|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto" or isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor auto.", param, ctx)
+
+
+_RUN_OPTIONS = (
+    click.argument("config", required=False),
+    click.option(
+        "--images", metavar="PATH", help="A folder of images, an .npy/.npz file, or tfds:NAME."
+    ),
+    click.option(
+        "--embeddings", metavar="FILE", help="An .npy/.npz file of embeddings instead of images."
+    ),
+    click.option(
+        "--backbone",
+        metavar="NAME",
+        help="The encoder: small_resnet, efficientnet_lite0, keras:NAME, hub:PRESET, ...",
+    ),
+    click.option(
+        "--fast",
+        is_flag=True,
+        help="Encode at 128 pixels, not 224: about three times as fast, and less exact.",
+    ),
+    click.option(
+        "--clusters", type=_Clusters(), help="Number of clusters; auto looks how many there are."
+    ),
+    click.option(
+        "--sizes",
+        type=click.Choice(get_args(Sizes)),
+        help="Whether groups are about equally large; auto looks at both.",
+    ),
+    click.option(
+        "--labels",
+        type=click.Choice(get_args(Labels)),
+        help="What evaluation compares with; no other stage reads labels.",
+    ),
+    click.option(
+        "--words", metavar="FILE", help="Words to name clusters with: .npz of names and vectors."
+    ),
+    click.option("--seed", type=int, help="Same seed, same result."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="a.b=VALUE",
+        help="Set one option of the configuration; repeatable.",
+    ),
+    click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
+    click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
+    click.option("--dry-run", is_flag=True, help="Print configuration and sizes; do nothing."),
+)
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command of a run takes; the command gets it as one `RunRequest`."""
+
+    @functools.wraps(command)
+    def with_request(*, quiet: bool, verbose: bool, **given: Any) -> None:
+        from spice_keras.run.request import OptionRequest, RunRequest, SourceRequest
+
+        request = RunRequest(
+            _taken(SourceRequest, given),
+            _taken(OptionRequest, given),
+            given.pop("run_dir"),
+            resume=given.pop("resume"),
+            dry_run=given.pop("dry_run"),
+            loudness=chosen_loudness(quiet, verbose),
+        )
+        command(request, **given)
+
+    for option in reversed(_RUN_OPTIONS):
+        option(with_request)
+    return loudness_options(with_request)
+
+
+def _taken(kind: type[Part], given: dict[str, Any]) -> Part:
+    """Make a part of a request of the options of the same names, which leave `given`."""
+    return kind(**{field.name: given.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def loudness_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --quiet and --verbose."""
+    click.option("--verbose", is_flag=True, help="Say more; show tracebacks.")(command)
+    click.option("--quiet", is_flag=True, help="Say only what went wrong.")(command)
+    return command
+
+
+def chosen_loudness(quiet: bool, verbose: bool) -> Loudness:
+    """Return how much is said; the two options exclude each other."""
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose contradict each other; give one.")
+    return Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
+
+
+def prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:
+    """Resolve configuration and folder; print them and return None for a dry run."""
+    from spice_keras.run.request import prepare_run
+
+    prepared = prepare_run(request, existing=existing)
+    if prepared.note is not None and request.loudness > Loudness.QUIET:
+        click.echo(prepared.note, err=True)
+    if not request.dry_run:
+        return prepared
+    _print_plan(prepared)
+    return None
+
+
+def _print_plan(prepared: PreparedRun) -> None:
+    import yaml
+
+    from spice_keras.run.preflight import describe_plan
+
+    values = prepared.config.as_dict()
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    lines = ["the number of images is known once TensorFlow Datasets is asked"]
+    for line in lines if prepared.plan is None else describe_plan(prepared.plan):
+        click.echo(f"# {line}")
+    click.echo(f"# run directory {prepared.run_dir}")
+
+
+def print_results(metrics: Mapping[str, Any]) -> None:
+    """Show the table of results, from what metrics.json holds."""
+    from spice_keras.report.table import SHORT_COLUMNS, SHORT_HEADER, result_rows
+    from spice_keras.report.terminal import show_table
+
+    show_table(SHORT_HEADER, result_rows(metrics, SHORT_COLUMNS))
