@@ -61,7 +61,7 @@ def test_the_number_of_clusters_is_looked_for(
 ) -> None:
     monkeypatch.chdir(folder)
     arguments = ["self", "--embeddings", "blobs.npz", "--clusters", "auto", *_FEW]
-    arguments += ["--run-dir", "runs/auto"]
+    arguments += ["--run-dir", "runs/auto", "--set", "export.directory=auto_models"]
     said = invoke(*arguments)
     assert said.exit_code == 0, said.output
     assert "groups: " in said.stderr
