@@ -255,7 +255,7 @@ class SelfConfig(SelfVariant):
 class ReliableConfig(Options):
     """Reliable labels by local consistency (Eq. 5)."""
 
-    num_neighbors: Positive = 100
+    num_neighbors: Annotated[int, Field(ge=2)] = 100
     """n_s: neighbours that are asked, the image itself among them."""
     consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
     """A label is reliable only if a larger share of its neighbours has it; 0 asks for nothing."""
