@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -24,6 +25,7 @@ class _Group(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _write_any_name()
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -39,6 +41,16 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted. The same command with --resume continues.", err=True)
             ctx.exit(130)
+
+
+def _write_any_name() -> None:
+    """Let standard output and error write what their encoding lacks as backslash escapes.
+
+    A name that a terminal cannot show, in cp1252 or cp932 for one, must not end a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # Click keeps the lines of a paragraph that begins with \b as they are.

@@ -37,6 +37,7 @@ from spice_keras.options import (
     Sizes,
     Start,
     head_training,
+    neighbors_tell,
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
@@ -103,7 +104,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
-            cluster (the paper's local consistency). Shape: (n_samples,).
+            cluster (the paper's local consistency). No row is, if there are fewer than four a
+            cluster: neighbours then say nothing. Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
             as many for sizes="auto", those for even clusters first.
@@ -206,7 +208,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
+        consistency = local_consistency(self.labels_, bank.neighbors)
+        tell = neighbors_tell(len(rows), int(self.n_clusters))
+        self.reliable_ = (consistency > _CONSISTENCY) & tell
         empty = self.n_clusters - len(np.unique(self.labels_))
         if empty:
             warnings.warn(

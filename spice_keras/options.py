@@ -352,6 +352,30 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     )
 
 
+_FEWEST_PER_CLUSTER = 4
+
+
+def neighbors_tell(num_items: int, num_clusters: int) -> bool:
+    """Whether nearest neighbours can say anything about clusters of so many items.
+
+    Neighbours of one cluster are looked for within half of it. With fewer than four items a
+    cluster, that is the item alone, which always agrees with itself.
+
+    Args:
+        num_items: N.
+        num_clusters: K.
+
+    Returns:
+        Whether there are four items a cluster.
+    """
+    return num_items >= _FEWEST_PER_CLUSTER * num_clusters
+
+
+def fewest_items(num_clusters: int) -> int:
+    """Return how many items `neighbors_tell` asks for."""
+    return _FEWEST_PER_CLUSTER * num_clusters
+
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
