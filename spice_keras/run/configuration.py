@@ -15,7 +15,7 @@ import yaml
 from spice_keras.config import RunConfig
 from spice_keras.config.loading import find_problems
 from spice_keras.errors import UserError
-from spice_keras.files import write_atomically
+from spice_keras.files import write_atomically, write_json
 from spice_keras.run.directory import RunDirectory
 from spice_keras.runtime import dtype_policy
 
@@ -97,6 +97,17 @@ def keep_configuration(run: RunDirectory, config: RunConfig) -> None:
     if read_run_config(run.path) != config:
         text = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
         write_atomically(run.path / "config.yaml", text.encode())
+
+
+def keep_environment(run: RunDirectory, config: RunConfig) -> None:
+    """Write environment.json if it is missing: a command was killed before it, or it was deleted.
+
+    Args:
+        run: The run directory.
+        config: Its configuration.
+    """
+    if not (run.path / "environment.json").is_file():
+        write_json(run.path / "environment.json", environment(config))
 
 
 def environment(config: RunConfig) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from spice_keras.data.embedding_source import EmbeddingSource
 from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.parted_source import Part, PartedSource
 from spice_keras.data.sources import DataSource, Decoded, ImageSource, SkippedFile
-from spice_keras.files import write_csv, write_json
+from spice_keras.files import json_text, write_atomically, write_csv
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
 from spice_keras.run.sources import Sources, take_sources
@@ -80,9 +79,16 @@ def ingest(context: Context) -> None:
 
 def keep_plan(context: Context) -> None:
     """Write the arithmetic of the run, unless the file has it already."""
-    path, plan = context.run.path / "plan.json", context.plan.as_dict()
-    if not path.is_file() or json.loads(path.read_text("utf-8")) != plan:
-        write_json(path, plan)
+    path = context.run.path / "plan.json"
+    text = json_text(context.plan.as_dict()).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        write_atomically(path, text)
+
+
+def keep_skipped(context: Context) -> None:
+    """Write skipped.csv again if it is missing."""
+    if not (context.run.path / "skipped.csv").is_file():
+        _list_skipped(context, [SkippedFile(*each) for each in context.skipped])
 
 
 def _ingest_embeddings(context: Context, source: DataSource) -> None:
