@@ -13,6 +13,7 @@ from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
 from spice_keras.commands.predict import predict
 from spice_keras.commands.repair import repair
+from spice_keras.commands.reproduce import reproduce
 from spice_keras.commands.run import run
 from spice_keras.commands.stages import STAGE_COMMANDS
 from spice_keras.errors import Terminated, UserError
@@ -81,7 +82,7 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, repair, name, ablate, predict, groups, configs):
+for _command in (run, *STAGE_COMMANDS, repair, reproduce, name, ablate, predict, groups, configs):
     main.add_command(_command)
 
 

@@ -17,6 +17,7 @@ from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, must_hold_run
 from spice_keras.run.history import History, heads_are_begun
 from spice_keras.run.lock import run_lock
+from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
 from spice_keras.runtime import (
     peak_memory_bytes,
@@ -123,6 +124,38 @@ def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
     return True
 
 
+def reproduce_run(
+    run_dir: str | Path,
+    new_dir: str | Path,
+    *,
+    resume: bool = False,
+    screen: Screen | None = None,
+) -> Reproduction:
+    """Make a run once more in another folder, and compare the two.
+
+    Args:
+        run_dir: A finished run.
+        new_dir: The folder for the repetition, made if it does not exist.
+        resume: Continue a repetition that was interrupted.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        What is equal and what is not. No SavedModel is written.
+
+    Raises:
+        UserError: If the folder holds no finished run, or the new one cannot be made.
+    """
+    before = RunDirectory(Path(run_dir))
+    must_hold_run(before.path)
+    before.read("evaluation", written_by="eval")
+    if Path(new_dir).resolve() == before.path.resolve():
+        raise UserError(f"{new_dir} is the run itself. Name another folder with --run-dir.")
+    config = read_run_config(before.path)
+    commands = ("pretrain", "self", "semi", "eval")
+    now = run_stages(config, new_dir, commands=commands, resume=resume, screen=screen)
+    return compare_runs(before, now)
+
+
 def _run_in_order(context: Context, history: History, commands: Sequence[str]) -> None:
     """Tell the run: one call a stage. The history passes over what is not to be done."""
     from spice_keras.stages.evaluate import evaluate
@@ -148,11 +181,16 @@ def _run_encoding(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.embed import embed
     from spice_keras.stages.ingest import ingest, keep_plan, keep_skipped
     from spice_keras.stages.pretrain import prepare_encoder, pretrain
+    from spice_keras.stages.source_check import note_source, refuse_changed_source
     from spice_keras.stages.true_labels import refuse_missing_labels
 
     if history.will_run("pretrain") and history.will_run("images"):
         prepare_encoder(context)  # weights that cannot be had are told before images are decoded
-    _run_stage(context, history, "images", ingest)
+    fresh = not history.run.has("images")
+    if not fresh and not history.will_run("images"):
+        refuse_changed_source(context, commands)
+    if _run_stage(context, history, "images", ingest) and fresh:
+        note_source(context)
     if history.run.has("images"):
         keep_plan(context)
         keep_skipped(context)
@@ -164,10 +202,12 @@ def _run_encoding(context: Context, history: History, commands: Sequence[str]) -
 
 def _run_stage(
     context: Context, history: History, name: str, stage: Callable[[Context], object]
-) -> None:
-    if history.run_stage(name, partial(stage, context)):
+) -> bool:
+    done = history.run_stage(name, partial(stage, context))
+    if done:
         context.forget_bank()
         release_memory()
+    return done
 
 
 def choose_clusters(

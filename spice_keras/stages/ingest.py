@@ -20,8 +20,16 @@ from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
 
 
-def _parted(data: DataConfig, sources: Sources) -> PartedSource:
-    """Put the parts of a data set behind one another."""
+def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
+    """Put the parts of a data set behind one another.
+
+    Args:
+        data: The configuration of the data.
+        sources: The opened source of each part.
+
+    Returns:
+        One source of all images.
+    """
     parts = []
     for role, source in sources.items():
         if not isinstance(source, ImageSource):
@@ -69,7 +77,7 @@ def ingest(context: Context) -> None:
             if role != "extra":  # its images are never judged
                 source.check_labels()
     if context.has_images:
-        _ingest_images(context, _parted(data, sources))
+        _ingest_images(context, parted_source(data, sources))
     else:
         _ingest_embeddings(context, sources["train"])
     keep_plan(context)
