@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,9 @@ _WINDOW = 8
 class FolderSource(DataSource):
     """Every file below a folder that decodes as an image, whatever its name ends in.
 
-    Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
-    folder once. An item's id is its path below the folder, with forward slashes.
+    Hidden files and folders (a leading dot) are passed over, and so are run directories and
+    SavedModels below it: what the program wrote is never its input. Links to folders are
+    followed, each folder once. An item's id is its path below the folder, with forward slashes.
 
     Args:
         directory: the folder.
@@ -182,11 +183,25 @@ def _walk(directory: Path, starts: Sequence[str]) -> tuple[list[str], dict[str, 
         except OSError as error:
             unreadable[folder] = error.strerror or str(error)
             continue
+        if folder and is_own_output({entry.name for entry in entries}):
+            continue
         for entry in entries:
             if not entry.name.startswith("."):
                 place = (linked if entry.is_symlink() else real) if _is_folder(entry) else files
                 place.append(f"{folder}/{entry.name}" if folder else entry.name)
     return files, unreadable
+
+
+def is_own_output(names: Set[str]) -> bool:
+    """Tell whether a folder holds a run, ablations or a SavedModel: none of it is input.
+
+    Args:
+        names: What lies in the folder.
+    """
+    begun = {"config.yaml", "ablation.yaml"} & names
+    return "saved_model.pb" in names or bool(
+        begun and names & {"environment.json", "artifacts", "run.lock"}
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
-from spice_keras.files import write_json
+from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.words.naming import ClusterName
 
@@ -415,7 +415,8 @@ class Export:
 
     def save(self, folder: Path) -> None:
         """Write it."""
-        write_json(folder / "export.json", {"path": str(self.path)})
+        facts = {"path": str(self.path), "files": file_table(self.path)}
+        write_json(folder / "export.json", facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

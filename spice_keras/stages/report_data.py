@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import shlex
@@ -143,7 +144,7 @@ def _run_record(context: Context) -> RunRecord:
         name=context.config.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        timings=_json(folder / "timings.json"),
+        timings=context.run.timings(),
         environment=_json(folder / "environment.json"),
         config_yaml=(folder / "config.yaml").read_text("utf-8"),
         skipped=context.skipped,
@@ -190,4 +191,7 @@ def _parts(context: Context) -> PartsSetup:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
