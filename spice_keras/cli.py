@@ -9,10 +9,12 @@ import click
 
 from spice_keras.commands.ablate import ablate
 from spice_keras.commands.configs import configs
+from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
 from spice_keras.commands.predict import predict
 from spice_keras.commands.run import run
+from spice_keras.commands.serve import serve
 from spice_keras.commands.stages import STAGE_COMMANDS
 from spice_keras.errors import UserError
 
@@ -55,7 +57,7 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, configs):
+for _command in (run, *STAGE_COMMANDS, export, name, ablate, predict, serve, groups, configs):
     main.add_command(_command)
 
 
