@@ -235,6 +235,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen()  # a client that was told the address waits rather than being refused
     except OSError as error:
         found.close()
         raise UserError(

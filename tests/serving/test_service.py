@@ -247,15 +247,22 @@ def test_the_command_answers_and_ends_in_order(exported: Path) -> None:
         [sys.executable, "-m", "spice_keras.cli", "serve", str(exported), "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "serve: photos, version 1, at http://127.0.0.1:" in line
-        url = line.split(" at ")[1].strip()
-        body = json.dumps({"instances": [_B64]}).encode()
-        with urllib.request.urlopen(f"{url}:predict", body, timeout=60) as answer:
-            assert json.load(answer)["predictions"][0]["error"] == ""
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{url}2", timeout=60)
-        process.send_signal(signal.SIGTERM)
-        assert "serve: ended." in process.stdout.read()
-        assert process.wait(60) == 0
+        try:
+            _ask_and_end(process)
+        finally:
+            process.kill()
+
+
+def _ask_and_end(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "serve: photos, version 1, at http://127.0.0.1:" in line
+    url = line.split(" at ")[1].strip()
+    body = json.dumps({"instances": [_B64]}).encode()
+    with urllib.request.urlopen(f"{url}:predict", body, timeout=60) as answer:
+        assert json.load(answer)["predictions"][0]["error"] == ""
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{url}2", timeout=60)
+    process.send_signal(signal.SIGTERM)
+    assert "serve: ended." in process.stdout.read()
+    assert process.wait(60) == 0

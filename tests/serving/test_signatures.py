@@ -44,7 +44,8 @@ for name, value in loaded.signatures["pixels"](
     answers["pixels_" + name] = value.numpy()
 none = loaded.signatures["serving_default"](encoded_images=tf.constant([], tf.string))
 answers["none"] = none["probabilities"].numpy()
-np.savez(folder + "/answers.npz", **answers)
+texts = {name: value.astype("S") for name, value in answers.items() if value.dtype == object}
+np.savez(folder + "/answers.npz", **(answers | texts))
 """
 
 
