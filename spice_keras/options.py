@@ -97,6 +97,12 @@ LabelsFrom = Literal["reliable", "source"]
 """What SPICE-Semi is trained on: reliable labels, or true ones on request."""
 SemiInit = Literal["scratch", "pretrained"]
 """The weights SPICE-Semi begins with."""
+ExportFormat = Literal["savedmodel", "keras", "litert", "onnx", "openvino"]
+"""What a clusterer is written as."""
+ExportPrecision = Literal["float32", "float16", "int8"]
+"""What the weights of an export are stored in; `int8` computes in whole numbers too."""
+TableFormat = Literal["csv", "parquet"]
+"""How a table is written."""
 MapMethod = Literal["tsne", "pca"]
 """How embeddings are drawn in the plane."""
 Fill = Literal["reflect", "black"]
@@ -124,6 +130,27 @@ class Options(BaseModel):
         populate_by_name=True,
         allow_inf_nan=False,
     )
+
+
+class ServiceLimits(Options):
+    """How much `spice serve` takes on."""
+
+    batch_size: Positive = 32
+    """Items asked about at once."""
+    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """Longest wait for a batch to fill, in milliseconds."""
+    request_mb: Positive = 32
+    """Largest request, in MiB."""
+    pixels: Positive = 25_000_000
+    """Height times width of one image from which on it is refused."""
+    items: Positive = 1024
+    """Most items of a request."""
+    waiting: Positive = 256
+    """Requests at once; further ones are told to come back."""
+    poll_seconds: PositiveFloat = 5.0
+    """Between two looks for a new version."""
+    stop_seconds: Positive = 30
+    """Longest wait for open requests when the service ends."""
 
 
 class NonePolicy(Options):

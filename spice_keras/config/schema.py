@@ -395,6 +395,8 @@ class ExportConfig(Options):
     """Folder that holds `NAME/VERSION`."""
     name: str | None = None
     """null: the run's name."""
+    unsure_below: Share | None = None
+    """Confidence below which an answer is told as unsure; null: calibrated on the run's items."""
 
 
 class RunConfig(Options):
