@@ -9,8 +9,10 @@ import click
 
 from spice_keras.commands.ablate import ablate
 from spice_keras.commands.configs import configs
+from spice_keras.commands.embed import embed
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
+from spice_keras.commands.pack import pack
 from spice_keras.commands.predict import predict
 from spice_keras.commands.run import run
 from spice_keras.commands.stages import STAGE_COMMANDS
@@ -55,7 +57,7 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, configs):
+for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, embed, pack, configs):
     main.add_command(_command)
 
 

@@ -25,6 +25,7 @@ _ORDER = (
     "clustering",
     "metrics",
     "augment",
+    "shards",
     "data",
     "backbones",
     "words",

@@ -37,10 +37,20 @@ class _Clusters(click.ParamType):
 _RUN_OPTIONS = (
     click.argument("config", required=False),
     click.option(
-        "--images", metavar="PATH", help="A folder of images, an .npy/.npz file, or tfds:NAME."
+        "--images",
+        metavar="PATH",
+        help="A folder, .txt list, tar or TFRecord shards, an .npy/.npz file, or tfds:NAME.",
     ),
     click.option(
-        "--embeddings", metavar="FILE", help="An .npy/.npz file of embeddings instead of images."
+        "--embeddings",
+        metavar="PATH",
+        help="An .npy/.npz file of embeddings, or a folder from spice embed, instead of images.",
+    ),
+    click.option(
+        "--sample",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Train heads on N rows of embeddings in shards; the chosen head sorts the others.",
     ),
     click.option(
         "--backbone",

@@ -9,12 +9,22 @@ from typing import Any
 from spice_keras.errors import UserError
 from spice_keras.options import BACKBONES, LITE0
 
+_KINDS = {
+    ".npy": "arrays",
+    ".npz": "arrays",
+    ".txt": "list",
+    ".tar": "tar",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+}
+
 
 def source_overrides(images: str) -> dict[str, Any]:
     """Tell what kind of source `--images` names, and name the run after it.
 
     Args:
-        images: A folder, an .npy or .npz file, or tfds:NAME.
+        images: A folder of images or of shards, a .txt list of paths, a tar or TFRecord shard, an
+            .npy or .npz file, or tfds:NAME.
 
     Returns:
         Values by dotted path, for `load_config`.
@@ -29,13 +39,24 @@ def source_overrides(images: str) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"--images {images}: there is no such file or folder.")
     if path.is_dir():
-        return _files("folder", images, path.resolve().name)
-    if path.suffix not in {".npy", ".npz"}:
+        return _files(_shards_in(path) or "folder", images, path.resolve().name)
+    if path.suffix not in _KINDS:
         raise UserError(
-            f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
+            f"--images {images} must be a folder, a list of paths (.txt), shards (.tar or "
+            ".tfrecord), an .npy or .npz file, or tfds:NAME. "
             "To sort single images with a trained model, use `spice predict`."
         )
-    return _files("arrays", images, path.stem)
+    return _files(_KINDS[path.suffix], images, path.stem)
+
+
+def _shards_in(folder: Path) -> str | None:
+    """Tell whether the files right below a folder are shards: of which kind."""
+    kinds = {
+        _KINDS.get(entry.suffix)
+        for entry in folder.iterdir()
+        if entry.is_file() and not entry.name.startswith(".") and entry.suffix != ".json"
+    }
+    return kinds.pop() if kinds in ({"tar"}, {"tfrecord"}) else None
 
 
 def _files(source: str, path: str, name: str) -> dict[str, Any]:
@@ -48,20 +69,23 @@ def embeddings_overrides(path: str) -> dict[str, Any]:
     """Name a file of embeddings as the source, and the run after it.
 
     Args:
-        path: An .npy or .npz file.
+        path: An .npy or .npz file, or a folder of shards.
 
     Returns:
         Values by dotted path, for `load_config`.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file or folder.
     """
-    if not Path(path).is_file():
-        raise UserError(f"--embeddings {path}: there is no such file. Give an .npy or .npz file.")
+    if not Path(path).exists():
+        raise UserError(
+            f"--embeddings {path}: there is no such file. Give an .npy or .npz file, or a folder "
+            "that `spice embed` wrote."
+        )
     return {
         "data.source": "embeddings",
         "data.path": path,
-        "name": run_name(Path(path).stem),
+        "name": run_name(Path(path).resolve().stem),
     }
 
 
