@@ -19,7 +19,11 @@ from spice_keras.progress import Screen
 def predict(
     model: Path, images: tuple[Path, ...], output: Path | None, quiet: bool, verbose: bool
 ) -> None:
-    """Sort new images with an exported MODEL: files, folders, .npy or .npz arrays."""
+    """Sort new images with an exported MODEL.
+
+    IMAGES are files, folders, .npy or .npz arrays, .txt lists of paths, tar or TFRecord shards.
+    A model of embeddings takes files of embeddings, or folders that `spice embed` wrote.
+    """
     import csv
 
     from spice_keras.runtime import start_tensorflow

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from spice_keras.data.encoded_source import EncodedSource
-from spice_keras.data.packing import encoded_source
+from spice_keras.data.packing import encoded_source, pack
 from spice_keras.data.sources import SourceOptions
 from spice_keras.errors import UserError
 from spice_keras.serving.embedding import ShardPlan, embed_source
+from spice_keras.serving.predict import predict
 from spice_keras.shards.embeddings import EmbeddingShards
 from spice_keras.shards.folder import read_manifest
 
@@ -95,6 +98,53 @@ def test_another_encoder_does_not_join(
         embed_source(
             source, encoder, tmp_path / "x", plan=ShardPlan(5, (2, 2)), facts={"backbone": "other"}
         )
+
+
+class _Largest(tf.Module):
+    """The channel with the largest value."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, "embeddings")])
+    def rows(self, embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
+        cluster = tf.argmax(embeddings, axis=1, output_type=tf.int32)
+        return {"cluster": cluster, "confidence": tf.reduce_max(embeddings, axis=1) / 255.0}
+
+
+def test_a_model_of_embeddings_sorts_shards(
+    source: EncodedSource, encoder: keras.Model, tmp_path: Path
+) -> None:
+    embed_source(source, encoder, tmp_path / "x", plan=ShardPlan(5), facts=_FACTS)
+    module, model = _Largest(), tmp_path / "model"
+    tf.saved_model.save(module, str(model), signatures={"serving_default": module.rows})
+    (model / "spice.json").write_text(json.dumps({"num_features": 3}))
+    found = predict(model, [tmp_path / "x"])
+    numbers = [number for number in range(_COUNT) if number != 7]
+    assert found.images == tuple(f"{number:02d}.png" for number in numbers)
+    assert found.clusters.tolist() == [int(number <= 12) for number in numbers]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tfrecord", "txt"])
+def test_a_model_of_images_sorts_shards_and_lists(
+    photos: Path, source: EncodedSource, tmp_path: Path, kind: str
+) -> None:
+    class _Green(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "images")])
+        def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+            mean = tf.reduce_mean(tf.cast(images, tf.float32), axis=[1, 2])
+            return {"cluster": tf.argmax(mean, axis=1, output_type=tf.int32),
+                    "confidence": mean[:, 0] / 255.0}  # fmt: skip
+
+    module, model = _Green(), tmp_path / "model"
+    tf.saved_model.save(module, str(model), signatures={"images": module.images})
+    facts = {"image_size": 8, "fit": "crop", "max_pixels": 10_000}
+    (model / "spice.json").write_text(json.dumps(facts))
+    if kind == "txt":
+        path = tmp_path / "list.txt"
+        path.write_text("\n".join(str(photos / f"{number:02d}.png") for number in range(_COUNT)))
+    else:
+        pack(source, tmp_path / "packed", kind=kind, rows_per_shard=99)  # type: ignore[arg-type]
+        path = tmp_path / "packed" / f"shard-000000.{kind}"
+    found = predict(model, [path])
+    assert found.clusters.tolist() == [int(n <= 12) for n in range(_COUNT) if n != 7]
 
 
 def test_a_shard_of_broken_files_stops_it(
