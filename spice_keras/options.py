@@ -75,8 +75,13 @@ Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
 EmbeddingObjective = Literal["neighbors", "prototypes"]
 """Of these, what needs nothing but embeddings."""
-Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed"]
-"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means."""
+Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed", "words"]
+"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means; `words`: at K
+words that cover the items, or as `mixed` if none guide."""
+Guide = Literal["auto", "always", "never"]
+"""Whether words guide clusters; `auto`: if the vocabulary knows the images."""
+DEFAULT_PROMPTS = ("a photo of a {}.",)
+"""The sentences a text encoder reads a noun in; CLIP's first."""
 Sizes = Literal["even", "uneven", "auto"]
 """Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]

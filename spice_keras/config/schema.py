@@ -16,11 +16,13 @@ from pydantic import (
 
 from spice_keras.config.class_lists import check_folder_names, expand_classes
 from spice_keras.options import (
+    DEFAULT_PROMPTS,
     ENTROPY_WEIGHTS,
     LITE0,
     BackboneOptions,
     Balance,
     Fit,
+    Guide,
     InputScale,
     Labels,
     LabelsFrom,
@@ -181,7 +183,8 @@ class SelfConfig(SelfVariant):
     `sic` is SIC's, neighbours and words together."""
     start: Start = "random"
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
-    eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means."""
+    eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means;
+    `words`: at K words that cover the images if `words.guide` lets them, else as `mixed`."""
     sizes: Sizes = "even"
     """Whether clusters should be about equally large. `auto` trains heads for both and decides
     without labels. For the objective `neighbors` and the refinement."""
@@ -362,11 +365,19 @@ class EvaluateConfig(Options):
 
 
 class WordsConfig(Options):
-    """The words that clusters are named with."""
+    """The words that clusters are named with, and that may guide them."""
 
     vocabulary: str | None = None
     """An .npz file of `names` and `vectors` in the space of the embeddings, or `none`. null: the
-    encoder's own words, if it is efficientnet_lite0 as it came."""
+    encoder's own words, if it is efficientnet_lite0 as it came, or `nouns`."""
+    nouns: str | None = None
+    """A text file of nouns, one a line, or WordNet's index.noun, for the text encoder of a backbone
+    such as hub:clip_vit_base_patch32."""
+    prompts: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = DEFAULT_PROMPTS
+    """Sentences the text encoder reads each noun in; several make an ensemble."""
+    guide: Guide = "auto"
+    """Whether clusters begin at the words if `self.start` is words. `auto`: if the encoder's own
+    classifier has a likely word for half of the images; words of other origin need `always`."""
 
 
 class ExportConfig(Options):
@@ -412,6 +423,8 @@ class RunConfig(Options):
         """Whether there are words in the space of the embeddings: a file's, or the encoder's."""
         if self.words.vocabulary is not None:
             return self.words.vocabulary != "none"
+        if self.words.nouns is not None:
+            return True
         own = self.backbone.name == LITE0 and self.data.source != "embeddings"
         return own and not self.trains_encoder
 

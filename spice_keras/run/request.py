@@ -75,6 +75,7 @@ class OptionRequest:
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
         words: The file of words to name clusters with.
+        nouns: The list of nouns for the encoder's text encoder.
     """
 
     backbone: str | None = None
@@ -85,6 +86,7 @@ class OptionRequest:
     fast: bool = False
     sizes: str | None = None
     words: str | None = None
+    nouns: str | None = None
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
@@ -92,6 +94,7 @@ class OptionRequest:
             ("--clusters", "num_clusters", 2 if self.clusters == "auto" else self.clusters),
             ("--sizes", "self.sizes", self.sizes),
             ("--words", "words.vocabulary", self.words),
+            ("--nouns", "words.nouns", self.nouns),
             ("--labels", "data.labels", self.labels),
             ("--seed", "seed", self.seed),
             ("--backbone", "backbone.name", self.backbone),

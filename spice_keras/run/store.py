@@ -193,6 +193,7 @@ class Heads(Clustering):
             was no refinement.
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
             of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
+        guidance: If heads were to start at words: `words`, None if they did not, `fit`, `reason`.
     """
 
     name: ClassVar[str] = "heads"
@@ -206,6 +207,7 @@ class Heads(Clustering):
     weights: list[np.ndarray] = field(default_factory=list)
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    guidance: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
@@ -230,6 +232,8 @@ class Heads(Clustering):
             write_json(folder / "selection.json", facts)
         for phase, arrays in self.histories.items():
             np.savez_compressed(folder / f"history-{phase}.npz", **arrays)  # type: ignore[arg-type]
+        if self.guidance:
+            write_json(folder / "guidance.json", self.guidance)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -246,6 +250,7 @@ class Heads(Clustering):
             weights=list(_arrays(weights).values()) if weights.is_file() else [],
             unrefined=_optional_array(folder, "unrefined.npy"),
             histories=histories,
+            guidance=_json(folder, "guidance.json") if (folder / "guidance.json").is_file() else {},
         )
 
 

@@ -158,6 +158,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "head": result.head,
         "epoch": result.epoch,
         "selection_loss": result.loss,
+        "guidance": dict(result.guidance) or None,
         "before_refinement": None
         if result.unrefined is None
         else against_labels(result.unrefined, labels),
