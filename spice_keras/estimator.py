@@ -88,7 +88,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             cluster if that is more; 128).
         learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
-        verbose: 0 for silence, 1 for a progress bar on standard error.
+        verbose: 0 for silence, 1 for a progress bar, and what the search for neighbours found, on
+            standard error.
 
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
@@ -180,7 +181,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             for_heads=min(int(self.n_neighbors), half_a_cluster),
             # A row is one of its own neighbours, and alone would call every label reliable.
             for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=neighbor_search(self.neighbor_search, seed=seed),
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
             space=self.space_,
         )
         if self.n_clusters == 1:
@@ -225,6 +226,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return head_probabilities(validate_data(self, X, reset=False), self.weights_, self.space_)
 
+    def _screen(self) -> Screen:
+        return Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
         asked = {name: getattr(self, name) for name in HeadTraining._fields}
@@ -242,7 +246,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             every=max(1, epochs // _JUDGEMENTS),
             scores=labeling.scores,
         )
-        screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+        screen = self._screen()
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
             labeling.model.fit(
