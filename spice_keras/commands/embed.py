@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spice_keras.commands.request import chosen_loudness, loudness_options
+from spice_keras.commands.request import chosen_loudness, image_source, loudness_options
 from spice_keras.errors import UserError
 from spice_keras.options import LITE0
 from spice_keras.progress import Screen
@@ -68,13 +68,12 @@ def embed(source: str, out: Path, quiet: bool, verbose: bool, **options: Any) ->
     what was interrupted. Several machines share OUT with --part. Next: spice self --embeddings OUT
     --sample 200000 --clusters K.
     """
-    from spice_keras.config.shortcuts import source_overrides
     from spice_keras.data.packing import encoded_source
     from spice_keras.data.sources import SourceOptions
     from spice_keras.runtime import start_tensorflow
 
     screen = Screen(chosen_loudness(quiet, verbose))
-    name = str(source_overrides(source)["data.source"])
+    name = image_source(source)
     start_tensorflow()
     encoder, facts = _encoder(options["run_dir"], options["backbone"], options["size"])
     side, fit = facts["image_size"], facts["fit"]

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from spice_keras.commands.request import chosen_loudness, loudness_options
+from spice_keras.commands.request import chosen_loudness, image_source, loudness_options
 from spice_keras.options import ShardFormat
 from spice_keras.progress import Screen
 
@@ -42,15 +42,13 @@ def pack(
     SOURCE is a folder, a .txt list of paths, or shards. The files are copied as they are. The same
     command continues what was interrupted.
     """
-    from spice_keras.config.shortcuts import source_overrides
     from spice_keras.data.packing import encoded_source
     from spice_keras.data.packing import pack as pack_source
     from spice_keras.data.sources import SourceOptions
 
     screen = Screen(chosen_loudness(quiet, verbose))
-    name = str(source_overrides(source)["data.source"])
-    path = source.removeprefix("tfds:")
-    opened = encoded_source(name, SourceOptions(path=path))
+    name = image_source(source)
+    opened = encoded_source(name, SourceOptions(path=source))
     with screen.task("pack", len(opened)) as task:
         manifest, skipped = pack_source(
             opened,

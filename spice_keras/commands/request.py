@@ -136,6 +136,20 @@ def chosen_loudness(quiet: bool, verbose: bool) -> Loudness:
     return Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
 
 
+def image_source(path: str) -> str:
+    """Tell what kind of source of images a file or folder is, or refuse it."""
+    from spice_keras.config.shortcuts import source_kind
+
+    kind = source_kind(Path(path)) if Path(path).exists() else None
+    if kind is None:
+        what = "is of another kind" if Path(path).exists() else "there is no such file or folder"
+        raise UserError(
+            f"{path}: {what}. Give a folder of images, a .txt list of paths, or tar or TFRecord "
+            "shards."
+        )
+    return kind
+
+
 def prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:
     """Resolve configuration and folder; print them and return None for a dry run."""
     from spice_keras.run.request import prepare_run

@@ -38,15 +38,26 @@ def source_overrides(images: str) -> dict[str, Any]:
     path = Path(images)
     if not path.exists():
         raise UserError(f"--images {images}: there is no such file or folder.")
-    if path.is_dir():
-        return _files(_shards_in(path) or "folder", images, path.resolve().name)
-    if path.suffix not in _KINDS:
+    kind = source_kind(path)
+    if kind is None:
         raise UserError(
             f"--images {images} must be a folder, a list of paths (.txt), shards (.tar or "
             ".tfrecord), an .npy or .npz file, or tfds:NAME. "
             "To sort single images with a trained model, use `spice predict`."
         )
-    return _files(_KINDS[path.suffix], images, path.stem)
+    return _files(kind, images, path.resolve().name if path.is_dir() else path.stem)
+
+
+def source_kind(path: Path) -> str | None:
+    """Tell what kind of source a file or folder is.
+
+    Args:
+        path: It exists.
+
+    Returns:
+        A name of `spice_keras.options.SOURCES`; None if it is something else.
+    """
+    return (_shards_in(path) or "folder") if path.is_dir() else _KINDS.get(path.suffix)
 
 
 def _shards_in(folder: Path) -> str | None:
