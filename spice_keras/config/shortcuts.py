@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,17 @@ def source_kind(path: Path) -> str | None:
 
 def _shards_in(folder: Path) -> str | None:
     """Tell whether the files right below a folder are shards: of which kind."""
-    kinds = {
-        _KINDS.get(entry.suffix)
-        for entry in folder.iterdir()
-        if entry.is_file() and not entry.name.startswith(".") and entry.suffix != ".json"
-    }
-    return kinds.pop() if kinds in ({"tar"}, {"tfrecord"}) else None
+    kinds: set[str] = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            ending = Path(entry.name).suffix
+            if entry.name.startswith(".") or ending == ".json" or not entry.is_file():
+                continue
+            kind = _KINDS.get(ending)
+            if kind not in ("tar", "tfrecord"):
+                return None  # most folders: the first file says so
+            kinds.add(kind)
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _files(source: str, path: str, name: str) -> dict[str, Any]:
