@@ -10,9 +10,11 @@ import click
 
 from spice_keras.commands.ablate import ablate
 from spice_keras.commands.configs import configs
+from spice_keras.commands.embed import embed
 from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
+from spice_keras.commands.pack import pack
 from spice_keras.commands.predict import predict
 from spice_keras.commands.repair import repair
 from spice_keras.commands.reproduce import reproduce
@@ -107,6 +109,8 @@ _COMMANDS = (
     predict,
     serve,
     groups,
+    embed,
+    pack,
     configs,
 )
 for _command in _COMMANDS:

@@ -45,6 +45,9 @@ SOURCES: dict[str, SourceKind] = {
     "folder": SourceKind("spice_keras.data.folder_source:FolderSource"),
     "arrays": SourceKind("spice_keras.data.array_source:ArraySource"),
     "tfds": SourceKind("spice_keras.data.tfds_source:TfdsSource", parts_by="split"),
+    "list": SourceKind("spice_keras.data.list_source:ListSource"),
+    "tar": SourceKind("spice_keras.data.tar_source:TarSource"),
+    "tfrecord": SourceKind("spice_keras.data.tfrecord_source:TFRecordSource"),
     "embeddings": SourceKind("spice_keras.data.embedding_source:EmbeddingSource", parts_by=None),
 }
 """The sources by name: what `data.source` accepts, and the classes that open them."""
@@ -83,8 +86,10 @@ Sizes = Literal["even", "uneven", "auto"]
 """Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
-Search = Literal["exact", "approximate"]
-"""How nearest neighbours are found."""
+ShardFormat = Literal["tar", "tfrecord"]
+"""What image files are packed into."""
+Search = Literal["auto", "exact", "approximate"]
+"""How nearest neighbours are found; `auto` is exact up to about two minutes of two cores."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]
 """The loss of SPICE-Self's heads."""
 ClaimRule = Literal["overlap", "exclusive"]

@@ -34,6 +34,7 @@ _ORDER = (
     "clustering",
     "metrics",
     "augment",
+    "shards",
     "data",
     "backbones",
     "words",

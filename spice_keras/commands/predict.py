@@ -39,7 +39,10 @@ def predict(
     trust: bool,
     **wanted: bool,
 ) -> None:
-    """Sort new images with MODEL: files, folders, .npy or .npz arrays.
+    """Sort new images with MODEL.
+
+    IMAGES are files, folders, .npy or .npz arrays, .txt lists of paths, tar or TFRecord shards.
+    A model of embeddings takes files of embeddings, or folders that `spice embed` wrote.
 
     MODEL is a run directory, saved_models/NAME (its newest version), or one version.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.errors import UserError
-from spice_keras.extras import require_faiss
 from spice_keras.run.sources import count_sources
 from spice_keras.words.text_encoder import read_nouns, require_text_encoder
 from spice_keras.words.vocabulary import vocabulary_from_file
@@ -26,8 +25,6 @@ def preflight(config: RunConfig) -> Plan | None:
         UserError: If the data is missing or empty, too few for the clusters, or a package is
             missing.
     """
-    if config.embed.neighbor_search == "approximate":
-        require_faiss()
     count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
 
