@@ -12,6 +12,7 @@ from spice_keras.commands.configs import configs
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
 from spice_keras.commands.predict import predict
+from spice_keras.commands.review import review
 from spice_keras.commands.run import run
 from spice_keras.commands.stages import STAGE_COMMANDS
 from spice_keras.errors import UserError
@@ -55,7 +56,7 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, configs):
+for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, review, configs):
     main.add_command(_command)
 
 

@@ -154,7 +154,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "edits.jsonl"
     EditLog(path, start()).append(Rename(group="c2", name="birds"))
     path.write_bytes(path.read_bytes() + b'{"edit": {"kind": "fly"}, "when": ""}\n')
-    with pytest.raises(UserError, match="Line 3 of .* is damaged"):
+    with pytest.raises(UserError, match=r"Line 3 of .* is damaged"):
         EditLog(path, start())
 
 
