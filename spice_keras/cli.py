@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from spice_keras.commands.ablate import ablate
+from spice_keras.commands.apply import apply
 from spice_keras.commands.configs import configs
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
+from spice_keras.commands.organize import organize
 from spice_keras.commands.predict import predict
 from spice_keras.commands.review import review
 from spice_keras.commands.run import run
@@ -56,7 +58,18 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, name, ablate, predict, groups, review, configs):
+for _command in (
+    run,
+    *STAGE_COMMANDS,
+    name,
+    ablate,
+    predict,
+    groups,
+    review,
+    apply,
+    organize,
+    configs,
+):
     main.add_command(_command)
 
 

@@ -79,6 +79,7 @@ Sizes = Literal["even", "uneven", "auto"]
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
 Search = Literal["exact", "approximate"]
+Placement = Literal["link", "hardlink", "copy"]
 """How nearest neighbours are found."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]
 """The loss of SPICE-Self's heads."""

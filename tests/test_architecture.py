@@ -37,6 +37,8 @@ _ORDER = (
     "serving",
     "report",
     "stages",
+    "organize",
+    "review",
     "pipeline",
     "ablations",
     "commands",

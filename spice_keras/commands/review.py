@@ -25,14 +25,14 @@ def review(run_dir: Path, port: int, no_browser: bool, quiet: bool, verbose: boo
 
     from spice_keras.extras import require_extra
     from spice_keras.run.configuration import read_run_config
-    from spice_keras.run.directory import RunDirectory, must_hold_run
+    from spice_keras.run.directory import RunDirectory, refuse_no_run
     from spice_keras.runtime import start_tensorflow
 
     for module in ("starlette", "uvicorn"):
         require_extra(
             "review", module, purpose="spice review", otherwise="read report.html in the run"
         )
-    must_hold_run(run_dir)
+    refuse_no_run(run_dir)
     screen = Screen(chosen_loudness(quiet, verbose))
     config = read_run_config(run_dir)
     start_tensorflow(precision="float32")

@@ -107,7 +107,7 @@ class ReviewSession:
         points = placed.points - placed.points.min(axis=0)
         points = points / np.maximum(points.max(axis=0), 1e-9)
         x, y = np.round(points.T, 4).tolist()
-        return {"rows": placed.rows.tolist(), "x": x, "y": y}
+        return {"rows": placed.indices.tolist(), "x": x, "y": y}
 
     def _once(self, make: Callable[[], _Made]) -> _Made:
         """Make something that several ask for at once, one at a time."""

@@ -10,7 +10,7 @@ import numpy as np
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.files import write_csv
 from spice_keras.run.context import Context
-from spice_keras.run.store import Classifier, Clustering, Heads, Names, Reliable
+from spice_keras.run.store import Classifier, Clustering, Decisions, Heads, Names, Reliable
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,33 @@ class FinalResult(Clustering):
     agrees: np.ndarray
 
 
+def network_clustering(context: Context) -> Clustering:
+    """Return what the last network says, SPICE-Semi's or SPICE-Self's, before a person's word."""
+    return context.load(Classifier if context.config.semi.enabled else Heads)
+
+
 def final_result(context: Context) -> FinalResult:
-    """Return SPICE-Semi's clustering, or SPICE-Self's if Semi is switched off."""
-    bank = context.bank
+    """Return the last network's clustering, with what a person decided in its place."""
+    bank, probabilities = context.bank, network_clustering(context).probabilities
+    embeddings = bank.normalized
     if context.config.semi.enabled:
-        semi = context.load(Classifier)
-        probabilities, embeddings = semi.probabilities, semi.embeddings
-    else:
-        probabilities, embeddings = context.load(Heads).probabilities, bank.normalized
+        embeddings = context.load(Classifier).embeddings
+    if context.run.has(Decisions.name):
+        probabilities = _decided(probabilities, context.load(Decisions).clusters)
     clusters = probabilities.argmax(axis=1)
     reliable = np.zeros(len(clusters), bool)
     reliable[context.load(Reliable).indices] = True
     agrees = local_consistency(clusters, bank.neighbors) > 0.5
     return FinalResult(probabilities, embeddings, reliable, agrees)
+
+
+def _decided(probabilities: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Probabilities in which a person's placements are certain."""
+    rows = np.flatnonzero(clusters >= 0)
+    decided = np.array(probabilities)
+    decided[rows] = 0.0
+    decided[rows, clusters[rows]] = 1.0
+    return decided
 
 
 def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:

@@ -364,6 +364,39 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What a person decided, in a run that `spice apply` made.
+
+    Attributes:
+        clusters: int32 [N], the cluster of each image a person placed; -1 for all others.
+        words: What was decided about each image, "" for nothing.
+        merge: int32 [K], the cluster that each of the network's own went into; None if the network
+            was trained with these clusters.
+    """
+
+    name: ClassVar[str] = "decisions"
+    stage: ClassVar[str] = "apply"
+    command: ClassVar[str] = "apply"
+
+    clusters: np.ndarray
+    words: tuple[str, ...]
+    merge: np.ndarray | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        np.save(folder / "clusters.npy", self.clusters, allow_pickle=False)
+        write_json(folder / "words.json", self.words)
+        if self.merge is not None:
+            np.save(folder / "merge.npy", self.merge, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        words = tuple(_json(folder, "words.json"))
+        return cls(_array(folder, "clusters.npy"), words, _optional_array(folder, "merge.npy"))
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What the evaluation leaves.
 

@@ -17,8 +17,8 @@ from spice_keras.models.clusterer import (
     embedding_clusterer,
 )
 from spice_keras.run.context import Context
-from spice_keras.run.networks import chosen_head, head_encoder, semi_network
-from spice_keras.run.results import final_result
+from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
+from spice_keras.run.results import network_clustering
 from spice_keras.run.store import Export, Names
 from spice_keras.serving.check import Checker
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
@@ -29,12 +29,12 @@ _CHECKED_ITEMS = 16
 
 def build_final_clusterer(context: Context) -> keras.Model:
     """Rebuild the inference model of a finished run: images, or embeddings, to clusters."""
-    config = context.config
+    config, merge = context.config, merged_clusters(context)
     if not context.has_images:
-        return embedding_clusterer(chosen_head(context))
+        return embedding_clusterer(chosen_head(context), merge)
     if config.semi.enabled:
-        return clusterer_from_network(semi_network(context))
-    return build_clusterer(head_encoder(context), chosen_head(context))
+        return clusterer_from_network(semi_network(context), merge)
+    return build_clusterer(head_encoder(context), chosen_head(context), merge)
 
 
 def next_version(folder: Path) -> int:
@@ -47,7 +47,7 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     """Write the SavedModel with the facts `spice predict` needs, and ask it about some items."""
     data = context.config.data
     clusterer = build_final_clusterer(context)
-    probabilities = final_result(context).probabilities
+    probabilities = network_clustering(context).probabilities
     rows = np.linspace(0, len(probabilities) - 1, _CHECKED_ITEMS).astype(np.int64)
     rows = np.unique(rows)
     names = (context.load(Names) if context.run.has(Names.name) else names_of(context)).texts

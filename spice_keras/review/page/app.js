@@ -236,7 +236,8 @@ function drawActions() {
     `${counted(chosen.size, "cluster")} selected`, button("Merge (m)", () => keys.m(), chosen.size < 2),
     button("Side by side (b)", () => keys.b(), chosen.size !== 2),
   ] : [
-    `${counted(rows.length, "image")} selected`, button("Move (v)", () => move(rows)),
+    `${counted(rows.length, "image")} selected`,
+    ...(rows.length === 1 ? [button("Open", () => openImage(rows[0]))] : []), button("Move (v)", () => move(rows)),
     button("New cluster (n)", () => create(rows)),
     button(view.name === "excluded" ? "Take back (x)" : "Exclude (x)", () => exclude(rows)),
     button("Checked (c)", () => check(rows)),
