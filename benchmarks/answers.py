@@ -1,4 +1,4 @@
-"""What 50 answers are worth: held-out accuracy after a person was asked, by which images were asked.
+"""What 50 answers are worth: held-out accuracy by which images a person was asked.
 
 The person is simulated by the true labels of the asked images alone. Clusters are told apart by the
 matching of all training images' clusters with the classes, as a person would name them.

@@ -10,6 +10,7 @@ import click
 from spice_keras.commands.ablate import ablate
 from spice_keras.commands.apply import apply
 from spice_keras.commands.configs import configs
+from spice_keras.commands.edits import edits
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
 from spice_keras.commands.organize import organize
@@ -58,18 +59,11 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (
-    run,
-    *STAGE_COMMANDS,
-    name,
-    ablate,
-    predict,
-    groups,
-    review,
-    apply,
-    organize,
-    configs,
-):
+_COMMANDS = (
+    *(run, *STAGE_COMMANDS, name, ablate, predict, groups),
+    *(review, edits, apply, organize, configs),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 

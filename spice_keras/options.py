@@ -79,8 +79,11 @@ Sizes = Literal["even", "uneven", "auto"]
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
 Search = Literal["exact", "approximate"]
-Placement = Literal["link", "hardlink", "copy"]
 """How nearest neighbours are found."""
+ExchangeFormat = Literal["csv", "label-studio", "fiftyone"]
+"""What `spice edits` writes clusters as."""
+Placement = Literal["link", "hardlink", "copy"]
+"""How an image gets into a folder of its cluster: symbolic link, hard link or copy."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]
 """The loss of SPICE-Self's heads."""
 ClaimRule = Literal["overlap", "exclusive"]

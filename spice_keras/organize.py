@@ -61,10 +61,12 @@ class OrganizePlan:
     Attributes:
         files: The image behind each new file, by its path below the folder.
         sizes: New files of each cluster's folder.
+        split: Whether the cluster's folders lie in folders of train, val and test.
     """
 
     files: Mapping[str, Path]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    split: bool = False
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
@@ -133,7 +135,7 @@ def plan_folders(
                 if layout.largest is not None and len(rows) > layout.largest:
                     below = f"{parent}/{place // layout.largest + 1:04d}"
                 files[f"{below}/{_free_name(images[row], taken)}"] = images[row]
-    return OrganizePlan(files, sizes)
+    return OrganizePlan(files, sizes, layout.shares is not None)
 
 
 def _free_name(image: Path, taken: set[str]) -> str:
@@ -181,7 +183,8 @@ def make_folders(plan: OrganizePlan, target: Path, placement: Placement) -> None
                 _PLACE[placement](source, path)
                 size = None if placement == "link" else path.stat().st_size
                 made.append({"path": name, "source": str(source.resolve()), "bytes": size})
-            write_json(folder / MANIFEST, {"placement": placement, "files": made})
+            facts = {"placement": placement, "split": plan.split, "files": made}
+            write_json(folder / MANIFEST, facts)
     except OSError as error:
         hint = " Use --as copy." if placement == "hardlink" else ""
         raise UserError(

@@ -59,7 +59,7 @@ def spread_labels(
             f"and a positive weight. Received: {neighbors.shape=}, {prior.shape=}, {rows.shape=}, "
             f"{labels.shape=}, {prior_weight=}"
         )
-    if len(labels) and not (0 <= labels.min() and labels.max() < classes):
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         raise ValueError(f"Labels must lie in 0..{classes - 1}. Received: {labels=}")
     links = _links(neighbors)
     degrees = np.asarray(links.sum(axis=1), np.float64).reshape(count, 1)

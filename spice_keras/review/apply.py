@@ -288,10 +288,8 @@ class _Corrected:
         context.save(replace(found, indices=indices, labels=labels[indices]))
 
     def _names(self, context: Context) -> Names:
-        if self.source.run.has(Names.name):
-            old = self.source.load(Names)
-        else:
-            old = names_of(self.source)
+        has_names = self.source.run.has(Names.name)
+        old = self.source.load(Names) if has_names else names_of(self.source)
         names = []
         for key, name, named in zip(
             self.found.keys, self.found.names, self.found.named, strict=True

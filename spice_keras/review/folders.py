@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from spice_keras.config import RunConfig
+from spice_keras.config.protocol import part_prefix
 from spice_keras.errors import UserError
 from spice_keras.organize import Layout, OrganizePlan, make_folders, plan_folders, refuse_target
 from spice_keras.review.effective import effective
 from spice_keras.review.log import EDITS, EditLog
 from spice_keras.review.session import start_state
 from spice_keras.run.context import Context
-from spice_keras.run.sources import part_prefix, source_options
+from spice_keras.run.sources import source_options
 
 _ESCAPE = re.compile(r"\\(?:\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 

@@ -21,7 +21,7 @@ from spice_keras.review.log import EDITS, EditLog, Entry
 from spice_keras.review.queue import Question, Questions
 from spice_keras.review.state import DECISIONS, CannotApply, ReviewState
 from spice_keras.run.context import Context
-from spice_keras.run.results import final_result
+from spice_keras.run.results import center_distances, final_result
 from spice_keras.run.store import Names
 from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.unusual import find_unusual
@@ -334,24 +334,3 @@ class ReviewSession:
         if not whole or not all(0 <= row < len(ids) for row in rows):
             raise ValueError(f"rows: expected a list of whole numbers below {len(ids)}")
         return [ids[row] for row in rows]
-
-
-def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> npt.NDArray[np.float64]:
-    """Return the cosine distance of each item from the mean direction of its cluster.
-
-    Args:
-        embeddings: Of unit length. Shape: (num_samples, dim).
-        clusters: Cluster of each, from 0. Shape: (num_samples,).
-
-    Returns:
-        From 0 to 2. Shape: (num_samples,).
-    """
-    count = int(clusters.max(initial=-1)) + 1
-    centers = np.zeros((count, embeddings.shape[1]))
-    np.add.at(centers, clusters, embeddings)
-    centers /= np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-    distances = np.empty(len(embeddings))
-    for cluster in range(count):
-        members = np.flatnonzero(clusters == cluster)
-        distances[members] = 1.0 - embeddings[members] @ centers[cluster]
-    return distances

@@ -67,11 +67,40 @@ def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
     """
     context = results[0][0]
     header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors", "cluster_name"]
+    header += ["second_cluster", "second_probability", "distance"]
+    if context.run.has(Decisions.name):
+        header.append("decision")
     if context.has_parts:
         header.append("part")
     names = context.load(Names).texts
     rows = (row for part, result in results for row in _rows(part, result, names))
     write_csv(context.run.path / "assignments.csv", header, rows)
+
+
+def _second_choices(probabilities: np.ndarray) -> tuple[list[int], list[str]]:
+    """The cluster each item would be in otherwise, and its probability."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
+    share = np.take_along_axis(probabilities, order[:, None], axis=1)[:, 0]
+    return order.tolist(), [f"{value:.6f}" for value in share]
+
+
+def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the cosine distance of each item from the mean direction of its cluster.
+
+    Args:
+        embeddings: Of unit length. Shape: (num_samples, dim).
+        clusters: Cluster of each, from 0. Shape: (num_samples,).
+
+    Returns:
+        float64, from 0 to 2. Shape: (num_samples,).
+    """
+    distances = np.empty(len(embeddings))
+    for cluster in np.unique(clusters):
+        members = np.flatnonzero(clusters == cluster)
+        rows = np.asarray(embeddings[members], np.float64)
+        center = rows.sum(axis=0)
+        distances[members] = 1.0 - rows @ (center / max(float(np.linalg.norm(center)), 1e-12))
+    return distances
 
 
 def _rows(
@@ -84,7 +113,11 @@ def _rows(
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
         [names[cluster] for cluster in result.clusters],
+        *_second_choices(result.probabilities),
+        [f"{value:.6f}" for value in center_distances(result.embeddings, result.clusters)],
     ]
+    if context.run.has(Decisions.name):
+        columns.append(context.load(Decisions).words)
     if context.has_parts:
         columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])
     return zip(*columns, strict=True)
