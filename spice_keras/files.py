@@ -17,6 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that spreadsheets run as a formula."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -99,6 +102,16 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def plain_cell(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe goes before one.
+
+    Example:
+        >>> plain_cell("=1+1"), plain_cell("cat.png")
+        ("'=1+1", 'cat.png')
+    """
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def finite(value: Any) -> Any:

@@ -223,10 +223,11 @@ class _Corrected:
             )
             with context.writing(Heads) as folder:
                 heads.save(folder)
+                np.save(Heads.merge_file(folder), merge, allow_pickle=False)
                 moved = Heads.encoder_folder(self.source.folder(Heads))
                 if moved.is_dir():
                     shutil.copytree(moved, Heads.encoder_folder(folder))
-            return Decisions(decided.astype(np.int32), words, merge)
+            return Decisions(decided.astype(np.int32), words)
         weights, probabilities = self._taught(context)
         clusters = probabilities.argmax(axis=1).astype(np.int32)
         context.save(
@@ -275,6 +276,7 @@ class _Corrected:
                 shutil.copy2(file, folder / file.name)
             merged = _merged(old.probabilities[self.kept], merge)
             Classifier(merged, old.embeddings[self.kept]).save(folder)
+            np.save(Classifier.merge_file(folder), merge, allow_pickle=False)
 
     def _reliable(self, context: Context, decided: np.ndarray) -> None:
         """Reliable labels as ever, and what a person placed: SPICE-Semi may learn from both."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_csv, write_json
+from spice_keras.files import FORMULA_STARTS, plain_cell, write_csv, write_json
 from spice_keras.options import ExchangeFormat
 from spice_keras.organize import MANIFEST, folder_names
 from spice_keras.review.edits import LONGEST_NAME, Change, Exclude, Move, NewCluster
@@ -20,7 +20,6 @@ from spice_keras.review.log import EditLog
 from spice_keras.review.state import ReviewState
 
 _EXCLUDED = "excluded"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_clusters(
@@ -43,7 +42,7 @@ def export_clusters(
     rows = np.flatnonzero(found.clusters >= 0).tolist()
     told = [(state.ids[row], names[found.clusters[row]], float(confidence[row])) for row in rows]
     if file_format == "csv":
-        write_csv(path, ["image", "cluster"], [(plain(i), plain(n)) for i, n, _ in told])
+        write_csv(path, ["image", "cluster"], [(plain_cell(i), plain_cell(n)) for i, n, _ in told])
     elif file_format == "label-studio":
         write_json(path, [_task(*one) for one in told])
     else:
@@ -63,16 +62,6 @@ def _task(image: str, name: str, score: float) -> dict[str, Any]:
     }
     prediction = {"model_version": "spice", "score": score, "result": [choice]}
     return {"data": {"image": image}, "predictions": [prediction]}
-
-
-def plain(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: an apostrophe goes before one.
-
-    Example:
-        >>> plain("=1+1"), plain("cat.png")
-        ("'=1+1", 'cat.png')
-    """
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def cluster_titles(keys: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -192,7 +181,7 @@ def _read(source: Path, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unescaped(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
 def _read_json(content: Any) -> dict[str, str]:

@@ -23,7 +23,7 @@ from spice_keras.models.spice_semi import classification_network
 from spice_keras.options import BackboneOptions, PretrainedSpec
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.store import Classifier, Decisions, Heads
+from spice_keras.run.store import Classifier, Heads
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 
@@ -166,10 +166,9 @@ def chosen_head(context: Context) -> keras.Model:
 
 def merged_clusters(context: Context) -> list[int] | None:
     """Return the cluster that each of the network's own went into; None if they are the run's."""
-    if not context.run.has(Decisions.name):
-        return None
-    merge = context.load(Decisions).merge
-    return None if merge is None else merge.tolist()
+    folder = context.folder(Classifier if context.config.semi.enabled else Heads)
+    path = Heads.merge_file(folder)
+    return np.load(path, allow_pickle=False).tolist() if path.is_file() else None
 
 
 def semi_backbone(config: RunConfig) -> BackboneOptions:
@@ -180,7 +179,7 @@ def semi_backbone(config: RunConfig) -> BackboneOptions:
 def semi_network(context: Context) -> keras.Model:
     """Rebuild SPICE-Semi's averaged network: uint8 images [B, S, S, 3] to logits [B, K].
 
-    Where a person merged clusters, these are the network's own, before that.
+    If a person merged clusters, these are the network's own, before that.
     """
     backbone, config = semi_backbone(context.config), context.config
     encoder = build_encoder(backbone, image_size=config.data.image_size, seed=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.files import write_csv
+from spice_keras.files import plain_cell, write_csv
 from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Clustering, Decisions, Heads, Names, Reliable
 
@@ -58,22 +58,29 @@ def _decided(probabilities: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return decided
 
 
-def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
+def write_assignments(
+    results: Sequence[tuple[Context, FinalResult]], duplicates: Sequence[np.ndarray]
+) -> None:
     """Write assignments.csv: one row an image, in the order of the source, part by part.
 
     Args:
         results: What is reported, and its clustering. If the data has parts, the last column
             names each image's.
+        duplicates: For each of them the group of near-duplicates of each image, -1 for none.
     """
     context = results[0][0]
     header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors", "cluster_name"]
-    header += ["second_cluster", "second_probability", "distance"]
+    header += ["second_cluster", "second_probability", "distance", "duplicate_group"]
     if context.run.has(Decisions.name):
         header.append("decision")
     if context.has_parts:
         header.append("part")
     names = context.load(Names).texts
-    rows = (row for part, result in results for row in _rows(part, result, names))
+    rows: list[tuple[str | int, ...]] = []
+    before = 0
+    for (part, result), groups in zip(results, duplicates, strict=True):
+        rows += _rows(part, result, names, np.where(groups >= 0, groups + before, -1))
+        before += int(groups.max(initial=-1)) + 1
     write_csv(context.run.path / "assignments.csv", header, rows)
 
 
@@ -104,17 +111,18 @@ def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray
 
 
 def _rows(
-    context: Context, result: FinalResult, names: Sequence[str]
+    context: Context, result: FinalResult, names: Sequence[str], duplicates: np.ndarray
 ) -> Iterator[tuple[str | int, ...]]:
     columns: list[Sequence[str | int]] = [
-        context.ids,
+        [plain_cell(name) for name in context.ids],
         result.clusters.tolist(),
         [f"{value:.6f}" for value in result.confidence],
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
-        [names[cluster] for cluster in result.clusters],
+        [plain_cell(names[cluster]) for cluster in result.clusters],
         *_second_choices(result.probabilities),
         [f"{value:.6f}" for value in center_distances(result.embeddings, result.clusters)],
+        ["" if group < 0 else group for group in duplicates.tolist()],
     ]
     if context.run.has(Decisions.name):
         columns.append(context.load(Decisions).words)

@@ -166,6 +166,14 @@ class Clustering:
 
     probabilities: np.ndarray
 
+    @staticmethod
+    def merge_file(folder: Path) -> Path:
+        """Where it says which cluster each of the network's own went into, int32 [K].
+
+        It is there if a person merged clusters after the network was trained.
+        """
+        return folder / "merge.npy"
+
     @property
     def clusters(self) -> np.ndarray:
         """The most probable cluster of each item, int32 [N]."""
@@ -370,8 +378,6 @@ class Decisions:
     Attributes:
         clusters: int32 [N], the cluster of each image a person placed; -1 for all others.
         words: What was decided about each image, "" for nothing.
-        merge: int32 [K], the cluster that each of the network's own went into; None if the network
-            was trained with these clusters.
     """
 
     name: ClassVar[str] = "decisions"
@@ -380,20 +386,16 @@ class Decisions:
 
     clusters: np.ndarray
     words: tuple[str, ...]
-    merge: np.ndarray | None = None
 
     def save(self, folder: Path) -> None:
         """Write it."""
         np.save(folder / "clusters.npy", self.clusters, allow_pickle=False)
         write_json(folder / "words.json", self.words)
-        if self.merge is not None:
-            np.save(folder / "merge.npy", self.merge, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read it."""
-        words = tuple(_json(folder, "words.json"))
-        return cls(_array(folder, "clusters.npy"), words, _optional_array(folder, "merge.npy"))
+        return cls(_array(folder, "clusters.npy"), tuple(_json(folder, "words.json")))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_moved_images_teach_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyP
     rows = table(applied.path)
     thirds = {name for name, row in rows.items() if row["cluster_name"] == "thirds"}
     assert thirds == {f"photos/{row:02d}.png" for row in range(2, COUNT, 3)}
-    assert applied.learned == 8
+    assert applied.learned >= 8
     assert rows["photos/03.png"]["cluster"] == rows["photos/01.png"]["cluster"]
     assert rows["photos/03.png"]["confidence"] == "1.000000"
     assert rows["photos/03.png"]["decision"] == "moved"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
+from spice_keras.files import plain_cell
 from spice_keras.options import ExchangeFormat
 from spice_keras.organize import Layout, make_folders, plan_folders
 from spice_keras.review.edits import Exclude, Move, NewCluster
 from spice_keras.review.effective import effective
-from spice_keras.review.exchange import export_clusters, import_clusters, plain
+from spice_keras.review.exchange import export_clusters, import_clusters
 from spice_keras.review.log import EditLog
 from spice_keras.review.state import ReviewState
 
@@ -120,7 +121,7 @@ def test_exports_of_label_studio_with_a_persons_choice(tmp_path: Path) -> None:
     assert log.state.groups[log.state.key_of(0)].name == "dogs"
 
 
-def test_cells_are_no_formulas() -> None:
+def test_cells_are_not_formulas() -> None:
     for start in "=+-@\t\r":
-        assert plain(f"{start}1").startswith("'")
-    assert plain("1=1") == "1=1"
+        assert plain_cell(f"{start}1").startswith("'")
+    assert plain_cell("1=1") == "1=1"

@@ -8,7 +8,9 @@ import pytest
 from spice_keras.clustering.label_spreading import spread_labels
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.clustering.representatives import representatives
+from spice_keras.estimator import SpiceClusterer
 from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.constraints import labels_from_pairs
 from spice_keras.heads.soft_targets import fit_soft_targets
 
 
@@ -144,3 +146,58 @@ def test_answers_mend_clusters_that_mix_two_groups() -> None:
     assert ((rows @ taught.kernel + taught.bias).argmax(axis=1) == truth).mean() > 0.99
     unasked = learn_answers(rows, neighbors, prior, np.array([0]), truth[:1])
     assert ((rows @ unasked.kernel + unasked.bias).argmax(axis=1) == believed).mean() > 0.99
+
+
+def test_pairs_become_labels() -> None:
+    prior = np.array(
+        [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1, 0, 0]]
+    )
+    unknown = np.full(5, -1)
+    assert labels_from_pairs(prior, unknown, [], []).tolist() == [-1] * 5
+    assert labels_from_pairs(prior, unknown, [(0, 1), (1, 2)], []).tolist() == [0, 0, 0, -1, -1]
+    # The surest chooses first, and the others what is left.
+    assert labels_from_pairs(prior, unknown, [], [(0, 2), (2, 3)]).tolist() == [0, -1, 1, 0, -1]
+    known = np.array([2, -1, -1, -1, -1])
+    assert labels_from_pairs(prior, known, [(0, 4)], []).tolist() == [2, -1, -1, -1, 2]
+
+
+@pytest.mark.parametrize(
+    ("known", "together", "apart", "said"),
+    [
+        ([0, 1, -1], [(0, 1)], [], "to be together"),
+        ([-1, -1, -1], [(0, 1)], [(1, 0)], "both together and apart"),
+        ([0, 0, -1], [], [(0, 1)], "both of class 0"),
+        ([0, 1, -1], [], [(2, 0), (2, 1)], "all 2 clusters"),
+        ([-1, -1, -1], [(0, 3)], [], "pairs of rows from 0 to 2"),
+    ],
+)
+def test_contradictions_are_refused(
+    known: list[int], together: list[tuple[int, int]], apart: list[tuple[int, int]], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        labels_from_pairs(np.full((3, 2), 0.5), np.array(known), together, apart)
+
+
+def test_the_estimator_takes_partial_labels_and_pairs() -> None:
+    rng = np.random.default_rng(5)
+    blob = np.repeat(np.arange(4), 25)
+    rows = np.eye(6)[blob] + 0.1 * rng.normal(size=(100, 6))
+    pairs = [(0, 25), (50, 75)]  # two blobs are one thing, and so are the other two
+
+    def fit(y: object = None, **said: object) -> SpiceClusterer:
+        clusterer = SpiceClusterer(2, n_heads=2, epochs=2, random_state=0)
+        return clusterer.fit(rows, y, **said)  # type: ignore[arg-type]
+
+    known = np.full(100, -1)
+    known[[0, 25, 50, 75]] = [1, 0, 0, 1]
+    found = fit(known)
+    assert (found.labels_ == np.array([1, 0, 0, 1])[blob]).mean() > 0.95
+    np.testing.assert_array_equal(found.predict(rows), found.labels_)
+    joined = fit(together=pairs, apart=[(0, 50)]).labels_
+    assert (joined[blob <= 1] == joined[0]).mean() > 0.95
+    assert (joined[blob >= 2] == joined[50]).mean() > 0.95
+    assert joined[0] != joined[50]
+    np.testing.assert_array_equal(fit(blob).labels_, fit().labels_)  # whole labels are not read
+    known[0] = 2
+    with pytest.raises(ValueError, match="Partial labels"):
+        fit(known)

@@ -76,6 +76,7 @@ function replace(...nodes) { byId("main").replaceChildren(...nodes); }
 // --- Clusters -----------------------------------------------------------------------------------
 
 function showClusters() {
+  const focused = document.activeElement?.closest?.(".card")?.dataset.key;
   const cards = el("ul.cards", {}, ...overview.groups.map(card));
   const scroll = byId("main").querySelector(".scroll")?.scrollTop ?? 0;
   const lost = overview.lost.length ? [el("details.lost", {},
@@ -83,6 +84,10 @@ function showClusters() {
     el("ul", {}, ...overview.lost.map(([count, kind, reason]) => el("li", {}, `Edit ${count} (${kind}): ${reason}.`))))] : [];
   replace(el("h2.hidden", {}, "Clusters"), ...lost, el("div.scroll", {}, cards));
   byId("main").querySelector(".scroll").scrollTop = scroll;
+  if (focused !== undefined) {
+    const at = overview.groups.findIndex((one) => one.key === focused);
+    focusCard(at < 0 ? here : at);
+  }
 }
 
 function card(one, index) {
