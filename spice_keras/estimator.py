@@ -260,10 +260,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         said = np.flatnonzero(labels != UNKNOWN)
         taught = learn_answers(bank.features, bank.head_neighbors, prior, said, labels[said])
         # Heads read unit rows times sqrt(D).
-        self.weights_ = [
-            np.asarray(taught.kernel / math.sqrt(rows.shape[1]), np.float32),
-            taught.bias,
-        ]
+        self._keep_weights([taught.kernel / math.sqrt(rows.shape[1]), taught.bias])
 
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
@@ -327,11 +324,14 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
         return prototype_labeling(bank, heads, options)
 
+    def _keep_weights(self, weights: list[np.ndarray]) -> None:
+        # Copies: a slice would hold on to the weights of all heads.
+        self.weights_: list[np.ndarray] = [np.array(weight, np.float32) for weight in weights]
+
     def _keep(
         self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int
     ) -> None:
-        # Copies: a slice would hold on to the weights of all heads.
-        self.weights_ = [np.array(weight, np.float32) for weight in weights]
+        self._keep_weights(weights)
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs

@@ -125,7 +125,9 @@ def plan_folders(
     parts = _parts(clusters, layout)
     for cluster, folder in enumerate(folders):
         for part in sorted(set(parts)):
-            rows = [row for row in np.flatnonzero(clusters == cluster) if parts[row] == part]
+            rows = [
+                row for row in np.flatnonzero(clusters == cluster).tolist() if parts[row] == part
+            ]
             parent = f"{part}/{folder}" if part else folder
             if rows:
                 sizes[parent] = len(rows)

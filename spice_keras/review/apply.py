@@ -86,6 +86,8 @@ def apply_edits(
     """
     _refuse(context, target)
     log = EditLog(_edits_file(context, edits), start_state(context))
+    if not log.current.done:
+        raise UserError(f"No edit in {log.path} stands. Make some with spice review.")
     found = effective(log.state)
     kept = np.flatnonzero(found.clusters >= 0)
     if found.num_clusters < 2:

@@ -186,7 +186,7 @@ def _unescaped(cell: str) -> str:
 
 def _read_json(content: Any) -> dict[str, str]:
     if isinstance(content, dict):  # FiftyOne
-        classes = content.get("classes")
+        classes = content.get("classes", ())
         return {
             image: str(classes[label] if isinstance(label, int) else label)
             for image, label in content["labels"].items()

@@ -163,7 +163,7 @@ def replay(
         keys = moved[entry.base]
         try:
             edit, note = (entry.edit, "") if keys is None else _carried(entry.edit, start, *keys)
-            result.state.apply(edit)  # type: ignore[arg-type]
+            result.state.apply(edit)
             result.done.append(entry)
         except CannotApply as error:
             note = str(error)

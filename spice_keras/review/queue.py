@@ -146,7 +146,8 @@ class Questions:
 
     def _belonging(self, state: ReviewState) -> list[Question]:
         """Images that stand for many others, none of which was decided."""
-        standing, found = self._standing, []
+        standing = self._standing
+        found: list[Question] = []
         open_ = (state.decisions == 0) & ~state.excluded
         for place, row in enumerate(standing.rows.tolist()):
             if not open_[row]:

@@ -317,7 +317,7 @@ def _pages() -> dict[str, Response]:
 
 
 def serve_review(
-    session: ReviewSession, *, port: int, screen: Screen, opened: Callable[[str], None] | None
+    session: ReviewSession, *, port: int, screen: Screen, opened: Callable[[str], object] | None
 ) -> None:
     """Serve the page until it is interrupted.
 

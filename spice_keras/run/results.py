@@ -31,7 +31,7 @@ class FinalResult(Clustering):
 
 def network_clustering(context: Context) -> Clustering:
     """Return what the last network says, SPICE-Semi's or SPICE-Self's, before a person's word."""
-    return context.load(Classifier if context.config.semi.enabled else Heads)
+    return context.load(Classifier) if context.config.semi.enabled else context.load(Heads)
 
 
 def final_result(context: Context) -> FinalResult:

@@ -222,7 +222,7 @@ def test_questions_are_answered_with_one_key(
         """Answers questions about clusters with no, until one is about an image."""
         while "this image" not in (asked := page.locator(".question h2").inner_text()):
             page.keyboard.press("n")
-            settled(page, lambda: page.locator(".question h2").inner_text() != asked)  # noqa: B023
+            settled(page, lambda: page.locator(".question h2").inner_text() != asked)
 
     for key, decision in (("y", 1), ("y", 1), ("1", 2)):
         next_about_an_image()
