@@ -228,7 +228,6 @@ class ReviewSession:
             "can_undo": bool(current.done or current.lost),
             "can_redo": bool(current.undone),
             "lost": [[entry.number, entry.edit.kind, reason] for entry, reason in current.lost],
-            "columns": [*self.columns().names],
         }
 
     def _group(self, key: str, count: int, state: ReviewState) -> dict[str, Any]:
