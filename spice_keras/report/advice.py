@@ -57,7 +57,7 @@ def cluster_advice(cluster: int, clustering: Clustering, noun: Noun) -> Advice |
     if mixed >= MERGE:
         return Advice(
             badge,
-            f"Mixes with cluster {int(links.mixes_with[cluster])}, which holds "
+            f"Mixes with {clustering.title_of(int(links.mixes_with[cluster]))}, which holds "
             f"{percent(mixed, 0)} of its neighbours. Compare the two: they may be one group, or "
             "the border may lie elsewhere.",
         )

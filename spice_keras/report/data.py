@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spice_keras.groups.suggest import GroupSuggestion
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items, check_length, check_range
 from spice_keras.report.embedding_map import EmbeddingMap
@@ -27,6 +28,8 @@ class RunRecord:
         timings: stage to seconds.
         environment: versions and hardware.
         config_yaml: the full configuration.
+        folder: the run directory, as it was named.
+        model: where the SavedModel goes.
         skipped: files left out, each with the reason.
         notes: stated adaptations and warnings.
     """
@@ -37,6 +40,8 @@ class RunRecord:
     timings: Mapping[str, float]
     environment: Mapping[str, Any]
     config_yaml: str
+    folder: str = "RUN"
+    model: str = "MODEL"
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
 
@@ -88,6 +93,7 @@ class ReportData:
         prototype_maps: the first prototypes with their heat maps; None where the encoder has no
             feature map, or there are no images.
         unusual: near-duplicates and outliers; None if they were not looked for.
+        groups: how many groups there are; None if nobody asked.
     """
 
     run: RunRecord
@@ -101,6 +107,7 @@ class ReportData:
     classes: Classes | None = None
     prototype_maps: PrototypeMaps | None = None
     unusual: Unusual | None = None
+    groups: GroupSuggestion | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not describe the same run.

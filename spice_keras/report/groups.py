@@ -150,10 +150,10 @@ def groups_chart(found: GroupSuggestion) -> Chart:
                 markersize=3.0,
                 label=_SHOWN[name][1],
             )
-        one.legend(fontsize=8, frameon=False, loc="best")
+        one.legend(fontsize=8, frameon=False, loc="best", labelcolor=INK)
     axes[-1].set_xlabel("number of clusters", color=MUTED, fontsize=9)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
-    return Chart("groups", "more", _caption(found), figure)
+    return Chart("groups", "groups", _caption(found), figure)
 
 
 def _widened(interval: tuple[int, int]) -> tuple[float, float]:

@@ -10,22 +10,33 @@ GRID = "#e5e7eb"
 PALE = "#d1d5db"
 ACCENT = "#2563eb"
 WARNING = "#c2410c"
+LIGHT = "#bfd3f7"
+FAINT = "#f1f3f6"
 
 CURVES = ("#2563eb", "#c2410c", "#0f9f8f", "#a855a5")
 
-# Petroff's ten (arXiv 2107.02270): told apart also by who sees no red or no green.
+# Found by search: at least 3:1 against white, and at least 29 apart (CIE L*a*b*) for every two of
+# them, also to who sees no red or no green.
 _DISTINCT = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
+    "#1e78b4",
+    "#f06900",
+    "#690f2d",
+    "#3c9696",
+    "#8769ff",
+    "#870f00",
+    "#0000f0",
+    "#d2785a",
+    "#69005a",
+    "#3c0f96",
 )
+_LEAST_CONTRAST = 3.05
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "h", "X", "<", "*", ">")
+"""Shapes of Matplotlib that tell clusters apart without their colour, in turn.
+
+Eleven: with the ten colours, or three lightnesses, the pairs repeat late.
+"""
+
 _GOLDEN_RATIO = 0.618033988749895
 
 
@@ -37,14 +48,40 @@ def cluster_colors(num_clusters: int) -> list[str]:
 
     Returns:
         K colours as "#rrggbb". Up to ten are safe for the colour-blind; beyond, hues step by the
-        golden ratio so that neighbouring clusters differ most, in three lightnesses.
+        golden ratio so that neighbouring clusters differ most, in three lightnesses. Each has a
+        contrast of at least 3:1 against white.
     """
     if num_clusters <= len(_DISTINCT):
         return list(_DISTINCT[:num_clusters])
-    colors = []
-    for cluster in range(num_clusters):
-        hue = (0.58 + cluster * _GOLDEN_RATIO) % 1.0
-        lightness = (0.46, 0.60, 0.34)[cluster % 3]
-        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.62)
-        colors.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
-    return colors
+    return [_stepped(cluster) for cluster in range(num_clusters)]
+
+
+def marker(cluster: int) -> str:
+    """Gives a cluster its shape in the maps and beside its card."""
+    return MARKERS[cluster % len(MARKERS)]
+
+
+def contrast_with_white(color: str) -> float:
+    """Works out the contrast of a colour against white.
+
+    Args:
+        color: "#rrggbb".
+
+    Returns:
+        The ratio of WCAG 2, from 1 to 21.
+    """
+    values = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+
+
+def _stepped(cluster: int) -> str:
+    """A colour by its place on the wheel, as light as its contrast allows."""
+    hue = (0.58 + cluster * _GOLDEN_RATIO) % 1.0
+    lightness = (0.46, 0.60, 0.30)[cluster % 3]
+    while True:
+        parts = colorsys.hls_to_rgb(hue, lightness, 0.62)
+        color = "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+        if contrast_with_white(color) >= _LEAST_CONTRAST:
+            return color
+        lightness -= 0.01
