@@ -31,12 +31,23 @@ _DISTINCT = (
 )
 _LEAST_CONTRAST = 3.05
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "h", "X", "<", "*", ">")
-"""Shapes of Matplotlib that tell clusters apart without their colour, in turn.
+SHAPES = {
+    "o": "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12z",
+    "s": "M2.5 2.5h11v11h-11z",
+    "^": "M8 2L14.5 13.5H1.5z",
+    "D": "M8 1L15 8L8 15L1 8z",
+    "v": "M8 14L1.5 2.5H14.5z",
+    "P": "M5.7 1.5h4.6v4.2h4.2v4.6h-4.2v4.2h-4.6v-4.2h-4.2v-4.6h4.2z",
+    "h": "M8 1.2L13.9 4.6V11.4L8 14.8L2.1 11.4V4.6z",
+    "X": "M4.5 1.5L8 5L11.5 1.5L14.5 4.5L11 8L14.5 11.5L11.5 14.5L8 11L4.5 14.5L1.5 11.5L5 8L1.5 4.5z",
+    "<": "M2 8L13.5 1.5V14.5z",
+    "*": "M8 1l2 4.7 5 .4-3.8 3.3 1.2 5L8 11.7 3.6 14.4l1.2-5L1 6.1l5-.4z",
+    ">": "M14 8L2.5 1.5V14.5z",
+}
+"""Matplotlib's markers that tell clusters apart without their colour, as paths in a square of 16.
 
-Eleven: with the ten colours, or three lightnesses, the pairs repeat late.
+Eleven: beside ten colours, or three lightnesses, the same pair comes late.
 """
-
 _GOLDEN_RATIO = 0.618033988749895
 
 
@@ -58,7 +69,7 @@ def cluster_colors(num_clusters: int) -> list[str]:
 
 def marker(cluster: int) -> str:
     """Gives a cluster its shape in the maps and beside its card."""
-    return MARKERS[cluster % len(MARKERS)]
+    return [*SHAPES][cluster % len(SHAPES)]
 
 
 def contrast_with_white(color: str) -> float:
