@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 
 from spice_keras.report.palette import GRID, MUTED, PALE
 
-Section = Literal[
-    "sizes", "groups", "prototypes", "map", "classes", "training", "choice", "more"
-]
+Section = Literal["sizes", "groups", "prototypes", "map", "classes", "training", "choice", "more"]
 
 MAX_LABELS = 40
 """Ticks of an axis that can still be read."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spice_keras.groups.suggest import GroupSuggestion
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items, check_length, check_range
 from spice_keras.report.embedding_map import EmbeddingMap
@@ -15,6 +14,9 @@ from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.report.setup import Setup
 from spice_keras.report.training import Rows
 from spice_keras.report.unusual import Unusual
+
+if TYPE_CHECKING:  # TensorFlow comes with it
+    from spice_keras.groups.suggest import GroupSuggestion
 
 
 @dataclass(frozen=True)

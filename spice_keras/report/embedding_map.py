@@ -123,8 +123,8 @@ def _reliable_map_caption(groups: MapGroups, noun: Noun) -> Caption:
     )
     if groups.are_classes:
         text += (
-            " Each class has the colour and shape of the cluster it was matched with. ACC (accuracy) is "
-            "that of the points shown."
+            " Each class has the colour and shape of the cluster it was matched with. ACC "
+            "(accuracy) is that of the points shown."
         )
     alternative = (
         f"Two scatter plots coloured by {colored}: {groups.titles[0]}; {groups.titles[1]}."

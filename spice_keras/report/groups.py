@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from spice_keras.groups.changes import Changes
 from spice_keras.groups.hierarchy import Hierarchy
-from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
 from spice_keras.report.chart import Caption, Chart, plain_axes
 from spice_keras.report.formatting import count, decimal, quantity, shortened_middle
 from spice_keras.report.palette import ACCENT, CURVES, INK, MUTED, PALE
+
+if TYPE_CHECKING:  # TensorFlow comes with it
+    from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
 
 _WIDTH, _SCALE = 80, 28
 _MOST_CHANGES = 6

@@ -62,9 +62,7 @@ def _made(clustering: Clustering, noun: Noun) -> str:
     return f"{made}, groups of {count(low)} to {quantity(high, noun)}."
 
 
-def _trust(
-    metrics: Mapping[str, Any], clustering: Clustering, verdict: Verdict, noun: Noun
-) -> str:
+def _trust(metrics: Mapping[str, Any], clustering: Clustering, verdict: Verdict, noun: Noun) -> str:
     if clustering.is_collapsed:
         return f"They are of no use: every {noun} is in one cluster, so no groups were found."
     lead = _LEADS[verdict.level]
