@@ -163,11 +163,13 @@ def choose_clusters(
         from spice_keras.groups.suggest import suggest_clusters
         from spice_keras.report.groups import suggestion_sentences
         from spice_keras.run.context import Context
+        from spice_keras.stages.groups import keep_suggestion
 
         context = Context(config, history.run, screen)
         _run_encoding(context, history, commands)
         training = GridTraining(seed=context.seed("groups"))
         found = suggest_clusters(context.bank.features, training=training, screen=screen)
+        keep_suggestion(context, found)
     noun = "image" if context.has_images else "item"
     for sentence in suggestion_sentences(found, noun):
         screen.say(f"groups: {sentence}")

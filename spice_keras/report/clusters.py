@@ -44,7 +44,7 @@ def _sizes_caption(clustering: Clustering, noun: Noun) -> Caption:
         f"{quantity(int(sizes[smallest]), noun)}."
     )
     text = (
-        "Dark bars: members that passed the reliability thresholds. Dashed line: an equal share. "
+        "Lower part of a bar: members that passed the reliability thresholds. Dashed line: an equal share. "
         "Look for clusters far from that line. A very small one may be part of another cluster; a "
         "very large one may hold several groups."
     )

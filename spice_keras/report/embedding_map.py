@@ -262,7 +262,8 @@ def _draw_groups(
         chosen = shapes[values] == shape
         if chosen.any():
             axes.scatter(
-                points[chosen, 0], points[chosen, 1], c=colors[values[chosen]], s=area,
+                points[chosen, 0], points[chosen, 1], c=colors[values[chosen]],
+                s=area * (2.0 if shape == "*" else 1.0),
                 marker=shape, linewidths=0,
             )  # fmt: skip
 
@@ -389,7 +390,7 @@ def _number_clusters(
     """Writes each cluster's number at the median of its points."""
     for cluster in np.unique(clusters):
         x, y = np.median(points[clusters == cluster], axis=0)
-        halo = [withStroke(linewidth=3, foreground="white")]
+        halo = [withStroke(linewidth=4, foreground="white")]
         axes.text(
             x,
             y,

@@ -22,13 +22,15 @@ from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSe
 from spice_keras.report.unusual import Unusual
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
-from spice_keras.run.store import Heads, Names, Reliable
+from spice_keras.run.store import Export, Heads, Names, Reliable
+from spice_keras.stages.export import next_version
 from spice_keras.stages.figures import (
     head_curves,
     least_certain_images,
     prototype_images,
     prototype_maps,
 )
+from spice_keras.stages.groups import kept_suggestion
 
 _HISTORIES = ("pretrain", "self", "refine", "semi")
 
@@ -73,6 +75,7 @@ def report_data(
         classes=classes,
         prototype_maps=maps,
         unusual=unusual,
+        groups=kept_suggestion(context.train_part or context),
     )
 
 
@@ -145,22 +148,31 @@ def _run_record(context: Context) -> RunRecord:
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         timings=_json(folder / "timings.json"),
         environment=_json(folder / "environment.json"),
+        folder=str(folder),
+        model=_model(context),
         config_yaml=(folder / "config.yaml").read_text("utf-8"),
         skipped=context.skipped,
         notes=context.plan.notes,
     )
 
 
+def _model(context: Context) -> str:
+    """Where the SavedModel lies, or goes to."""
+    if context.run.has(Export.name):
+        return str(context.load(Export).path)
+    name = Path(context.config.export.directory) / context.config.name
+    return str(name / str(next_version(name)))
+
+
 def _setup(context: Context) -> Setup:
     config, heads = context.config, context.config.self_labeling
+    trained = len(context.load(Heads).assignments)  # `sizes: auto` trains more than are asked for
     backbone, semi = config.backbone, config.semi
     return Setup(
         encoder=EncoderSetup(backbone.name, bool(backbone.pretrained), config.trains_encoder)
         if context.has_images
         else None,
-        heads=HeadSetup(
-            heads.objective, heads.start, heads.num_heads, heads.loss, heads.entropy_weight
-        ),
+        heads=HeadSetup(heads.objective, heads.start, trained, heads.loss, heads.entropy_weight),
         semi=SemiSetup(semi.labels_from, semi.labels_per_class) if semi.enabled else None,
         parts=_parts(context) if context.has_parts else None,
     )
