@@ -45,8 +45,8 @@ def _sizes_caption(clustering: Clustering, noun: Noun) -> Caption:
     )
     text = (
         "Lower part of a bar: members that passed the reliability thresholds. Dashed line: an "
-        "equal share. Look for clusters far from that line. A very small one may be part of another "
-        "cluster; a very large one may hold several groups."
+        "equal share. Look for clusters far from that line. A very small one may be part of "
+        "another cluster; a very large one may hold several groups."
     )
     if len(sizes) > MAX_LABELS:
         text += " Right: how many clusters have which size."
