@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+from spice_keras.data.claims import claims_to_be_image
 from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.labels import Labels, folder_labels
 from spice_keras.data.sources import (
@@ -26,9 +27,9 @@ _WINDOW = 8
 
 
 class FolderSource(DataSource):
-    """Every file below a folder that decodes as an image, whatever its name ends in.
+    """Every file below a folder that claims to be an image: see `claims_to_be_image`.
 
-    Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
+    Others, such as a .json beside each photograph, are passed over. Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
     folder once. An item's id is its path below the folder, with forward slashes.
 
     Args:
@@ -69,7 +70,14 @@ class FolderSource(DataSource):
                 f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
                 "Give yourself the permission to list it."
             )
+        listed = len(files)
+        files = [name for name in files if claims_to_be_image(self.directory, name)]
         self._names = sorted([*files, *self._unreadable])
+        if listed and not self._names:
+            raise UserError(
+                f"The folder {self.directory} has {listed} files, and by their endings none is an "
+                "image. Give the folder that holds the images."
+            )
         if not self._names:
             raise UserError(
                 f"The folder {self.directory} has no files (hidden ones do not count). "
