@@ -6,10 +6,11 @@ import stat
 from pathlib import Path, PurePosixPath
 
 # Endings of pictures, those that cannot be decoded among them: such a file is a failure to tell of.
-IMAGE_ENDINGS = frozenset(
-    "apng avif bmp dib dng cr2 gif heic heif hif ico j2k jfif jp2 jpe jpeg jpg jxl nef pbm pcx pgm "
-    "png pnm ppm psd raw svg tga tif tiff webp xcf".split()
-)
+IMAGE_ENDINGS = frozenset((
+    "apng", "avif", "bmp", "cr2", "dib", "dng", "gif", "heic", "heif", "hif", "ico", "j2k", "jfif",
+    "jp2", "jpe", "jpeg", "jpg", "jxl", "nef", "pbm", "pcx", "pgm", "png", "pnm", "ppm", "psd",
+    "raw", "svg", "tga", "tif", "tiff", "webp", "xcf",
+))  # fmt: skip
 _BEGINNINGS = (
     b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0",
     b"MM\0+", b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n",

@@ -29,8 +29,9 @@ _WINDOW = 8
 class FolderSource(DataSource):
     """Every file below a folder that claims to be an image: see `claims_to_be_image`.
 
-    Others, such as a .json beside each photograph, are passed over. Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
-    folder once. An item's id is its path below the folder, with forward slashes.
+    Others, such as a .json beside each photograph, are passed over, and so are hidden files and
+    folders (a leading dot). Links to folders are followed, each folder once. An item's id is its
+    path below the folder, with forward slashes.
 
     Args:
         directory: the folder.
