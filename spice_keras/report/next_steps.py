@@ -137,12 +137,10 @@ def _use(data: ReportData) -> Iterator[NextStep]:
 def _again(data: ReportData, option: str, value: str) -> tuple[str, ...]:
     """The commands that train the heads again, and everything after them."""
     folder = data.run.folder
-    later = ("eval", "export")
-    if data.setup.semi is not None:
-        later = ("semi", *later)
+    semi = () if data.setup.semi is None else ("semi",)
     return (
         _command("self", "--run-dir", folder, option, value, "--redo"),
-        *(_command(name, "--run-dir", folder) for name in later),
+        *(_command(name, "--run-dir", folder) for name in (*semi, "eval", "export")),
     )
 
 

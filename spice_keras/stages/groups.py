@@ -152,11 +152,10 @@ def kept_suggestion(context: Context) -> GroupSuggestion | None:
         Split(cluster, num_items, tuple(Part(*part) for part in parts))
         for cluster, num_items, parts in changes["splits"]
     )
+    values = facts["curves"]
+    numbers = np.asarray(values.pop("num_clusters"), np.int64)
     curves = GroupCurves(
-        **{
-            name: np.asarray(values, np.int64 if name == "num_clusters" else np.float64)
-            for name, values in facts["curves"].items()
-        }
+        numbers, **{name: np.asarray(row, np.float64) for name, row in values.items()}
     )
     return GroupSuggestion(
         num_clusters=facts["num_clusters"],
