@@ -72,8 +72,13 @@ Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
 EmbeddingObjective = Literal["neighbors", "prototypes"]
 """Of these, what needs nothing but embeddings."""
-Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed"]
-"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means."""
+Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed", "words"]
+"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means; `words`: at K
+words that cover the items, or as `mixed` if none guide."""
+Guide = Literal["auto", "always", "never"]
+"""Whether words guide clusters; `auto`: if the vocabulary knows the images."""
+DEFAULT_PROMPTS = ("a photo of a {}.",)
+"""The sentences a text encoder reads a noun in; CLIP's first."""
 Sizes = Literal["even", "uneven", "auto"]
 """Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]
@@ -345,6 +350,30 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     return chosen._replace(
         epochs=min(chosen.epochs, fewer), batch_size=pairs_per_step(num_clusters)
     )
+
+
+_FEWEST_PER_CLUSTER = 4
+
+
+def neighbors_tell(num_items: int, num_clusters: int) -> bool:
+    """Whether nearest neighbours can say anything about clusters of so many items.
+
+    Neighbours of one cluster are looked for within half of it. With fewer than four items a
+    cluster, that is the item alone, which always agrees with itself.
+
+    Args:
+        num_items: N.
+        num_clusters: K.
+
+    Returns:
+        Whether there are four items a cluster.
+    """
+    return num_items >= _FEWEST_PER_CLUSTER * num_clusters
+
+
+def fewest_items(num_clusters: int) -> int:
+    """Return how many items `neighbors_tell` asks for."""
+    return _FEWEST_PER_CLUSTER * num_clusters
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

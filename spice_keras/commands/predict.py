@@ -26,6 +26,7 @@ def predict(
 
     screen = Screen(chosen_loudness(quiet, verbose))
     start_tensorflow(precision="float32", deterministic=False)
+    from spice_keras.csv_cells import escaped_rows
     from spice_keras.serving.predict import HEADER, predict
 
     found = predict(model, images)
@@ -33,8 +34,7 @@ def predict(
         screen.warn(f"skipped {skipped.path}: {skipped.reason}")
     if output is None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(found.rows())
+        writer.writerows(escaped_rows([HEADER, *found.rows()]))
     else:
         found.write(output)
         screen.say(f"{len(found.images)} images sorted into {output}")

@@ -68,6 +68,9 @@ _RUN_OPTIONS = (
     click.option(
         "--words", metavar="FILE", help="Words to name clusters with: .npz of names and vectors."
     ),
+    click.option(
+        "--nouns", metavar="FILE", help="Nouns, one a line, for the text encoder of hub:clip_..."
+    ),
     click.option("--seed", type=int, help="Same seed, same result."),
     click.option(
         "--set",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig, SelfConfig
-from spice_keras.options import LITE0, PRETRAINED_FORMS, SOURCES, missing_feature
+from spice_keras.options import HUB_PREFIX, LITE0, PRETRAINED_FORMS, SOURCES, missing_feature
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,30 @@ def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _word_problems(config: RunConfig) -> Iterator[Problem]:
+    """Nouns need a text encoder, and one source of words is enough."""
+    words = config.words
+    if words.nouns is None:
+        return
+    if words.vocabulary is not None:
+        yield Problem(
+            ("words.nouns", "words.vocabulary"),
+            "both give the words of the run; leave one null",
+        )
+    elif not config.backbone.name.startswith(HUB_PREFIX) or config.data.source == "embeddings":
+        yield Problem(
+            ("words.nouns", "backbone.name"),
+            "nouns are read by the text encoder of an image-text model, such as "
+            "backbone.name=hub:clip_vit_base_patch32; for others give their vectors with "
+            "words.vocabulary",
+        )
+    odd = [prompt for prompt in words.prompts if prompt.count("{}") != 1]
+    if odd:
+        yield Problem(
+            ("words.prompts",), f"each prompt has one {{}} for the noun; {odd[0]!r} has not"
+        )
+
+
 def _size_problems(section: SelfConfig) -> Iterator[Problem]:
     neighbors = section.objective == "neighbors"
     if section.sizes == "even":
@@ -247,5 +271,6 @@ def problems_between_options(config: RunConfig) -> list[Problem]:
         *_backbone_problems(config),
         *_pretrain_problems(config),
         *_self_problems(config),
+        *_word_problems(config),
         *_variant_problems(config),
     ]

@@ -16,6 +16,7 @@ from spice_keras.data.array_source import ArraySource
 from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.data.folder_source import FolderSource
+from spice_keras.data.levels import KnownLevels
 from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
 from spice_keras.errors import UserError
 from spice_keras.files import write_csv
@@ -65,7 +66,8 @@ def _facts(model: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads((model / "spice.json").read_text("utf-8"))
         if "num_features" in facts:
             return {"num_features": facts["num_features"]}
-        return {key: facts[key] for key in ("image_size", "fit", "max_pixels")}
+        levels = KnownLevels.from_dict(facts["levels"]) if "levels" in facts else None
+        return {key: facts[key] for key in ("image_size", "fit", "max_pixels")} | {"levels": levels}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{model} is a SavedModel, but `spice export` did not write it: it has no readable "
@@ -85,13 +87,16 @@ def _items(inputs: Sequence[Path], facts: dict[str, Any]) -> Iterator[Decoded | 
     for path in inputs:
         if path.is_dir():
             folder = one_line_id(str(path))
-            for item in FolderSource(path, size, fit, facts["max_pixels"]).items():
+            source = FolderSource(path, size, fit, facts["max_pixels"], levels=facts["levels"])
+            for item in source.items():
                 if isinstance(item, Decoded):
                     yield Decoded(f"{folder}/{item.id}", item.image)
                 else:
                     yield SkippedFile(f"{folder}/{item.path}", item.reason)
         elif path.suffix in {".npy", ".npz"}:
-            yield from ArraySource(path, size, fit).items()
+            known = facts["levels"]
+            stated = known.integers if known is not None and known.overrules else None
+            yield from ArraySource(path, size, fit, stated).items()
         elif path.exists():
             yield _single(path, facts)
         else:

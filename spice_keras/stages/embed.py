@@ -11,6 +11,7 @@ import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
+from spice_keras.files import allocate
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Task, clock
 from spice_keras.run.context import Context
@@ -103,6 +104,8 @@ def _write_views(
         return
     shape = (count, len(context.images), encoder.output_shape[-1])
     views = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    with path.open("rb+") as file:  # a full disk would otherwise end the process
+        allocate(file.fileno(), path.stat().st_size)
     for number in range(count):
         seed = context.seed(f"{path.stem} view {number}")
         for rows, features in encoded_batches(

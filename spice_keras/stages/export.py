@@ -19,7 +19,7 @@ from spice_keras.models.clusterer import (
 from spice_keras.run.context import Context
 from spice_keras.run.networks import chosen_head, head_encoder, semi_network
 from spice_keras.run.results import final_result
-from spice_keras.run.store import Export, Names
+from spice_keras.run.store import Export, Items, Names
 from spice_keras.serving.check import Checker
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.name import names_of
@@ -55,6 +55,8 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     if context.has_images:
         export_clusterer(clusterer, folder, image_size=data.image_size, fit=data.fit, names=names)
         facts |= {key: getattr(data, key) for key in ("image_size", "fit", "max_pixels")}
+        if found := context.load(Items).levels:
+            facts["levels"] = found
         items = np.asarray(context.images[rows])
     else:
         export_embedding_clusterer(clusterer, folder, names=names)

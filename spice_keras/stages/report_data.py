@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import shlex
@@ -146,7 +147,7 @@ def _run_record(context: Context) -> RunRecord:
         name=context.config.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        timings=_json(folder / "timings.json"),
+        timings=context.run.timings(),
         environment=_json(folder / "environment.json"),
         folder=str(folder),
         model=_model(context),
@@ -165,16 +166,30 @@ def _model(context: Context) -> str:
 
 
 def _setup(context: Context) -> Setup:
-    config, heads = context.config, context.config.self_labeling
-    trained = len(context.load(Heads).assignments)  # `sizes: auto` trains more than are asked for
+    config = context.config
     backbone, semi = config.backbone, config.semi
     return Setup(
         encoder=EncoderSetup(backbone.name, bool(backbone.pretrained), config.trains_encoder)
         if context.has_images
         else None,
-        heads=HeadSetup(heads.objective, heads.start, trained, heads.loss, heads.entropy_weight),
+        heads=_head_setup(context),
         semi=SemiSetup(semi.labels_from, semi.labels_per_class) if semi.enabled else None,
         parts=_parts(context) if context.has_parts else None,
+    )
+
+
+def _head_setup(context: Context) -> HeadSetup:
+    section, heads = context.config.self_labeling, (context.train_part or context).load(Heads)
+    start = section.start
+    if start == "words" and not heads.guidance.get("words"):
+        start = "mixed"
+    return HeadSetup(
+        section.objective,
+        start,
+        len(heads.assignments),  # `sizes: auto` trains more than are asked for
+        section.loss,
+        section.entropy_weight,
+        heads.guidance.get("reason", ""),
     )
 
 
@@ -189,4 +204,7 @@ def _parts(context: Context) -> PartsSetup:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
