@@ -224,6 +224,17 @@ class Heads(Clustering):
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     guidance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def guided(self) -> bool:
+        """Whether all heads began at the same words."""
+        return bool(self.guidance.get("words"))
+
+    @property
+    def other_heads(self) -> np.ndarray:
+        """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
+        every = np.asarray(self.assignments)
+        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
+
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
         """Where the encoder lies that the heads read, if it is another than the pretrained one."""
