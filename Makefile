@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-quick test-all golden smoke bench check kill
+.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -56,5 +56,10 @@ docs:
 # an idle machine; on another, `make bench BENCH="--threads 1"`: see benchmarks/README.md.
 bench:
 	$(PYTHON) -m benchmarks.run $(BENCH)
+
+# An hour of damaged inputs: images, arrays, vocabularies, configurations. What ends in anything but
+# an error for a person lies in fuzz-failures/ afterwards. Shorter: `make fuzz FUZZ="--minutes 5"`.
+fuzz:
+	$(PYTHON) -m tools.fuzz $(FUZZ)
 
 check: lint type docs test

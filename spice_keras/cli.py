@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -9,12 +10,16 @@ import click
 
 from spice_keras.commands.ablate import ablate
 from spice_keras.commands.configs import configs
+from spice_keras.commands.embed import embed
+from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
+from spice_keras.commands.pack import pack
 from spice_keras.commands.predict import predict
 from spice_keras.commands.repair import repair
 from spice_keras.commands.reproduce import reproduce
 from spice_keras.commands.run import run
+from spice_keras.commands.serve import serve
 from spice_keras.commands.stages import STAGE_COMMANDS
 from spice_keras.errors import Terminated, UserError
 from spice_keras.files import storage_problem
@@ -39,6 +44,7 @@ class _Group(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _write_any_name()
         with termination_raises():
             try:
                 return self._ended(ctx)
@@ -68,6 +74,16 @@ class _Group(click.Group):
             ctx.exit(130)
 
 
+def _write_any_name() -> None:
+    """Let standard output and error write what their encoding lacks as backslash escapes.
+
+    A name that a terminal cannot show, in cp1252 or cp932 for one, must not end a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 # Click keeps the lines of a paragraph that begins with \b as they are.
 _EXAMPLES = """\b
 spice run                                   cluster scikit-learn's digits
@@ -82,7 +98,22 @@ def main() -> None:
     """Deep image clustering: from unlabelled images to clusters, a report and a SavedModel."""
 
 
-for _command in (run, *STAGE_COMMANDS, repair, reproduce, name, ablate, predict, groups, configs):
+_COMMANDS = (
+    run,
+    *STAGE_COMMANDS,
+    export,
+    repair,
+    reproduce,
+    name,
+    ablate,
+    predict,
+    serve,
+    groups,
+    embed,
+    pack,
+    configs,
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 

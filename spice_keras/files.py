@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from spice_keras.csv_cells import escaped_rows
+
 if sys.platform != "win32":
     import fcntl
 
@@ -238,11 +240,10 @@ def json_text(value: Any) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically."""
+    """Write a CSV file atomically; texts that a spreadsheet would run are escaped."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(escaped_rows([header, *rows]))
     write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spice_keras.metrics.expected_accuracy import fitted_on
+from spice_keras.options import fewest_items, neighbors_tell
 from spice_keras.report.clustering import Clustering, Noun, collapsed
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
 from spice_keras.report.setup import STARTS, HeadSetup
@@ -52,6 +53,10 @@ HEADLINES: Mapping[Level, str] = {
     "weak": "Important signs are poor: do not use these clusters without checking their members.",
     "unknown": "Too few figures were measured to say how far to trust these clusters.",
 }
+TOO_FEW = (
+    "How far to trust these clusters cannot be told: {items} in {clusters} are too few. What "
+    "neighbours say counts from four {noun}s a cluster on, {fewest} here."
+)
 COLLAPSED = "The clustering collapsed: every {noun} is in one cluster, so no groups were found."
 
 CAVEAT = (
@@ -99,7 +104,8 @@ def trust_verdict(
     The level is "weak" if an essential check (accuracy, expected accuracy, local consistency, a
     collapse) is weak or
     two checks are, "strong" if every check is strong and local consistency is among them,
-    "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise.
+    "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise. With fewer
+    than four items a cluster, nothing is read from neighbours.
 
     Args:
         metrics: figures per method, as in `ReportData.metrics`.
@@ -114,21 +120,28 @@ def trust_verdict(
     method = final_method(metrics)
     final = metrics[method] if method else {}
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
-    accuracy = accuracy_check(final, noun)
+    accuracy, tell = accuracy_check(final, noun), neighbors_tell(sum(sizes), len(sizes))
     # Where it was measured, nobody needs to expect it.
     expected = expected_accuracy_check(metrics, noun) if accuracy is None else None
     candidates = (
         accuracy,
         expected,
-        local_consistency_check(final, sizes),
+        local_consistency_check(final, sizes) if tell else None,
         head_agreement_check(metrics.get("self") or {}, heads),
-        reliable_check(num_reliable, sizes, reliable_counts, noun),
+        reliable_check(num_reliable, sizes, reliable_counts, noun) if tell else None,
         cluster_size_check(sizes, noun),
-        baseline_check(final, metrics),
+        baseline_check(final, metrics) if tell or accuracy is not None else None,
     )
     checks = tuple(check for check in candidates if check is not None)
     level = _level(checks)
     headline = COLLAPSED.format(noun=noun) if clustering.is_collapsed else HEADLINES[level]
+    if level == "unknown" and not tell:
+        headline = TOO_FEW.format(
+            items=quantity(sum(sizes), noun),
+            clusters=quantity(len(sizes), "cluster"),
+            noun=noun,
+            fewest=fewest_items(len(sizes)),
+        )
     if expected is not None and not clustering.is_collapsed:
         headline = f"Expected accuracy about {expected.value}. {headline}"
     return Verdict(level, headline, checks)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.errors import UserError
-from spice_keras.extras import require_faiss
 from spice_keras.run.sources import count_sources
+from spice_keras.words.text_encoder import read_nouns, require_text_encoder
 from spice_keras.words.vocabulary import vocabulary_from_file
 
 
@@ -25,8 +25,6 @@ def preflight(config: RunConfig) -> Plan | None:
         UserError: If the data is missing or empty, too few for the clusters, or a package is
             missing.
     """
-    if config.embed.neighbor_search == "approximate":
-        require_faiss()
     count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
 
@@ -40,13 +38,17 @@ def check_words(config: RunConfig) -> None:
     Raises:
         UserError: If the file is missing, damaged, or has fewer words than there are clusters.
     """
-    chosen = config.words.vocabulary
-    if chosen in (None, "none"):
+    chosen, nouns = config.words.vocabulary, config.words.nouns
+    if chosen not in (None, "none"):
+        count = vocabulary_from_file(str(chosen)).num_words
+    elif nouns is not None:
+        count = len(read_nouns(nouns))
+        require_text_encoder()
+    else:
         return
-    vocabulary = vocabulary_from_file(str(chosen))
-    if vocabulary.num_words < config.num_clusters:
+    if count < config.num_clusters:
         raise UserError(
-            f"The vocabulary {vocabulary.source} has {vocabulary.num_words} words, too few for "
+            f"The vocabulary {chosen or nouns} has {count} words, too few for "
             f"{config.num_clusters} clusters. Add words, or ask for fewer clusters."
         )
 

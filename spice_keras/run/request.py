@@ -26,13 +26,15 @@ class SourceRequest:
 
     Attributes:
         config: A YAML file, or the name of a shipped configuration.
-        images: A folder, an .npy or .npz file, or tfds:NAME.
-        embeddings: An .npy or .npz file of embeddings.
+        images: A folder, a list, shards, an .npy or .npz file, or tfds:NAME.
+        embeddings: An .npy or .npz file of embeddings, or a folder of them in shards.
+        sample: Rows of the shards that heads are trained on; None for all.
     """
 
     config: str | None = None
     images: str | None = None
     embeddings: str | None = None
+    sample: int | None = None
 
     @property
     def named(self) -> bool:
@@ -47,8 +49,15 @@ class SourceRequest:
         """
         if self.images is not None and self.embeddings is not None:
             raise UserError("--images and --embeddings name two sources; give one.")
+        if self.sample is not None and self.embeddings is None:
+            raise UserError(
+                "--sample says how many rows of embeddings in shards heads are trained on. Add "
+                "--embeddings FOLDER, or leave it out."
+            )
         if self.embeddings is not None:
             values = embeddings_overrides(self.embeddings)
+            if self.sample is not None:
+                values["data.sample"] = self.sample
             return typed(f"--embeddings {self.embeddings}", values.items())
         if self.images is not None:
             return typed(f"--images {self.images}", source_overrides(self.images).items())
@@ -68,6 +77,7 @@ class OptionRequest:
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
         words: The file of words to name clusters with.
+        nouns: The list of nouns for the encoder's text encoder.
     """
 
     backbone: str | None = None
@@ -78,6 +88,7 @@ class OptionRequest:
     fast: bool = False
     sizes: str | None = None
     words: str | None = None
+    nouns: str | None = None
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
@@ -85,6 +96,7 @@ class OptionRequest:
             ("--clusters", "num_clusters", 2 if self.clusters == "auto" else self.clusters),
             ("--sizes", "self.sizes", self.sizes),
             ("--words", "words.vocabulary", self.words),
+            ("--nouns", "words.nouns", self.nouns),
             ("--labels", "data.labels", self.labels),
             ("--seed", "seed", self.seed),
             ("--backbone", "backbone.name", self.backbone),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from spice_keras.progress import Task
 from spice_keras.run.context import Context
 from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
+
+_MOST_LINES = 1000  # of the decoders, in the log
 
 
 def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
@@ -53,6 +57,47 @@ class _Counted:
         for item in self._source.items():
             self._task.advance()
             yield item
+
+
+class _Lines(logging.Handler):
+    """Keeps what the decoders say, up to a bound."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+        self.num_more = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line, or count it."""
+        if len(self.lines) < _MOST_LINES:
+            self.lines.append(record.getMessage())
+        else:
+            self.num_more += 1
+
+
+@contextmanager
+def _decoding_log(context: Context) -> Iterator[None]:
+    """Write what the decoders say into `decoding.log`, and show the first of it."""
+    logger, handler = logging.getLogger("spice_keras.decoding"), _Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        if handler.lines:
+            more = [f"and {handler.num_more} more lines"] if handler.num_more else []
+            text = "\n".join([*handler.lines, *more]) + "\n"
+            path = context.run.path / "decoding.log"
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+            context.screen.say(
+                f"{handler.lines[0]}"
+                if len(handler.lines) == 1
+                else f"{path} holds {len(handler.lines)} lines of the decoders; the first: "
+                f"{handler.lines[0]}"
+            )
 
 
 def _list_skipped(context: Context, skipped: Sequence[SkippedFile]) -> None:
@@ -127,11 +172,12 @@ def _ingest_images(context: Context, source: PartedSource) -> None:
         context.writing(Items) as folder,
     ):
         try:
-            stored = write_images(
-                _Counted(source, task),
-                Items.pixels_file(folder),
-                max_skipped_share=data.max_skipped_share,
-            )
+            with _decoding_log(context):
+                stored = write_images(
+                    _Counted(source, task),
+                    Items.pixels_file(folder),
+                    max_skipped_share=data.max_skipped_share,
+                )
         except TooManySkipped as error:
             _list_skipped(context, error.skipped)
             raise
@@ -142,7 +188,8 @@ def _ingest_images(context: Context, source: PartedSource) -> None:
             duplicates = source.num_duplicates if data.deduplicate else None
             parts = {**source.counts, "duplicates_removed": duplicates}
         skipped = [(file.path, file.reason) for file in stored.skipped]
-        Items(list(stored.ids), skipped, stored.content_hash, parts).save(folder)
+        levels = source.levels.as_dict() if source.levels is not None else {}
+        Items(list(stored.ids), skipped, stored.content_hash, parts, levels=levels).save(folder)
     _say_parts(context, source)
     _list_skipped(context, stored.skipped)
     if stored.skipped:

@@ -153,17 +153,30 @@ def _run_record(context: Context) -> RunRecord:
 
 
 def _setup(context: Context) -> Setup:
-    config, heads = context.config, context.config.self_labeling
+    config = context.config
     backbone, semi = config.backbone, config.semi
     return Setup(
         encoder=EncoderSetup(backbone.name, bool(backbone.pretrained), config.trains_encoder)
         if context.has_images
         else None,
-        heads=HeadSetup(
-            heads.objective, heads.start, heads.num_heads, heads.loss, heads.entropy_weight
-        ),
+        heads=_head_setup(context),
         semi=SemiSetup(semi.labels_from, semi.labels_per_class) if semi.enabled else None,
         parts=_parts(context) if context.has_parts else None,
+    )
+
+
+def _head_setup(context: Context) -> HeadSetup:
+    section, heads = context.config.self_labeling, (context.train_part or context).load(Heads)
+    start = section.start
+    if start == "words" and not heads.guidance.get("words"):
+        start = "mixed"
+    return HeadSetup(
+        section.objective,
+        start,
+        section.num_heads,
+        section.loss,
+        section.entropy_weight,
+        heads.guidance.get("reason", ""),
     )
 
 

@@ -30,6 +30,7 @@ from spice_keras.metrics.trust import (
     silhouette,
     size_balance,
 )
+from spice_keras.options import neighbors_tell
 from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Heads, Reliable
 
@@ -68,12 +69,16 @@ def without_labels(context: Context, clusters: np.ndarray, bank: FeatureBank) ->
         bank: Embeddings and neighbours of the items.
 
     Returns:
-        `local_consistency`, `silhouette` (None with one cluster in use), `size_balance`,
-        `cluster_sizes`, and a place for `head_agreement`.
+        `local_consistency` (without the item itself; None with fewer than four items a cluster),
+        `silhouette` (None with one cluster in use), `size_balance`, `cluster_sizes`, and a place
+        for `head_agreement`.
     """
     sizes = cluster_sizes(clusters, context.config.num_clusters)
+    tell = neighbors_tell(len(clusters), context.config.num_clusters)
     return {
-        "local_consistency": local_consistency_rate(clusters, bank.neighbors),
+        "local_consistency": local_consistency_rate(clusters, bank.neighbors[:, 1:])
+        if tell
+        else None,
         "silhouette": silhouette(
             bank.normalized,
             clusters,
@@ -158,6 +163,7 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "head": result.head,
         "epoch": result.epoch,
         "selection_loss": result.loss,
+        "guidance": dict(result.guidance) or None,
         "before_refinement": None
         if result.unrefined is None
         else against_labels(result.unrefined, labels),
@@ -166,7 +172,9 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
     rows, clusters = reliable.indices, reliable.labels
     metrics["reliable"] = {
         "count": len(rows),
-        "share": len(rows) / len(context.ids),
+        "share": len(rows) / len(context.ids)
+        if neighbors_tell(len(context.ids), context.config.num_clusters)
+        else None,
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
         "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
