@@ -46,7 +46,7 @@ def plain_clusterer(clusterer: keras.Model, *, unsure_below: float) -> keras.Mod
         if isinstance(layer, keras.Model) and _is_own_chain(layer):
             return functools.reduce(lambda x, inner: called(inner, x), layer.layers[1:], given[0])
         if isinstance(layer, ClusterAssignment):
-            return _assignment(*given, unsure_below=unsure_below)
+            return _assignment(*given)
         if type(layer) in _PLAIN:
             return _PLAIN[type(layer)](layer, *given)
         return layer(*given, **options)
@@ -54,7 +54,12 @@ def plain_clusterer(clusterer: keras.Model, *, unsure_below: float) -> keras.Mod
     replay = keras.models.clone_model(
         clusterer, input_tensors=inputs, clone_function=lambda layer: layer, call_function=called
     )
-    return keras.Model(replay.inputs, replay.output, name="clusterer")
+    outputs = dict(replay.output)
+    values, clusters = ops.top_k(outputs["probabilities"], 2)
+    outputs["second_choice"] = clusters[:, 1]
+    outputs["second_probability"] = values[:, 1]
+    outputs["unsure"] = ops.less(outputs["confidence"], unsure_below)
+    return keras.Model(replay.inputs, outputs, name="clusterer")
 
 
 def foreign_packages(model: keras.Model) -> set[str]:
@@ -124,17 +129,14 @@ def _feature_scale(layer: FeatureScale, x: Tensor) -> Tensor:
     return ops.multiply(x, float(x.shape[-1]) ** 0.5)
 
 
-def _assignment(features: Tensor, logits: Tensor, *, unsure_below: float) -> dict[str, Tensor]:
+def _assignment(features: Tensor, logits: Tensor) -> dict[str, Tensor]:
     probabilities = ops.softmax(logits, axis=-1)
-    values, clusters = ops.top_k(probabilities, 2)
+    values, clusters = ops.top_k(probabilities, 1)
     return {
         "cluster": clusters[:, 0],
         "confidence": values[:, 0],
         "probabilities": probabilities,
         "embedding": _unit(features),
-        "second_choice": clusters[:, 1],
-        "second_probability": values[:, 1],
-        "unsure": ops.less(values[:, 0], unsure_below),
     }
 
 

@@ -26,14 +26,12 @@ pytest.importorskip("httpx", reason="the test client of starlette needs httpx")
 from starlette.testclient import TestClient
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_json
 from spice_keras.options import ServiceLimits
 from spice_keras.progress import silent_screen
 from spice_keras.serving.monitoring import Monitor
 from spice_keras.serving.service import Service, serve_model
-from spice_keras.serving.signatures import export_clusterer
 from spice_keras.serving.versions import ModelVersions
-from tests.models.synthetic import SIDE, clusterer, images
+from tests.models.synthetic import clusterer, images
 from tests.serving.image_files import encoded, picture
 from tests.serving.test_rest import SIGNATURES
 
@@ -190,16 +188,6 @@ def test_metrics_count(client: TestClient) -> None:
     ):  # fmt: skip
         assert line in text.splitlines()
     assert client.get("/monitoring/prometheus/metrics").status_code == 200
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """saved_models/photos with version 1."""
-    folder = tmp_path_factory.mktemp("saved_models") / "photos"
-    export_clusterer(clusterer(), folder / "1", image_size=SIDE, names=("a", "b", "c"))
-    facts = {"num_clusters": 3, "image_size": SIDE, "fit": "crop", "max_pixels": 10_000}
-    write_json(folder / "1" / "spice.json", facts | {"names": ["a", "b", "c"]})
-    return folder
 
 
 def test_a_real_model_answers_and_a_newer_version_takes_over(
