@@ -177,6 +177,15 @@ def test_more_requests_than_may_wait_are_told_to_come_back(client: TestClient) -
     assert statuses <= {200, 429}
 
 
+def test_what_open_requests_hold_together_is_bounded(versions: _Versions) -> None:
+    service = Service(versions, _LIMITS)  # type: ignore[arg-type]
+    with TestClient(service.app()) as client:
+        for held, status in ((0, 200), (8 * 2**20, 429), (0, 200)):
+            service._held = held
+            assert client.post(_PREDICT, json={"instances": [_B64]}).status_code == status
+            assert service._held == held
+
+
 def test_metrics_count(client: TestClient) -> None:
     client.post(_PREDICT, json={"instances": [_B64, {"b64": ""}]})
     client.post(_PREDICT, content=b"{")
