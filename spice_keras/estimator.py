@@ -23,6 +23,7 @@ from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.float32 import float32_layers
 from spice_keras.heads.inference import head_probabilities
+from spice_keras.heads.losses import has_diverged
 from spice_keras.heads.objectives import (
     HeadOptions,
     PrototypeOptions,
@@ -39,7 +40,6 @@ from spice_keras.options import (
     Sizes,
     Start,
     head_training,
-    neighbors_tell,
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
@@ -103,8 +103,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
-            cluster (the paper's local consistency). No row is, if there are fewer than four a
-            cluster: neighbours then say nothing. Shape: (n_samples,).
+            cluster (the paper's local consistency); with fewer than four rows a cluster, its
+            nearest neighbour's alone. Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
             as many for sizes="auto", those for even clusters first.
@@ -224,9 +224,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        consistency = local_consistency(self.labels_, bank.neighbors)
-        tell = neighbors_tell(len(rows), int(self.n_clusters))
-        self.reliable_ = (consistency > _CONSISTENCY) & tell
+        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
         empty = self.n_clusters - len(np.unique(self.labels_))
         if empty:
             warnings.warn(
@@ -315,6 +313,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         if not choice.weights:
             raise ValueError(
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
+                f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
+            )
+        if self.objective == "neighbors" and has_diverged(choice.loss, int(self.n_clusters)):
+            raise ValueError(
+                f"Training diverged: the loss of the best head is {choice.loss:.3g}, far above "
+                f"that of a head that knows nothing ({math.log(self.n_clusters):.2f}). Lower the "
+                "learning rate. "
                 f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
             )
         labeling.model.classifier.set_weights(choice.weights)
