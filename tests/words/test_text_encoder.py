@@ -11,33 +11,14 @@ import pytest
 from spice_keras.errors import UserError
 from spice_keras.words import text_encoder
 from spice_keras.words.text_encoder import read_nouns, require_text_encoder, text_vocabulary
+from tests.words.clip import tiny_clip
 
 _NOUNS = ("cat", "dog", "cod")
 
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A preset of an image-text model that knows eleven tokens."""
-    hub = pytest.importorskip("keras_hub", reason="needs spice-keras[hub]")
-    letters = ["a", "c", "d", "f", "g", "h", "o", "p", "t", "."]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "ca"]
-    vocabulary = {token: place for place, token in enumerate(tokens)}
-    vocabulary |= {"<|startoftext|>": len(tokens), "<|endoftext|>": len(tokens) + 1}
-    models, size = hub.models, len(vocabulary)
-    vision = models.CLIPVisionEncoder(
-        patch_size=8, hidden_dim=8, num_layers=1, num_heads=2, intermediate_dim=8,
-        image_shape=(16, 16, 3),
-    )  # fmt: skip
-    text = models.CLIPTextEncoder(
-        vocabulary_size=size, embedding_dim=8, hidden_dim=8, num_layers=1, num_heads=2,
-        intermediate_dim=8, max_sequence_length=24,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("clip")
-    models.CLIPBackbone(vision, text, projection_dim=6).save_to_preset(str(folder))
-    converter = hub.layers.CLIPImageConverter(height=16, width=16, scale=1 / 127.5, offset=-1.0)
-    tokenizer = models.CLIPTokenizer(vocabulary=vocabulary, merges=["c a"])
-    models.CLIPPreprocessor(tokenizer, converter, sequence_length=24).save_to_preset(str(folder))
-    return folder
+    return tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 def _rows(preset: Path, prompt: str) -> np.ndarray:
