@@ -6,6 +6,7 @@ the paper is silent. A configuration file states only where it differs.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import (
@@ -54,6 +55,15 @@ Classes = Annotated[
 ]
 
 
+def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
+    if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]):
+        raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
+    return pair
+
+
+ValueRange = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
+
+
 class DataConfig(Options):
     """Where the images, or embeddings, come from, and the one size images are brought to."""
 
@@ -93,6 +103,9 @@ class DataConfig(Options):
     """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
     labels: Labels = "source"
     """What evaluation may compare with. A plain folder has no labels unless `from-folders`."""
+    range: ValueRange | None = None
+    """`[LOW, HIGH]`: what is black and white in pictures of more than eight bits, [0, 4095] for
+    one. null: what each file states, else the fewest bits that hold the values of all files."""
     max_pixels: Positive = 100_000_000
     """A larger picture is skipped: a guard against decompression bombs."""
     max_skipped_share: Share = 0.2
@@ -249,7 +262,7 @@ class SelfConfig(SelfVariant):
 class ReliableConfig(Options):
     """Reliable labels by local consistency (Eq. 5)."""
 
-    num_neighbors: Positive = 100
+    num_neighbors: Annotated[int, Field(ge=2)] = 100
     """n_s: neighbours that are asked, the image itself among them."""
     consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
     """A label is reliable only if a larger share of its neighbours has it; 0 asks for nothing."""
@@ -387,6 +400,8 @@ class ExportConfig(Options):
     """Folder that holds `NAME/VERSION`."""
     name: str | None = None
     """null: the run's name."""
+    unsure_below: Share | None = None
+    """Confidence below which an answer is told as unsure; null: calibrated on the run's items."""
 
 
 class RunConfig(Options):

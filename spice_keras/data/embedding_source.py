@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +11,15 @@ from typing import IO, Self
 
 import numpy as np
 
+from spice_keras.data.array_file import ArrayFile, open_array_file
 from spice_keras.data.array_source import array_ids, read_array
 from spice_keras.data.labels import Labels, column_labels
-from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix, read_header
+from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix
 from spice_keras.data.sources import DataSource, SourceOptions
 from spice_keras.errors import UserError
 from spice_keras.shards.embeddings import EmbeddingShards
 
-_ZIP_MAGIC = b"PK"
+_ADVICE = "Save the embeddings again: np.savez(file, features=...)."
 _NAMES = ("features", "embeddings", "x", "X")
 # Neither is taken for embeddings. Labels are not even looked at for their shape.
 _OTHER_NAMES = frozenset({"ids", "labels"})
@@ -160,48 +158,25 @@ class EmbeddingSource(DataSource):
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], NpyHeader]]:
     """The array of embeddings, at its first element; what goes wrong becomes a UserError."""
-    if not path.is_file():
-        raise UserError(f"There is no file {path}. Give an .npy or .npz file of embeddings.")
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-            file.seek(0)
-            if not zipped:
-                yield file, _checked(read_header(file), path)
-                return
-            with zipfile.ZipFile(file) as archive, archive.open(_member(archive, path)) as stream:
-                yield stream, _checked(read_header(stream), path)
-    except MemoryError as error:
-        raise UserError(
-            f"The embeddings of {path} do not fit into memory ({error}). "
-            "Use fewer rows or columns (a PCA), or a machine with more memory."
-        ) from error
-    # RuntimeError: an encrypted archive, or a compression this Python cannot undo.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
-            lzma.LZMAError) as error:  # fmt: skip
-        raise UserError(
-            f"{path} cannot be read as an .npy or .npz file: it is damaged or of another kind "
-            f"({error}). Save the embeddings again: np.savez(file, features=...)."
-        ) from error
+    with open_array_file(path, "embeddings", _ADVICE) as file:
+        name = _member(file) if file.is_archive else file.names[0]
+        with file.array(name) as (stream, header):
+            yield stream, _checked(header, path)
 
 
-def _member(archive: zipfile.ZipFile, path: Path) -> str:
+def _member(file: ArrayFile) -> str:
     """Name of the archive member that holds the embeddings."""
-    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    named = [name for name in names if name in _NAMES]
+    named = [name for name in file.names if name in _NAMES]
     headers = {}
     if not named:
-        for name in names:
-            if name not in _OTHER_NAMES:
-                with archive.open(f"{name}.npy") as stream:
-                    headers[name] = read_header(stream)
+        headers = {name: file.header(name) for name in file.names if name not in _OTHER_NAMES}
         named = [n for n, header in headers.items() if header.is_numeric and len(header.shape) == 2]
     if len(named) == 1:
-        return f"{named[0]}.npy"
+        return named[0]
     shapes = "; ".join(f"{name}: {header}" for name, header in headers.items())
     received = f"several ({', '.join(named)})" if named else f"none ({shapes or 'no other array'})"
     raise UserError(
-        f"Expected one array of embeddings in {path}: two-dimensional, of numbers, named "
+        f"Expected one array of embeddings in {file.path}: two-dimensional, of numbers, named "
         f'"features" where there are several. Received: {received}. '
         "Save it so: np.savez(file, features=..., ids=...)."
     )

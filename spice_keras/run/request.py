@@ -14,8 +14,10 @@ from spice_keras.errors import UserError
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Loudness
 from spice_keras.run.configuration import read_run_config
-from spice_keras.run.directory import RunDirectory, free_run_dir, latest_run_dir, must_hold_run
+from spice_keras.run.directory import RunDirectory, latest_run_dir, must_hold_run
+from spice_keras.run.lock import claim_run_dir, free_run_dir
 from spice_keras.run.preflight import check_words, preflight
+from spice_keras.run.storage import check_room
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
         existing: Whether the command goes on with a run that was begun before.
 
     Returns:
-        What the request comes to. Nothing has been written.
+        What the request comes to. Nothing has been written; a new folder below runs/ is claimed.
 
     Raises:
         UserError: If anything that was asked for is wrong, or does not fit the data.
@@ -215,9 +217,14 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
     if existing and run_dir is not None and not request.dry_run:
         must_hold_run(run_dir)
     config, note = request_config(request, run_dir)
+    begins = run_dir is None and not goes_on
     if run_dir is None:
-        run_dir = latest_run_dir(config.name) if goes_on else free_run_dir(config.name)
+        run_dir = free_run_dir(config.name) if begins else latest_run_dir(config.name)
     has_images = (run_dir / "artifacts" / "images").is_dir()
     check_words(config)
     plan = None if has_images and not request.dry_run else preflight(config)
+    if plan is not None and not request.dry_run:
+        check_room(config, plan, run_dir)
+    if begins and not request.dry_run:
+        run_dir = claim_run_dir(config.name)
     return PreparedRun(config, run_dir, plan, note)
