@@ -60,7 +60,7 @@ class _Part(click.ParamType):
     type=click.FloatRange(0.0, 1.0),
     default=0.2,
     show_default=True,
-    help="Share of a shard's files that may be no images.",
+    help="Share of a shard's files that may fail to decode.",
 )
 @loudness_options
 def embed(source: str, out: Path, quiet: bool, verbose: bool, **options: Any) -> None:
