@@ -15,6 +15,8 @@ from spice_keras.progress import Screen
 if TYPE_CHECKING:
     import keras
 
+    from spice_keras.shards.folder import Manifest
+
 
 class _Part(click.ParamType):
     """`I/N`: which of N machines this is."""
@@ -58,7 +60,7 @@ class _Part(click.ParamType):
     type=click.FloatRange(0.0, 1.0),
     default=0.2,
     show_default=True,
-    help="Share of a shard's files that may be no images.",
+    help="Share of a shard's files that may fail to decode.",
 )
 @loudness_options
 def embed(source: str, out: Path, quiet: bool, verbose: bool, **options: Any) -> None:
@@ -68,30 +70,35 @@ def embed(source: str, out: Path, quiet: bool, verbose: bool, **options: Any) ->
     what was interrupted. Several machines share OUT with --part. Next: spice self --embeddings OUT
     --sample 200000 --clusters K.
     """
-    from spice_keras.data.packing import encoded_source
-    from spice_keras.data.sources import SourceOptions
-    from spice_keras.runtime import start_tensorflow
+    from spice_keras.runtime import tensorflow_session
 
     screen = Screen(chosen_loudness(quiet, verbose))
-    name = image_source(source)
-    start_tensorflow()
-    encoder, facts = _encoder(options["run_dir"], options["backbone"], options["size"])
-    side, fit = facts["image_size"], facts["fit"]
-    opened = encoded_source(name, SourceOptions(path=source, image_size=side, fit=fit))
-    from spice_keras.serving.embedding import ShardPlan, embed_source
-
-    plan = ShardPlan(options["rows"], options["part"], options["max_skipped"])
-    share = len(opened) // options["part"][1]
-    with screen.task("embed", share) as task:
-        manifest = embed_source(opened, encoder, out, plan=plan, facts=facts, advance=task.advance)
+    kind = image_source(source)
+    with tensorflow_session():
+        manifest = _embedded(source, kind, out, screen, options)
     if manifest is None:
         screen.say(f"embed: the shards of this part are in {out}; other parts are missing.")
         return
-    dim = manifest.facts["dim"]
     screen.say(
-        f"embed: {manifest.rows:,} embeddings of {dim} values in {len(manifest.shards)} shards, in "
-        f"{out}"
+        f"embed: {manifest.rows:,} embeddings of {manifest.facts['dim']} values in "
+        f"{len(manifest.shards)} shards, in {out}"
     )
+
+
+def _embedded(
+    source: str, kind: str, out: Path, screen: Screen, options: dict[str, Any]
+) -> Manifest | None:
+    """Open the source, build the encoder and write the shards."""
+    from spice_keras.data.packing import encoded_source
+    from spice_keras.data.sources import SourceOptions
+    from spice_keras.serving.embedding import ShardPlan, embed_source
+
+    encoder, facts = _encoder(options["run_dir"], options["backbone"], options["size"])
+    how = SourceOptions(path=source, image_size=facts["image_size"], fit=facts["fit"])
+    opened = encoded_source(kind, how)
+    plan = ShardPlan(options["rows"], options["part"], options["max_skipped"])
+    with screen.task("embed", len(opened) // plan.part[1]) as task:
+        return embed_source(opened, encoder, out, plan=plan, facts=facts, advance=task.advance)
 
 
 def _encoder(

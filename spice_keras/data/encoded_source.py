@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spice_keras.data.decoding import UndecodableImage, decode_image
+from spice_keras.data.levels import KnownLevels
 from spice_keras.data.sources import DataSource, Decoded, SkippedFile, SourceOptions
 
 EVERY_ROW = slice(None)
@@ -41,6 +42,7 @@ class EncodedSource(DataSource):
     def __init__(self, options: SourceOptions) -> None:
         self.image_size = options.image_size
         self._fit, self._max_pixels = options.fit, options.max_pixels
+        self._levels = KnownLevels.stated(options.value_range)
 
     @abstractmethod
     def read(self, row: int) -> EncodedImage | SkippedFile:
@@ -102,6 +104,7 @@ class EncodedSource(DataSource):
                 image_size=self.image_size,
                 fit=self._fit,
                 max_pixels=self._max_pixels,
+                levels=self._levels,
             )
         except UndecodableImage as error:
             return SkippedFile(found.id, str(error))

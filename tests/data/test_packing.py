@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in _NAMES:
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (9, 12, 3), np.uint8)).save(folder / name)
-    (folder / "dogs" / "notes.txt").write_text("no image")
+    (folder / "dogs" / "broken.png").write_text("no image")
     return folder
 
 
@@ -65,7 +65,7 @@ def test_what_is_packed_comes_out_again(photos: Path, tmp_path: Path, kind: Shar
     assert manifest.rows == 5
     assert [shard.rows for shard in manifest.shards] == [2, 2, 1]
     assert [(item.path, item.reason[:12]) for item in skipped] == [
-        ("dogs/notes.txt", "not an image")
+        ("dogs/broken.png", "not an image")
     ]
     assert source_overrides(str(tmp_path / "out"))["data.source"] == kind
     found = _SOURCES[kind].open(_options(tmp_path / "out"))

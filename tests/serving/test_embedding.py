@@ -115,7 +115,7 @@ def test_a_model_of_embeddings_sorts_shards(
     embed_source(source, encoder, tmp_path / "x", plan=ShardPlan(5), facts=_FACTS)
     module, model = _Largest(), tmp_path / "model"
     tf.saved_model.save(module, str(model), signatures={"serving_default": module.rows})
-    (model / "spice.json").write_text(json.dumps({"num_features": 3}))
+    (model / "spice.json").write_text(json.dumps({"num_clusters": 3, "num_features": 3}))
     found = predict(model, [tmp_path / "x"])
     numbers = [number for number in range(_COUNT) if number != 7]
     assert found.images == tuple(f"{number:02d}.png" for number in numbers)
@@ -135,7 +135,7 @@ def test_a_model_of_images_sorts_shards_and_lists(
 
     module, model = _Green(), tmp_path / "model"
     tf.saved_model.save(module, str(model), signatures={"images": module.images})
-    facts = {"image_size": 8, "fit": "crop", "max_pixels": 10_000}
+    facts = {"num_clusters": 3, "image_size": 8, "fit": "crop", "max_pixels": 10_000}
     (model / "spice.json").write_text(json.dumps(facts))
     if kind == "txt":
         path = tmp_path / "list.txt"
