@@ -215,11 +215,12 @@ def _quantize(proto: Any, target: Path, beside: Path, items: np.ndarray) -> None
         per_channel=True,
         nodes_to_exclude=_head(onnx.load(prepared)),
         op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "Clip"],
-        extra_options={"CalibMovingAverage": True},
     )
 
 
 def _to_openvino(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray) -> None:
+    # The converter reports each call to its makers; without this module it has nothing to do so.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     with tempfile.TemporaryDirectory() as beside:
