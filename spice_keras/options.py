@@ -45,6 +45,9 @@ SOURCES: dict[str, SourceKind] = {
     "folder": SourceKind("spice_keras.data.folder_source:FolderSource"),
     "arrays": SourceKind("spice_keras.data.array_source:ArraySource"),
     "tfds": SourceKind("spice_keras.data.tfds_source:TfdsSource", parts_by="split"),
+    "list": SourceKind("spice_keras.data.list_source:ListSource"),
+    "tar": SourceKind("spice_keras.data.tar_source:TarSource"),
+    "tfrecord": SourceKind("spice_keras.data.tfrecord_source:TFRecordSource"),
     "embeddings": SourceKind("spice_keras.data.embedding_source:EmbeddingSource", parts_by=None),
 }
 """The sources by name: what `data.source` accepts, and the classes that open them."""
@@ -83,8 +86,14 @@ Sizes = Literal["even", "uneven", "auto"]
 """Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
-Search = Literal["exact", "approximate"]
-"""How nearest neighbours are found."""
+ShardFormat = Literal["tar", "tfrecord"]
+"""What image files are packed into."""
+Search = Literal["auto", "exact", "approximate"]
+"""How nearest neighbours are found; `auto` is exact up to about two minutes of two cores."""
+ExchangeFormat = Literal["csv", "label-studio", "fiftyone"]
+"""What `spice edits` writes clusters as."""
+Placement = Literal["link", "hardlink", "copy"]
+"""How an image gets into a folder of its cluster: symbolic link, hard link or copy."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]
 """The loss of SPICE-Self's heads."""
 ClaimRule = Literal["overlap", "exclusive"]
@@ -377,6 +386,30 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     return chosen._replace(
         epochs=min(chosen.epochs, fewer), batch_size=pairs_per_step(num_clusters)
     )
+
+
+_FEWEST_PER_CLUSTER = 4
+
+
+def neighbors_tell(num_items: int, num_clusters: int) -> bool:
+    """Whether nearest neighbours can say anything about clusters of so many items.
+
+    Neighbours of one cluster are looked for within half of it. With fewer than four items a
+    cluster, that is the item alone, which always agrees with itself.
+
+    Args:
+        num_items: N.
+        num_clusters: K.
+
+    Returns:
+        Whether there are four items a cluster.
+    """
+    return num_items >= _FEWEST_PER_CLUSTER * num_clusters
+
+
+def fewest_items(num_clusters: int) -> int:
+    """Return how many items `neighbors_tell` asks for."""
+    return _FEWEST_PER_CLUSTER * num_clusters
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -38,7 +39,10 @@ def predict(
     trust: bool,
     **wanted: bool,
 ) -> None:
-    """Sort new images with MODEL: files, folders, .npy or .npz arrays.
+    """Sort new images with MODEL.
+
+    IMAGES are files, folders, .npy or .npz arrays, .txt lists of paths, tar or TFRecord shards.
+    A model of embeddings takes files of embeddings, or folders that `spice embed` wrote.
 
     MODEL is a run directory, saved_models/NAME (its newest version), or one version.
     """
@@ -66,9 +70,11 @@ def predict(
         screen.say(f"{len(found.images)} images sorted into {output}")
 
 
-def _show(header: object, rows: object) -> None:
+def _show(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> None:
+    """Write the table to standard output."""
     import csv
 
+    from spice_keras.csv_cells import escaped_rows
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(header)  # type: ignore[arg-type]
-    writer.writerows(rows)  # type: ignore[arg-type]
+    writer.writerows(escaped_rows([header, *rows]))

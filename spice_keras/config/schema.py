@@ -6,6 +6,7 @@ the paper is silent. A configuration file states only where it differs.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import (
@@ -54,15 +55,28 @@ Classes = Annotated[
 ]
 
 
+def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
+    if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]):
+        raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
+    return pair
+
+
+ValueRange = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
+
+
 class DataConfig(Options):
     """Where the images, or embeddings, come from, and the one size images are brought to."""
 
     source: Source = "digits"
     """What the items are and where they come from; `--images` and `--embeddings` set it."""
     path: str | None = None
-    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
+    """The folder, list, shards, .npy/.npz file of images or embeddings, or the TensorFlow Datasets
+    name."""
     split: str = "train"
     """TensorFlow Datasets only; `train+test` joins two."""
+    sample: Annotated[int, Field(ge=2)] | None = None
+    """Embeddings in shards only: rows that heads are trained, chosen and reported on. The chosen
+    head then sorts all others. null: every row."""
     protocol: Protocol = "whole"
     """`whole`: train and test images are one set, clustered and reported. `split`: every stage
     sees the train images alone, and the finished model's clusters of the test images are
@@ -80,7 +94,7 @@ class DataConfig(Options):
     classes: Classes | None = None
     """Folders only: the sub-folders to read, or a list's name, `imagenet10` or `imagenet_dogs`."""
     label_key: str = "label"
-    """TensorFlow Datasets only: the feature that holds the class, for evaluation."""
+    """TensorFlow Datasets and TFRecord only: the feature that holds the class, for evaluation."""
     tfds_dir: str | None = None
     """The folder of prepared TensorFlow Datasets; null: its default folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
@@ -89,6 +103,9 @@ class DataConfig(Options):
     """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
     labels: Labels = "source"
     """What evaluation may compare with. A plain folder has no labels unless `from-folders`."""
+    range: ValueRange | None = None
+    """`[LOW, HIGH]`: what is black and white in pictures of more than eight bits, [0, 4095] for
+    one. null: what each file states, else the fewest bits that hold the values of all files."""
     max_pixels: Positive = 100_000_000
     """A larger picture is skipped: a guard against decompression bombs."""
     max_skipped_share: Share = 0.2
@@ -245,7 +262,7 @@ class SelfConfig(SelfVariant):
 class ReliableConfig(Options):
     """Reliable labels by local consistency (Eq. 5)."""
 
-    num_neighbors: Positive = 100
+    num_neighbors: Annotated[int, Field(ge=2)] = 100
     """n_s: neighbours that are asked, the image itself among them."""
     consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
     """A label is reliable only if a larger share of its neighbours has it; 0 asks for nothing."""
@@ -293,10 +310,11 @@ class PretrainConfig(Options):
 class EmbedConfig(Options):
     """The embeddings' neighbours, by which heads train, start and are judged reliable."""
 
-    neighbor_search: Search = "exact"
-    """`approximate`: FAISS's inverted lists (the extra `faiss`), for hundreds of thousands."""
-    num_probes: Positive = 32
-    """Lists that the approximate search looks into for each item: more find more."""
+    neighbor_search: Search = "auto"
+    """`exact` compares all pairs; `approximate` finds nearly all neighbours in much less time.
+    `auto` is exact up to about two minutes of two cores."""
+    recall: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Share of the true neighbours that the approximate search must find. It is measured."""
 
 
 class SemiConfig(Options):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
-from spice_keras.files import write_json
+from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.words.naming import ClusterName
 
@@ -68,6 +68,8 @@ class Items:
         content_hash: SHA-256 of names and content.
         parts: Items of each part, and `duplicates_removed`; empty in a run of one part.
         features: Embeddings that were given, float32 [N, D]; None in a run of images.
+        levels: What is black and white in pictures of more than eight bits, as
+            `spice_keras.data.levels.KnownLevels` has it; empty if there were none.
     """
 
     name: ClassVar[str] = "images"
@@ -79,6 +81,7 @@ class Items:
     content_hash: str | None = None
     parts: Mapping[str, int | None] = field(default_factory=dict)
     features: np.ndarray | None = None
+    levels: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def pixels_file(folder: Path) -> Path:
@@ -94,17 +97,21 @@ class Items:
         write_json(folder / "content.json", {"sha256": self.content_hash})
         if self.parts:
             write_json(folder / "parts.json", self.parts)
+        if self.levels:
+            write_json(folder / "levels.json", self.levels)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read all but the pixels."""
         parts, content = folder / "parts.json", folder / "content.json"
+        levels = folder / "levels.json"
         return cls(
             _json(folder, "ids.json"),
             [(path, reason) for path, reason in _json(folder, "skipped.json")],
             _json(folder, "content.json")["sha256"] if content.is_file() else None,
             _json(folder, "parts.json") if parts.is_file() else {},
             _optional_array(folder, "features.npy"),
+            _json(folder, "levels.json") if levels.is_file() else {},
         )
 
 
@@ -166,6 +173,14 @@ class Clustering:
 
     probabilities: np.ndarray
 
+    @staticmethod
+    def merge_file(folder: Path) -> Path:
+        """Where it says which cluster each of the network's own went into, int32 [K].
+
+        It is there if a person merged clusters after the network was trained.
+        """
+        return folder / "merge.npy"
+
     @property
     def clusters(self) -> np.ndarray:
         """The most probable cluster of each item, int32 [N]."""
@@ -208,6 +223,17 @@ class Heads(Clustering):
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     guidance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Whether all heads began at the same words."""
+        return bool(self.guidance.get("words"))
+
+    @property
+    def other_heads(self) -> np.ndarray:
+        """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
+        every = np.asarray(self.assignments)
+        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
@@ -369,6 +395,33 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What a person decided, in a run that `spice apply` made.
+
+    Attributes:
+        clusters: int32 [N], the cluster of each image a person placed; -1 for all others.
+        words: What was decided about each image, "" for nothing.
+    """
+
+    name: ClassVar[str] = "decisions"
+    stage: ClassVar[str] = "apply"
+    command: ClassVar[str] = "apply"
+
+    clusters: np.ndarray
+    words: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        np.save(folder / "clusters.npy", self.clusters, allow_pickle=False)
+        write_json(folder / "words.json", self.words)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        return cls(_array(folder, "clusters.npy"), tuple(_json(folder, "words.json")))
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What the evaluation leaves.
 
@@ -408,7 +461,8 @@ class Export:
 
     def save(self, folder: Path) -> None:
         """Write it."""
-        write_json(folder / "export.json", {"path": str(self.path)})
+        facts = {"path": str(self.path), "files": file_table(self.path)}
+        write_json(folder / "export.json", facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

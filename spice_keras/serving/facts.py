@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from spice_keras.data.levels import KnownLevels
 from spice_keras.errors import UserError
 from spice_keras.options import Fit, Options, Positive, Share
 
@@ -33,6 +34,8 @@ class ModelFacts(Options):
     """How an image becomes a square."""
     max_pixels: Positive | None = None
     """Height times width from which on an image is refused."""
+    levels: dict[str, Any] | None = None
+    """What is black and white in pictures of more than eight bits, as `KnownLevels` writes it."""
     num_features: Positive | None = None
     """Features D of an embedding."""
     unsure_below: Share | None = None
@@ -40,6 +43,8 @@ class ModelFacts(Options):
 
     @model_validator(mode="after")
     def _images_or_embeddings(self) -> Self:
+        if self.levels is not None:
+            KnownLevels.from_dict(self.levels)
         if self.names and len(self.names) != self.num_clusters:
             raise ValueError(f"{len(self.names)} names for {self.num_clusters} clusters")
         of_images = (self.image_size, self.fit, self.max_pixels)
@@ -56,7 +61,8 @@ class ModelFacts(Options):
 
     def decoding(self) -> dict[str, Any]:
         """Return the arguments of `decode_image` for the images of this model."""
-        return {key: getattr(self, key) for key in ("image_size", "fit", "max_pixels")}
+        found = {key: getattr(self, key) for key in ("image_size", "fit", "max_pixels")}
+        return found | {"levels": self.levels and KnownLevels.from_dict(self.levels)}
 
 
 def read_facts(model: Path) -> ModelFacts:

@@ -14,18 +14,28 @@ import tensorflow as tf
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.embedding_source import read_embeddings_file
+from spice_keras.data.encoded_source import EncodedSource
 from spice_keras.data.folder_source import FolderSource
-from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.data.list_source import ListSource
+from spice_keras.data.sources import Decoded, SkippedFile, SourceOptions, one_line_id
+from spice_keras.data.tar_source import TarSource
+from spice_keras.data.tfrecord_source import ENDINGS, TFRecordSource
 from spice_keras.errors import UserError
 from spice_keras.extras import require_extra
 from spice_keras.files import atomic_file, write_csv
 from spice_keras.options import TableFormat
 from spice_keras.serving.facts import ModelFacts, newest_version, read_facts
 from spice_keras.serving.safety import refuse_unsafe
+from spice_keras.shards.embeddings import EmbeddingShards
 
 HEADER = ("image", "cluster", "confidence", "name")
 _SECOND = ("second_choice", "second_probability", "second_name", "unsure")
 _BATCH = 256
+_FILES_OF_IMAGES: dict[str, type[EncodedSource]] = {
+    ".txt": ListSource,
+    ".tar": TarSource,
+    **dict.fromkeys(ENDINGS, TFRecordSource),
+}
 
 
 @dataclass(frozen=True)
@@ -196,17 +206,22 @@ def _single(path: Path, facts: ModelFacts) -> Decoded | SkippedFile:
 
 
 def _items(inputs: Sequence[Path], facts: ModelFacts) -> Iterator[Decoded | SkippedFile]:
-    size, fit, most = facts.decoding().values()
+    size, fit, most, known = facts.decoding().values()
     for path in inputs:
         if path.is_dir():
             folder = one_line_id(str(path))
-            for item in FolderSource(path, size, fit, most).items():
+            source = FolderSource(path, size, fit, most, levels=known)
+            for item in source.items():
                 if isinstance(item, Decoded):
                     yield Decoded(f"{folder}/{item.id}", item.image)
                 else:
                     yield SkippedFile(f"{folder}/{item.path}", item.reason)
         elif path.suffix in {".npy", ".npz"}:
-            yield from ArraySource(path, size, fit).items()
+            stated = known.integers if known is not None and known.overrules else None
+            yield from ArraySource(path, size, fit, stated).items()
+        elif path.suffix in _FILES_OF_IMAGES and path.is_file():
+            options = SourceOptions(path=str(path), image_size=size, fit=fit, max_pixels=most)
+            yield from _FILES_OF_IMAGES[path.suffix].open(options).items()
         elif path.exists():
             yield _single(path, facts)
         else:
@@ -218,8 +233,8 @@ def predict(model: Path, inputs: Sequence[Path], *, trust: bool = False) -> Pred
 
     Args:
         model: A SavedModel that `spice export` wrote, or the folder of its versions.
-        inputs: Image files, folders, .npy or .npz arrays; for a model of embeddings, files of
-            those.
+        inputs: Image files, folders, .npy or .npz arrays, .txt lists, tar or TFRecord shards; for
+            a model of embeddings, files of those, or folders of them in shards.
         trust: Whether the graph may hold operations that do more than compute.
 
     Returns:
@@ -277,13 +292,23 @@ def _embedding_batches(
     inputs: Sequence[Path], num_features: int
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield names and embeddings, file by file."""
-    for path in inputs:
-        found = read_embeddings_file(path)
-        if found.features.shape[1] != num_features:
+    for ids, features, path in _embeddings(inputs):
+        if features.shape[1] != num_features:
             raise UserError(
                 f"The model takes embeddings of {num_features} features. Received: {path} with "
-                f"{found.features.shape[1]}."
+                f"{features.shape[1]}."
             )
-        for start in range(0, len(found.ids), _BATCH):
+        for start in range(0, len(ids), _BATCH):
             rows = slice(start, start + _BATCH)
-            yield list(found.ids[rows]), found.features[rows]
+            yield list(ids[rows]), np.asarray(features[rows], np.float32)
+
+
+def _embeddings(inputs: Sequence[Path]) -> Iterator[tuple[Sequence[str], np.ndarray, Path]]:
+    """Yield ids and rows, file by file, shard by shard."""
+    for path in inputs:
+        if path.is_dir():
+            for _, ids, rows in EmbeddingShards(path).shards():
+                yield ids, rows, path
+        else:
+            found = read_embeddings_file(path)
+            yield found.ids, found.features, path

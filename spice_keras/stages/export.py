@@ -10,16 +10,16 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import atomic_folder, write_json
+from spice_keras.files import atomic_folder, reserve, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
     embedding_clusterer,
 )
 from spice_keras.run.context import Context
-from spice_keras.run.networks import chosen_head, head_encoder, semi_network
-from spice_keras.run.results import final_result
-from spice_keras.run.store import Export, Names
+from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
+from spice_keras.run.results import final_result, network_clustering
+from spice_keras.run.store import Export, Items, Names
 from spice_keras.serving.card import write_card
 from spice_keras.serving.check import Checker
 from spice_keras.serving.facts import FILE as FACTS_FILE
@@ -27,6 +27,7 @@ from spice_keras.serving.facts import ModelFacts
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.model_card import model_card
 from spice_keras.stages.name import names_of
+from spice_keras.training.checkpoints import model_bytes
 
 _CHECKED_ITEMS = 16
 _AGREEING = 0.95
@@ -34,12 +35,12 @@ _AGREEING = 0.95
 
 def build_final_clusterer(context: Context) -> keras.Model:
     """Rebuild the inference model of a finished run: images, or embeddings, to clusters."""
-    config = context.config
+    config, merge = context.config, merged_clusters(context)
     if not context.has_images:
-        return embedding_clusterer(chosen_head(context))
+        return embedding_clusterer(chosen_head(context), merge)
     if config.semi.enabled:
-        return clusterer_from_network(semi_network(context))
-    return build_clusterer(head_encoder(context), chosen_head(context))
+        return clusterer_from_network(semi_network(context), merge)
+    return build_clusterer(head_encoder(context), chosen_head(context), merge)
 
 
 def next_version(folder: Path) -> int:
@@ -102,6 +103,7 @@ def model_facts(context: Context) -> ModelFacts:
     }
     if context.has_images:
         facts |= {key: getattr(data, key) for key in ("image_size", "fit", "max_pixels")}
+        facts["levels"] = context.load(Items).levels or None
     else:
         facts["num_features"] = int(context.given_features.shape[1])
     return ModelFacts(**facts)
@@ -125,7 +127,8 @@ def run_items(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     """Write the SavedModel with its facts and its card, and ask it about some items."""
     clusterer = build_final_clusterer(context)
-    probabilities = final_result(context).probabilities
+    reserve(folder, model_bytes(clusterer))  # TensorFlow says less well that a disk is full
+    probabilities = network_clustering(context).probabilities
     rows, items = run_items(context, _CHECKED_ITEMS)
     facts = model_facts(context)
     unsure = facts.unsure_below or 0.0
@@ -133,7 +136,13 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
         export_embedding_clusterer(clusterer, folder, names=facts.names, unsure_below=unsure)
     else:
         export_clusterer(
-            clusterer, folder, names=facts.names, unsure_below=unsure, **facts.decoding()
+            clusterer,
+            folder,
+            names=facts.names,
+            unsure_below=unsure,
+            image_size=context.config.data.image_size,
+            fit=context.config.data.fit,
+            max_pixels=context.config.data.max_pixels,
         )
     write_json(folder / FACTS_FILE, facts.model_dump(exclude_none=True))
     checker.verify(folder, items, probabilities[rows])
