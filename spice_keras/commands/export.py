@@ -46,7 +46,7 @@ class _Formats(click.ParamType):
     "--precision",
     type=click.Choice(get_args(ExportPrecision)),
     default="float32",
-    help="What weights are stored in: litert, onnx and openvino can be smaller.",
+    help="What weights are stored in: float16 for litert, onnx, openvino; int8 for litert.",
 )
 @click.option(
     "--unsure-below",

@@ -19,8 +19,8 @@ PRECISIONS: dict[ExportFormat, tuple[ExportPrecision, ...]] = {
     "savedmodel": ("float32",),
     "keras": ("float32",),
     "litert": ("float32", "float16", "int8"),
-    "onnx": ("float32", "float16", "int8"),
-    "openvino": ("float32", "float16", "int8"),
+    "onnx": ("float32", "float16"),
+    "openvino": ("float32", "float16"),
 }
 """What each format can be stored in."""
 _MODULES: dict[ExportFormat, tuple[str, ...]] = {
@@ -66,12 +66,11 @@ def refuse_impossible(wanted: Wanted) -> None:
     if wanted.precision not in PRECISIONS[wanted.format]:
         able = [name for name, known in PRECISIONS.items() if wanted.precision in known]
         raise UserError(
-            f"--format {wanted.format} is written in float32 alone. Received: --precision "
-            f"{wanted.precision}, which {', '.join(able)} can have."
+            f"--format {wanted.format} can be written in "
+            f"{' or '.join(PRECISIONS[wanted.format])}. Received: --precision {wanted.precision}, "
+            f"which {', '.join(able)} can have."
         )
     modules = [(wanted.format, module) for module in _MODULES.get(wanted.format, ())]
-    if wanted == Wanted("openvino", "int8"):  # quantised by ONNX Runtime
-        modules += [("onnx", module) for module in _MODULES["onnx"]]
     for extra, module in modules:
         purpose, rest = f"--format {wanted.format}", "leave this format out"
         require_extra(extra, module, purpose=purpose, otherwise=rest)

@@ -40,6 +40,7 @@ def _onnx(model: str) -> Asked:
 
 
 def _openvino(model: str) -> Asked:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     # The processor's bfloat16 would blur a comparison with float32.

@@ -21,7 +21,7 @@ import tensorflow as tf
 from spice_keras.errors import UserError
 from spice_keras.options import ExportFormat
 from spice_keras.serving import client
-from spice_keras.serving.asked_formats import FILES, Wanted
+from spice_keras.serving.asked_formats import Wanted
 from spice_keras.serving.plain_model import foreign_packages
 
 _OPSET = 17
@@ -154,12 +154,7 @@ def _to_onnx(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray
     if wanted.precision == "float16":
         proto = _halved(proto)
     onnx.checker.check_model(proto)
-    target = folder / wanted.file
-    if wanted.precision != "int8":
-        onnx.save(proto, target)
-        return
-    with tempfile.TemporaryDirectory() as beside:
-        _quantize(proto, target, Path(beside), items)
+    onnx.save(proto, folder / wanted.file)
 
 
 def _name_batch(proto: Any) -> None:
@@ -188,49 +183,15 @@ def _head(proto: Any) -> list[str]:
     return [node.name for node in nodes[convolutions[-1] + 1 :]]
 
 
-def _quantize(proto: Any, target: Path, beside: Path, items: np.ndarray) -> None:
-    """Write an ONNX model in int8, the ranges of activations taken from items."""
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    name = proto.graph.input[0].name
-
-    class Items(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._rows = iter(range(len(items)))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            row = next(self._rows, None)
-            return None if row is None else {name: items[row : row + 1]}
-
-    source, prepared = beside / "float.onnx", beside / "prepared.onnx"
-    onnx.save(proto, source)
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared),
-        str(target),
-        Items(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        nodes_to_exclude=_head(onnx.load(prepared)),
-        op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "Clip"],
-        extra_options={"CalibMovingAverage": True},
-    )
-
-
 def _to_openvino(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray) -> None:
+    # The converter reports each call to its makers; without this module it has nothing to do so.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     with tempfile.TemporaryDirectory() as beside:
-        if wanted.precision == "int8":
-            source = Path(beside) / FILES["onnx"]
-            _to_onnx(model, Wanted("onnx", "int8"), Path(beside), items)
-        else:
-            source = Path(beside)
-            _graph(model, source)
+        _graph(model, Path(beside))
         half = wanted.precision == "float16"
-        converted = openvino.convert_model(str(source))
+        converted = openvino.convert_model(beside)
         openvino.save_model(converted, str(folder / wanted.file), compress_to_fp16=half)
 
 

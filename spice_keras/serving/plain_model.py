@@ -58,7 +58,7 @@ def plain_clusterer(clusterer: keras.Model, *, unsure_below: float) -> keras.Mod
     outputs["second_choice"] = clusters[:, 1]
     outputs["second_probability"] = values[:, 1]
     outputs["unsure"] = ops.less(outputs["confidence"], unsure_below)
-    return keras.Model(replay.inputs, outputs, name="clusterer")
+    return keras.Model(replay.inputs[0], outputs, name="clusterer")
 
 
 def foreign_packages(model: keras.Model) -> set[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from spice_keras.errors import UserError
 from spice_keras.files import atomic_folder, sha256, write_json
 from spice_keras.run.context import Context
-from spice_keras.run.results import final_result
+from spice_keras.run.results import network_clustering
 from spice_keras.serving.asked_formats import Wanted, refuse_impossible
 from spice_keras.serving.card import write_card
 from spice_keras.serving.conversion import ask_client, convert, loads_alone
@@ -58,7 +58,7 @@ def _compare_with_run(context: Context, model: keras.Model) -> None:
     """Refuse a model that is not the run's: the run may have computed in bfloat16."""
     rows, items = run_items(context, _COMPARED)
     clusters = model.predict(items, verbose=0)["cluster"]
-    moved = float(np.mean(clusters != final_result(context).clusters[rows]))
+    moved = float(np.mean(clusters != network_clustering(context).clusters[rows]))
     if moved > _MOST_UNLIKE_RUN:
         raise RuntimeError(
             f"The rebuilt model puts {moved:.0%} of {len(rows)} items into another cluster than "

@@ -58,8 +58,11 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     ("arguments", "message"),
     [
         (["--format", "tflite"], "is not a format; the formats are savedmodel, keras, litert"),
-        (["--format", "keras", "--precision", "int8"], "is written in float32 alone"),
-        (["--precision", "int8"], "--format savedmodel is written in float32 alone"),
+        (
+            ["--format", "keras", "--precision", "int8"],
+            "can be written in float32. Received: --precision int8",
+        ),
+        (["--precision", "int8"], "--format savedmodel can be written in float32."),
         (["--unsure-below", "2"], "is not in the range"),
     ],
 )

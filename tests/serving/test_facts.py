@@ -26,7 +26,8 @@ def _written(folder: Path, content: object) -> Path:
 
 def test_what_older_versions_wrote_is_read(tmp_path: Path) -> None:
     facts = read_facts(_written(tmp_path, _GOOD))
-    assert facts.decoding() == {"image_size": 4, "fit": "crop", "max_pixels": 10}
+    expected = {"image_size": 4, "fit": "crop", "max_pixels": 10, "levels": None}
+    assert facts.decoding() == expected
     assert not facts.of_embeddings
     older = {"num_clusters": 2, "names": ["", ""], "num_features": 3}
     assert read_facts(_written(tmp_path, older)).of_embeddings

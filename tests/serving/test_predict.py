@@ -50,7 +50,8 @@ def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path, model: Path
     folder = tmp_path / "folder"
     _picture(folder / "b" / "dark.png", 0)
     _picture(folder / "a.jpg", 255)
-    (folder / "notes.txt").write_text("no image")
+    (folder / "notes.png").write_text("no image")
+    (folder / "passed over.txt").write_text("no image")
     array = tmp_path / "x.npy"
     np.save(array, np.stack([np.full((8, 8, 3), value, np.uint8) for value in (51, 204)]))
     named = tmp_path / "y.npz"
@@ -62,7 +63,7 @@ def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path, model: Path
     )  # fmt: skip
     assert found.clusters.tolist() == [1, 1, 0, 0, 1, 0]
     np.testing.assert_allclose(found.confidence, [1, 1, 0, 0.2, 0.8, 0], atol=1e-6)
-    assert [item.path for item in found.skipped] == [f"{folder}/notes.txt"]
+    assert [item.path for item in found.skipped] == [f"{folder}/notes.png"]
     assert "not an image" in found.skipped[0].reason
 
 

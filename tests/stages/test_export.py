@@ -114,6 +114,7 @@ class _Exports:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.checked: list[tuple[Path, int]] = []
         monkeypatch.setattr(export_module, "build_final_clusterer", lambda context: None)
+        monkeypatch.setattr(export_module, "model_bytes", lambda clusterer: 0)
         monkeypatch.setattr(export_module, "export_clusterer", self._write)
         monkeypatch.setattr(export_module, "Checker", lambda: self)
 
