@@ -4,7 +4,6 @@ from spice_keras.report.formatting import MISSING
 from spice_keras.report.table import COLUMNS, final_method, result_rows
 from tests.report.run_data import figures_row, run_metrics, without_labels
 
-
 RESULT_HEADER = ("Method", *COLUMNS.values())
 
 
