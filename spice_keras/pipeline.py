@@ -165,12 +165,14 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
     from spice_keras.stages.semi import semi
+    from spice_keras.stages.sort_shards import sort_shards
 
     _run_encoding(context, history, commands)
     _run_stage(context, history, "self", self_label)
     _run_stage(context, history, "reliable", select_reliable)
     _run_stage(context, history, "semi", semi)
     _run_stage(context, history, "test", classify_test)
+    _run_stage(context, history, "sort", sort_shards)
     _run_stage(context, history, "name", name)
     _run_stage(context, history, "eval", evaluate)
     _run_stage(context, history, "export", export)

@@ -326,7 +326,6 @@ def test_works_at_the_end_of_a_pipeline() -> None:
 
 
 def test_neighbors_can_be_searched_approximately() -> None:
-    pytest.importorskip("faiss", reason="the extra faiss")
     rows, blobs = _blobs()
     found = _small(neighbor_search="approximate").fit(rows)
     assert adjusted_rand_score(blobs, found.labels_) > 0.95

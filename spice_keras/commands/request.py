@@ -37,10 +37,20 @@ class _Clusters(click.ParamType):
 _RUN_OPTIONS = (
     click.argument("config", required=False),
     click.option(
-        "--images", metavar="PATH", help="A folder of images, an .npy/.npz file, or tfds:NAME."
+        "--images",
+        metavar="PATH",
+        help="A folder, .txt list, tar or TFRecord shards, an .npy/.npz file, or tfds:NAME.",
     ),
     click.option(
-        "--embeddings", metavar="FILE", help="An .npy/.npz file of embeddings instead of images."
+        "--embeddings",
+        metavar="PATH",
+        help="An .npy/.npz file of embeddings, or a folder from spice embed, instead of images.",
+    ),
+    click.option(
+        "--sample",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Train heads on N rows of embeddings in shards; the chosen head sorts the others.",
     ),
     click.option(
         "--backbone",
@@ -126,6 +136,20 @@ def chosen_loudness(quiet: bool, verbose: bool) -> Loudness:
     if quiet and verbose:
         raise UserError("--quiet and --verbose contradict each other; give one.")
     return Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
+
+
+def image_source(path: str) -> str:
+    """Tell what kind of source of images a file or folder is, or refuse it."""
+    from spice_keras.config.shortcuts import source_kind
+
+    kind = source_kind(Path(path)) if Path(path).exists() else None
+    if kind is None:
+        what = "is of another kind" if Path(path).exists() else "there is no such file or folder"
+        raise UserError(
+            f"{path}: {what}. Give a folder of images, a .txt list of paths, or tar or TFRecord "
+            "shards."
+        )
+    return kind
 
 
 def prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:

@@ -113,11 +113,16 @@ def _part_problems(config: RunConfig) -> Iterator[Problem]:
             ("data.classes", "data.source"),
             f"classes are sub-folders, so they need the source folder. Received: {data.source}",
         )
-    if data.label_key != "label" and data.source != "tfds":
+    if data.sample is not None and data.source != "embeddings":
+        yield Problem(
+            ("data.sample", "data.source"),
+            f"samples are drawn from embeddings in shards. Received: the source {data.source}",
+        )
+    if data.label_key != "label" and data.source not in ("tfds", "tfrecord"):
         yield Problem(
             ("data.label_key", "data.source"),
-            f"names a feature of TensorFlow Datasets, so it needs the source tfds. "
-            f"Received: {data.source}",
+            "names a feature of TensorFlow Datasets or TFRecord, so it needs the source tfds or "
+            f"tfrecord. Received: {data.source}",
         )
 
 

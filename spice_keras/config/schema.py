@@ -70,9 +70,13 @@ class DataConfig(Options):
     source: Source = "digits"
     """What the items are and where they come from; `--images` and `--embeddings` set it."""
     path: str | None = None
-    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
+    """The folder, list, shards, .npy/.npz file of images or embeddings, or the TensorFlow Datasets
+    name."""
     split: str = "train"
     """TensorFlow Datasets only; `train+test` joins two."""
+    sample: Annotated[int, Field(ge=2)] | None = None
+    """Embeddings in shards only: rows that heads are trained, chosen and reported on. The chosen
+    head then sorts all others. null: every row."""
     protocol: Protocol = "whole"
     """`whole`: train and test images are one set, clustered and reported. `split`: every stage
     sees the train images alone, and the finished model's clusters of the test images are
@@ -90,7 +94,7 @@ class DataConfig(Options):
     classes: Classes | None = None
     """Folders only: the sub-folders to read, or a list's name, `imagenet10` or `imagenet_dogs`."""
     label_key: str = "label"
-    """TensorFlow Datasets only: the feature that holds the class, for evaluation."""
+    """TensorFlow Datasets and TFRecord only: the feature that holds the class, for evaluation."""
     tfds_dir: str | None = None
     """The folder of prepared TensorFlow Datasets; null: its default folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
@@ -306,10 +310,11 @@ class PretrainConfig(Options):
 class EmbedConfig(Options):
     """The embeddings' neighbours, by which heads train, start and are judged reliable."""
 
-    neighbor_search: Search = "exact"
-    """`approximate`: FAISS's inverted lists (the extra `faiss`), for hundreds of thousands."""
-    num_probes: Positive = 32
-    """Lists that the approximate search looks into for each item: more find more."""
+    neighbor_search: Search = "auto"
+    """`exact` compares all pairs; `approximate` finds nearly all neighbours in much less time.
+    `auto` is exact up to about two minutes of two cores."""
+    recall: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Share of the true neighbours that the approximate search must find. It is measured."""
 
 
 class SemiConfig(Options):
@@ -395,6 +400,8 @@ class ExportConfig(Options):
     """Folder that holds `NAME/VERSION`."""
     name: str | None = None
     """null: the run's name."""
+    unsure_below: Share | None = None
+    """Confidence below which an answer is told as unsure; null: calibrated on the run's items."""
 
 
 class RunConfig(Options):

@@ -110,6 +110,10 @@ class FolderSource(DataSource):
     def __len__(self) -> int:
         return len(self._names)
 
+    def files(self) -> list[tuple[str, Path]]:
+        """Id and path of every item, in the order of `items`."""
+        return [(one_line_id(name), self.directory / name) for name in self._names]
+
     def items(self) -> Iterator[Decoded | SkippedFile]:
         """Every file, in the order of the names; a few are decoded ahead of their turn."""
         window: deque[Future[Decoded | SkippedFile]] = deque()

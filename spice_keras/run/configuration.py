@@ -24,6 +24,8 @@ from spice_keras.runtime import dtype_policy
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
 _JUDGING = ("evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb")
+# Options that older versions wrote and that no longer change anything.
+_GONE = (("embed", "num_probes"),)
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -69,6 +71,9 @@ def read_run_config(path: Path) -> RunConfig:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{file} is damaged: it holds no configuration.")
+    for section, option in _GONE:
+        if isinstance(values.get(section), dict):
+            values[section].pop(option, None)
     config, problems = find_problems(values)
     if config is None:
         listed = "; ".join(f"{', '.join(p.paths)}: {p.message}" for p in problems)

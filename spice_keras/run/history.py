@@ -60,6 +60,7 @@ STAGES = (
     Stage("reliable", "reliable", "self"),
     Stage("semi", "classifier", "semi"),
     Stage("test", "test", "eval", trains=False),
+    Stage("sort", "sorted", "eval", trains=False),
     Stage("name", "names", "eval", trains=False),
     Stage("eval", "evaluation", "eval", trains=False),
     Stage("export", "export", "export", trains=False),
@@ -183,6 +184,8 @@ def chosen_stages(config: RunConfig, commands: Sequence[str]) -> tuple[Stage, ..
             asked.add("pretrain")  # whose other stage, the reading of the source, comes first here
     if config.data.protocol != "split":
         left_out.add("test")
+    if config.data.sample is None:
+        left_out.add("sort")
     if not config.semi.enabled:
         left_out.add("semi")
     return tuple(s for s in STAGES if s.command in asked and s.name not in left_out)

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.errors import UserError
-from spice_keras.extras import require_faiss
 from spice_keras.progress import clock
 from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.sources import count_sources
@@ -30,8 +29,6 @@ def preflight(config: RunConfig) -> Plan | None:
         UserError: If the data is missing or empty, too few for the clusters, or a package is
             missing.
     """
-    if config.embed.neighbor_search == "approximate":
-        require_faiss()
     count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
 

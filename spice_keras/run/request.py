@@ -26,13 +26,15 @@ class SourceRequest:
 
     Attributes:
         config: A YAML file, or the name of a shipped configuration.
-        images: A folder, an .npy or .npz file, or tfds:NAME.
-        embeddings: An .npy or .npz file of embeddings.
+        images: A folder, a list, shards, an .npy or .npz file, or tfds:NAME.
+        embeddings: An .npy or .npz file of embeddings, or a folder of them in shards.
+        sample: Rows of the shards that heads are trained on; None for all.
     """
 
     config: str | None = None
     images: str | None = None
     embeddings: str | None = None
+    sample: int | None = None
 
     @property
     def named(self) -> bool:
@@ -47,8 +49,15 @@ class SourceRequest:
         """
         if self.images is not None and self.embeddings is not None:
             raise UserError("--images and --embeddings name two sources; give one.")
+        if self.sample is not None and self.embeddings is None:
+            raise UserError(
+                "--sample says how many rows of embeddings in shards heads are trained on. Add "
+                "--embeddings FOLDER, or leave it out."
+            )
         if self.embeddings is not None:
             values = embeddings_overrides(self.embeddings)
+            if self.sample is not None:
+                values["data.sample"] = self.sample
             return typed(f"--embeddings {self.embeddings}", values.items())
         if self.images is not None:
             return typed(f"--images {self.images}", source_overrides(self.images).items())

@@ -129,9 +129,9 @@ def _words_from(names: Names) -> str | None:
 
 def _links(context: Context, result: FinalResult) -> ClusterLinks:
     heads, neighbors = context.load(Heads), context.bank.neighbors
-    every = np.asarray(heads.assignments)
-    others = every[np.arange(len(every)) != heads.head]
-    return cluster_links(result.clusters, neighbors[:, 1:], others, context.config.num_clusters)
+    return cluster_links(
+        result.clusters, neighbors[:, 1:], heads.other_heads, context.config.num_clusters
+    )
 
 
 def _reliable_selection(context: Context) -> ReliableSelection:

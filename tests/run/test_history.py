@@ -86,7 +86,7 @@ _READ_BY = {
     "backbone.width": ("encoder", "pretrain"),
     "pretrain.epochs": ("encoder", "pretrain"),
     "num_clusters": ("embeddings", "self"),
-    "embed.num_probes": ("embeddings", "self"),
+    "embed.recall": ("embeddings", "self"),
     "self.cached_views": ("embeddings", "self"),
     "self.neighbors.num_neighbors": ("embeddings", "self"),
     "self.epochs": ("heads", "self"),
@@ -100,6 +100,7 @@ _VALUES: dict[str, Any] = {
     "self.cached_views": {"weak": 1, "strong": 2},
     "reliable.confidence_threshold": 0.5,
     "data.image_size": 24,
+    "embed.recall": 0.9,
 }
 
 
@@ -191,7 +192,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 _ALL = ("pretrain", "self", "semi", "eval", "export")
-_NAMES = [stage.name for stage in STAGES if stage.name != "test"]  # of the protocol `whole`
+_NAMES = [stage.name for stage in STAGES if stage.name not in ("test", "sort")]  # of one part
 
 
 def test_everything_runs_once_in_order(config: RunConfig, do: Do, run: RunDirectory) -> None:
@@ -269,7 +270,7 @@ def test_redoing_a_stage_forgets_what_was_made_of_it(
 # What embedding reads, and what it does not.
 _EMBEDS_AGAIN = {
     "num_clusters": 9,
-    "embed.num_probes": 7,
+    "embed.recall": 0.9,
     "reliable.num_neighbors": 7,
     "self.cached_views": {"weak": 1, "strong": 2},
 }
@@ -344,12 +345,22 @@ def test_embeddings_need_no_encoder() -> None:
     assert found == ["images", "embed", "self", "reliable", "name", "eval"]
 
 
+def test_a_sample_is_followed_by_all_others(do: Do, run: RunDirectory) -> None:
+    overrides = {"data.path": "shards", "data.sample": 100}
+    config = load_config("embeddings", overrides=overrides)
+    assert do(config, ("self", "eval")) == [
+        "images", "embed", "self", "reliable", "sort", "name", "eval",
+    ]  # fmt: skip
+    do(config, ("self",), redo=True)
+    assert not run.has("sorted")
+
+
 def test_under_split_the_test_images_are_classified_before_evaluation(
     do: Do, run: RunDirectory
 ) -> None:
     overrides = {"data.source": "arrays", "data.path": "a.npy", "data.test_path": "b.npy"}
     config = load_config("digits", overrides={**overrides, "data.protocol": "split"})
-    assert do(config) == [stage.name for stage in STAGES]
+    assert do(config) == [stage.name for stage in STAGES if stage.name != "sort"]
     do(config, ("semi",), redo=True)
     assert not run.has("test")
     assert do(config, ("eval",)) == ["test", "name", "eval"]

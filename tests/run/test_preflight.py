@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,6 @@ def _config(**options: Any) -> RunConfig:
 def test_the_digits_are_counted_without_being_loaded() -> None:
     given = [item for item in DigitsSource(8).items() if isinstance(item, Decoded)]
     assert count_sources(_config().data) == PartCounts(len(given))
-
-
-def test_a_missing_faiss_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert preflight(_config()) is not None
-    with pytest.raises(UserError, match=r"pip install 'spice-keras\[faiss\]'"):
-        preflight(_config(embed__neighbor_search="approximate"))
 
 
 def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> None:
