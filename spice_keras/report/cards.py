@@ -133,13 +133,13 @@ def cluster_doubt(cluster: int, clustering: Clustering, advice: Advice | None) -
         advice: what the report says of it.
 
     Returns:
-        3 for an empty one; else 0, 1 or 2 for its badge, .5 more if something is to be done, and
+        4 for an empty one; else 0, 1 or 2 for its badge, .5 more if something is to be done, and
         the share of its neighbours that are elsewhere. Where that was not measured, the share of
         members whose neighbours disagree.
     """
     members = clustering.clusters == cluster
     if not members.any():
-        return 3.0
+        return 4.0
     if advice is None or clustering.links is None:
         return round(1.0 - float(np.mean(clustering.agrees[members])), 4)
     doubt = 1.0 - float(clustering.links.kept[cluster])

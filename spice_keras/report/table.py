@@ -25,8 +25,6 @@ COLUMNS: Mapping[str, str] = {
     )
 }  # fmt: skip
 
-RESULT_HEADER: tuple[str, ...] = ("Method", *COLUMNS.values())
-
 # What a terminal of 80 characters shows.
 SHORT_COLUMNS: Mapping[str, str] = {
     "acc": "ACC", "balanced_acc": "bACC", "nmi": "NMI", "ari": "ARI", "purity": "Pur.",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from spice_keras.groups.changes import Changes, Part, Split
-from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
 from spice_keras.metrics.cluster_links import ClusterLinks
 from spice_keras.report.chart import Caption
 from spice_keras.report.classes import Classes
@@ -19,6 +18,9 @@ from spice_keras.report.figures import draw_charts
 from spice_keras.report.heads import HeadCurves
 from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.report.setup import EncoderSetup, HeadSetup, SemiSetup, Setup
+
+if TYPE_CHECKING:
+    from spice_keras.groups.suggest import GroupSuggestion
 
 NEED_IMAGES = ("semi", "kmeans_pixels")
 
@@ -184,6 +186,8 @@ def cluster_links(**figures: Any) -> ClusterLinks:
 
 def suggestion() -> GroupSuggestion:
     """Three numbers tried, of which 3 is the best."""
+    from spice_keras.groups.suggest import GroupCurves, GroupSuggestion  # with TensorFlow
+
     numbers = np.asarray([2, 3, 4])
     values = np.asarray([0.4, 0.6, 0.5])
     rows = {name: values for name in ("modularity", "relative", "score", "stability")}

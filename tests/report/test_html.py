@@ -394,7 +394,7 @@ def test_photographs_come_before_every_term_and_what_is_of_training_is_folded(
     before = page[page.index("<main>") : page.index('<article class="card')]
     for term in ("accuracy", "consistency", "silhouette", "reliable", "SPICE", "embedding"):
         assert term not in before.lower(), term
-    folded = re.findall(r'<details class="fold">.*?</summary>\s*<div id="(\w+)"', page)
+    folded = re.findall(r'<details class="fold">\s*<summary>.*?</summary>\s*<div id="(\w+)"', page)
     assert folded == ["setup", "training", "skipped", "run"]
     inside = page[page.index('<details class="fold">') :]
     for place in ("thresholds", "choice", "training"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from spice_keras.report.formatting import MISSING
-from spice_keras.report.table import RESULT_HEADER, final_method, result_rows
+from spice_keras.report.table import COLUMNS, final_method, result_rows
 from tests.report.run_data import figures_row, run_metrics, without_labels
+
+RESULT_HEADER = ("Method", *COLUMNS.values())
 
 
 def test_methods_come_in_a_fixed_order_whatever_the_order_of_the_mapping() -> None:

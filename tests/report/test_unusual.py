@@ -56,7 +56,10 @@ def test_the_largest_groups_and_the_first_outliers_are_shown() -> None:
     view = unusual_view(_unusual(groups, scores), data.items, data.clustering)
     assert [group.number for group in view.groups] == [MAX_GROUPS, *range(MAX_GROUPS - 1)]
     assert len(view.groups[0].members) == MAX_IN_GROUP
-    assert "8 images, clusters 0, 1, 2, 3: almost the same, yet apart" in view.groups[0].text
+    assert (
+        "8 images, cluster 0, cluster 1, cluster 2, cluster 3: almost the same, yet apart"
+        in view.groups[0].text
+    )
     assert len(view.outliers) == MAX_OUTLIERS
     assert view.outliers[0].id == "folder/0059.png"
     assert view.outliers[0].confidence == "3.6"
