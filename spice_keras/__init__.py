@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from spice_keras.pipeline import RunResult, run_all, run_stages
     from spice_keras.runtime import tensorflow_session
     from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
+    from spice_keras.shards.embeddings import EmbeddingShards
     from spice_keras.views import (
         moco_views,
         neighbor_views,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "EmbeddingShards",
     "GroupSuggestion",
     "HeadChoice",
     "HeadSelection",
@@ -127,6 +129,7 @@ _LIGHT = {
         "WeakPolicy",
     ),
     "runtime": ("tensorflow_session",),
+    "shards.embeddings": ("EmbeddingShards",),
 }
 _ON_TENSORFLOW = {
     "algorithm.double_softmax": ("double_softmax_cross_entropy",),

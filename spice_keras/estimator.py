@@ -9,6 +9,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -16,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.clustering.approximate import approximate_neighbors
-from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
+from spice_keras.clustering.approximate import neighbor_search
+from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.float32 import float32_layers
 from spice_keras.heads.inference import head_probabilities
@@ -41,15 +43,13 @@ from spice_keras.options import (
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
+from spice_keras.words.guide import WordGuide, word_guide
+from spice_keras.words.vocabulary import Vocabulary, vocabulary_from_file
 
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K if K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
 _JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
-_SEARCHES: dict[Search, NeighborSearch] = {
-    "exact": nearest_neighbors,
-    "approximate": approximate_neighbors,
-}
 _OPTIONAL = ("epochs", "batch_size")
 
 
@@ -75,12 +75,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             "prototypes", the paper's SPICE-Self.
         start: Where the heads begin: each at another restart of k-means, on the neighbour graph's
             eigenvectors ("spectral"), "balanced-kmeans" or "kmeans", half of them at "spectral"
-            and half at "kmeans" ("mixed"), or at "random".
+            and half at "kmeans" ("mixed"), at K words that cover the rows ("words"), or at
+            "random".
         n_heads: Independent heads, of which one is kept.
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
-        neighbor_search: "exact", or "approximate" by FAISS (the extra `faiss`), for hundreds of
-            thousands of rows.
+        neighbor_search: "exact"; "approximate", which finds 95 % of the neighbours; or "auto",
+            exact up to about two minutes of two cores.
         input_scale: The space in which rows are compared: "unit", of cosines; "center", minus the
             mean direction; "root-center", the same of square roots; None for "root-center" if no
             value of X is negative, as in pooled ReLU features, and for "unit" if one is.
@@ -93,8 +94,11 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
             cluster if that is more; 128).
         learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
+        words: For start="words": a `Vocabulary`, or the path of an .npz file of `names` and
+            `vectors`, in the space of X. Heads of "neighbors" learn their probabilities too.
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
-        verbose: 0 for silence, 1 for a progress bar on standard error.
+        verbose: 0 for silence, 1 for a progress bar, and what the search for neighbours found, on
+            standard error.
 
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
@@ -107,6 +111,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         space_: The space in which rows are compared, with its centre.
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
             It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
+        words_: The K words the heads began at; None without words.
         n_iter_: Epochs trained.
         n_features_in_: D.
         feature_names_in_: Names of the columns, if X had any.
@@ -133,13 +138,14 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         start: Start = "mixed",
         n_heads: int = 10,
         n_neighbors: int = 10,
-        neighbor_search: Search = "exact",
+        neighbor_search: Search = "auto",
         input_scale: InputScale | None = None,
         sizes: Sizes = "even",
         entropy_weight: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        words: Vocabulary | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -155,22 +161,37 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.words = words
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: Any = None,
+        *,
+        together: Pairs = (),
+        apart: Pairs = (),
+    ) -> Self:
         """Find the clusters of the rows of X.
+
+        Partial labels and pairs are learned after the clusters were found: they spread along the
+        neighbour graph, and a linear head is fitted to what comes out.
 
         Args:
             X: Embeddings, any real numbers. Shape: (n_samples, n_features).
-            y: Ignored.
+            y: Partial labels: whole numbers from 0 to n_clusters - 1, and -1 for rows whose label
+                is unknown; cluster k is then label k. Labels without any -1 are ignored, as
+                scikit-learn passes them to clusterers too. Shape: (n_samples,).
+            together: Pairs of rows that belong into one cluster. Shape: (n_pairs, 2).
+            apart: Pairs of rows that do not. Shape: (n_pairs, 2).
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: If a parameter is out of range, there are fewer rows than clusters, or
-                training diverged.
+            ValueError: If a parameter is out of range, there are fewer rows than clusters,
+                training diverged, or labels and pairs contradict each other.
         """
         _check_parameters(self.get_params(deep=False))
         rows: np.ndarray = validate_data(self, X)
@@ -179,7 +200,10 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 "Each cluster needs a row: give more rows or ask for fewer clusters. "
                 f"Received: n_samples={len(rows)}, n_clusters={self.n_clusters}"
             )
+        known = _partial_labels(y, len(rows), int(self.n_clusters))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        guide = self._guide(rows)
+        self.words_ = None if guide is None else guide.words
         half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
         self.space_ = fitted_space(rows, self.input_scale)
         bank = unit_feature_bank(
@@ -187,14 +211,16 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             for_heads=min(int(self.n_neighbors), half_a_cluster),
             # A row is one of its own neighbours, and alone would call every label reliable.
             for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=_SEARCHES[self.neighbor_search],
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
             space=self.space_,
         )
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
             with float32_layers():
-                self._train(bank, seed)
+                self._train(bank, seed, guide)
+            if (known != UNKNOWN).any() or len(together) or len(apart):
+                self._learn(rows, bank, known, (together, apart))
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
@@ -232,16 +258,39 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return head_probabilities(validate_data(self, X, reset=False), self.weights_, self.space_)
 
+    def _screen(self) -> Screen:
+        return Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+
+    def _learn(
+        self, rows: np.ndarray, bank: FeatureBank, known: np.ndarray, pairs: tuple[Pairs, Pairs]
+    ) -> None:
+        """Retrain the chosen head with what was said about some rows."""
+        prior = head_probabilities(rows, self.weights_, self.space_)
+        prior = prior[:, _clusters_of_labels(prior.argmax(axis=1), known, prior.shape[1])]
+        labels = labels_from_pairs(prior, known, *pairs)
+        said = np.flatnonzero(labels != UNKNOWN)
+        taught = learn_answers(bank.features, bank.head_neighbors, prior, said, labels[said])
+        # Heads read unit rows times sqrt(D).
+        self._keep_weights([taught.kernel / math.sqrt(rows.shape[1]), taught.bias])
+
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
         asked = {name: getattr(self, name) for name in HeadTraining._fields}
         given = {name: value for name, value in asked.items() if value is not None}
         return head_training(self.objective, num_rows, int(self.n_clusters))._replace(**given)
 
-    def _train(self, bank: FeatureBank, seed: int) -> None:
+    def _guide(self, rows: np.ndarray) -> WordGuide | None:
+        """The words that cover the rows, if the heads begin there."""
+        if self.start != "words":
+            return None
+        words = self.words
+        vocabulary = words if isinstance(words, Vocabulary) else vocabulary_from_file(str(words))
+        return word_guide(vocabulary, rows, int(self.n_clusters))
+
+    def _train(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> None:
         """Train the heads on the bank and keep the best one."""
         epochs = int(self._recipe(len(bank.features)).epochs)
-        labeling = self._labeling(bank, seed)
+        labeling = self._labeling(bank, seed, guide)
         # On many rows each judgement of all heads costs as much as an epoch of training.
         selection = HeadSelection(
             bank.features,
@@ -249,7 +298,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             every=max(1, epochs // _JUDGEMENTS),
             scores=labeling.scores,
         )
-        screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+        screen = self._screen()
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
             labeling.model.fit(
@@ -277,7 +326,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         losses = labeling.losses(head_logits(labeling.model, bank.features))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
 
-    def _labeling(self, bank: FeatureBank, seed: int) -> SelfLabeling:
+    def _labeling(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> SelfLabeling:
         """Bind the objective to the bank."""
         settings, clusters = self._recipe(len(bank.features)), int(self.n_clusters)
         batch_size = int(settings.batch_size)
@@ -288,6 +337,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             epochs=int(settings.epochs),
             learning_rate=float(settings.learning_rate),
             seed=seed,
+            guide=guide,
         )
         if self.objective == "neighbors":
             return neighbor_labeling(
@@ -301,14 +351,42 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
         return prototype_labeling(bank, heads, options)
 
+    def _keep_weights(self, weights: list[np.ndarray]) -> None:
+        # Copies: a slice would hold on to the weights of all heads.
+        self.weights_: list[np.ndarray] = [np.array(weight, np.float32) for weight in weights]
+
     def _keep(
         self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int
     ) -> None:
-        # Copies: a slice would hold on to the weights of all heads.
-        self.weights_ = [np.array(weight, np.float32) for weight in weights]
+        self._keep_weights(weights)
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
+
+
+def _partial_labels(y: Any, num_rows: int, num_clusters: int) -> np.ndarray:
+    """The known labels, -1 for unknown ones; all unknown if y is not a set of partial labels."""
+    labels = np.asarray(UNKNOWN if y is None else y)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not (labels == UNKNOWN).any():
+        return np.full(num_rows, UNKNOWN)
+    if len(labels) != num_rows or labels.min() < UNKNOWN or labels.max() >= num_clusters:
+        raise ValueError(
+            "Partial labels must be one for each row, from 0 to n_clusters - 1, or -1. Received: "
+            f"{len(labels)} labels from {labels.min()} to {labels.max()} for {num_rows} rows and "
+            f"n_clusters={num_clusters}"
+        )
+    return labels
+
+
+def _clusters_of_labels(clusters: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+    """The cluster that is each label, by the matching in which most known rows agree."""
+    shared = np.zeros((count, count))
+    rows = np.flatnonzero(known != UNKNOWN)
+    np.add.at(shared, (known[rows], clusters[rows]), 1.0)
+    if not len(rows):
+        return np.arange(count)
+    matched: np.ndarray = linear_sum_assignment(-shared)[1]
+    return matched
 
 
 def _check_parameters(parameters: dict[str, Any]) -> None:
@@ -324,6 +402,11 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             raise ValueError(
                 f"`{name}` must be one of {choices}. Received: {name}={parameters[name]!r}"
             )
+    if (parameters["start"] == "words") != (parameters["words"] is not None):
+        raise ValueError(
+            '`words` and start="words" belong together. '
+            f"Received: start={parameters['start']!r}, words={type(parameters['words']).__name__}"
+        )
     if parameters["input_scale"] not in (None, *get_args(InputScale)[1:]):
         raise ValueError(
             f"`input_scale` must be one of {get_args(InputScale)[1:]} or None. "

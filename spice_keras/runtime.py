@@ -7,14 +7,17 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from spice_keras.errors import UserError
+from spice_keras.errors import Terminated, UserError
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 _ENVIRONMENT = {
@@ -88,6 +91,26 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(kept)
 
 
+@contextlib.contextmanager
+def termination_raises() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated` within a block, so that what is open is closed and saved.
+
+    In a thread that is not the main one, signals stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def refuse_other_backend() -> None:
     """Refuse to go on if Keras runs, or would run, on another backend than TensorFlow.
 
@@ -112,10 +135,10 @@ def _named_backend() -> tuple[str, str] | None:
         return sys.modules["keras"].config.backend(), "with which Keras was already imported"
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"], "from the environment variable KERAS_BACKEND"
-    path = _keras_folder() / "keras.json"
     try:
+        path = _keras_folder() / "keras.json"
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
         return None
     backend = settings.get("backend") if isinstance(settings, dict) else None
     return (str(backend), f"from {path}") if backend else None

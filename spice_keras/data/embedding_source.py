@@ -1,4 +1,4 @@
-"""Embeddings from a NumPy file, ready for cosine similarity; pickle is never loaded."""
+"""Embeddings from a NumPy file or from shards, ready for cosine similarity; no pickle is loaded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from spice_keras.data.labels import Labels, column_labels
 from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix
 from spice_keras.data.sources import DataSource, SourceOptions
 from spice_keras.errors import UserError
+from spice_keras.shards.embeddings import EmbeddingShards
 
 _ADVICE = "Save the embeddings again: np.savez(file, features=...)."
 _NAMES = ("features", "embeddings", "x", "X")
@@ -89,46 +90,64 @@ def embeddings_shape(path: str | Path) -> tuple[int, int]:
 
 
 class EmbeddingSource(DataSource):
-    """Embeddings from an .npy or .npz file, one row an item.
+    """Embeddings from an .npy or .npz file, or from a folder of shards, one row an item.
 
     Args:
-        path: as for `read_embeddings_file`.
+        path: as for `read_embeddings_file`, or a folder that `spice embed` wrote.
+        sample: rows to draw from the shards, at least 2; None for all.
 
     Raises:
-        UserError: as `embeddings_shape` raises it.
+        UserError: as `embeddings_shape` raises it; if the shards are incomplete or do not fit each
+            other; if a sample of a file is asked for.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, sample: int | None = None) -> None:
+        self.path, self._sample = Path(path), sample
+        self._shards = EmbeddingShards(self.path) if self.path.is_dir() else None
+        if self._shards is not None:
+            total = len(self._shards)
+            self._num_rows = total if sample is None else min(sample, total)
+            return
         self._num_rows, _ = embeddings_shape(self.path)
+        if sample is not None:
+            raise UserError(
+                f"A sample (--sample {sample}) is drawn from a folder of shards, and {path} is one "
+                "file, which is read whole. Leave --sample out."
+            )
 
     @classmethod
     def open(cls, options: SourceOptions) -> Self:
-        """Look at the shape of what the file `options.path` holds."""
-        return cls(options.path)
+        """Look at the shape of what `options.path` holds."""
+        return cls(options.path, options.sample)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def read(self) -> EmbeddingFile:
-        """Read all rows, as `read_embeddings_file` does."""
-        return read_embeddings_file(self.path)
+        """Read all rows, as `read_embeddings_file` does, or the sample."""
+        if self._shards is None:
+            return read_embeddings_file(self.path)
+        ids, features, content_hash = self._shards.sample(self._sample)
+        _check_rows(features, self.path)
+        return EmbeddingFile(features, tuple(ids), content_hash)
 
     @classmethod
     def read_labels(cls, options: SourceOptions, ids: Sequence[str]) -> Labels | None:
-        """The array "labels" of the file.
+        """The array "labels" of the file; shards have none.
 
         Args:
             options: those of `open`.
             ids: of the N items wanted, in this order.
 
         Returns:
-            The labels; None if the file has no "labels".
+            The labels; None if there are none.
 
         Raises:
             UserError: if the labels do not match the rows, or an id is unknown.
         """
         path = Path(options.path)
+        if path.is_dir():
+            return None
         labels = read_array(path, "labels")
         if labels is None:
             return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from spice_keras.data.claims import claims_to_be_image
 from spice_keras.data.decoding import decode_image, deep_extent
 from spice_keras.data.labels import Labels, folder_labels
 from spice_keras.data.levels import FolderLevels, KnownLevels
@@ -30,10 +31,12 @@ _WINDOW = 8
 
 
 class FolderSource(DataSource):
-    """Every file below a folder that decodes as an image, whatever its name ends in.
+    """Every file below a folder that claims to be an image: see `claims_to_be_image`.
 
-    Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
-    folder once. An item's id is its path below the folder, with forward slashes.
+    Others, such as a .json beside each photograph, are passed over, and so are hidden files and
+    folders (a leading dot), run directories and SavedModels below it: what the program wrote is
+    never its input. Links to folders are followed, each folder once. An item's id is its path
+    below the folder, with forward slashes.
 
     Args:
         directory: the folder.
@@ -77,6 +80,8 @@ class FolderSource(DataSource):
                 f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
                 "Give yourself the permission to list it."
             )
+        listed = len(files)
+        files = [name for name in files if claims_to_be_image(self.directory, name)]
         self._names = sorted([*files, *self._unreadable])
         self._budget = PixelBudget(max_pixels)
         self.levels: KnownLevels | FolderLevels = levels or FolderLevels(
@@ -84,6 +89,11 @@ class FolderSource(DataSource):
             partial(deep_extent, max_pixels=max_pixels, budget=self._budget),
             num_threads,
         )
+        if listed and not self._names:
+            raise UserError(
+                f"The folder {self.directory} has {listed} files, and by their endings none is an "
+                "image. Give the folder that holds the images."
+            )
         if not self._names:
             raise UserError(
                 f"The folder {self.directory} has no files (hidden ones do not count). "
@@ -99,6 +109,10 @@ class FolderSource(DataSource):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Id and path of every item, in the order of `items`."""
+        return [(one_line_id(name), self.directory / name) for name in self._names]
 
     def items(self) -> Iterator[Decoded | SkippedFile]:
         """Every file, in the order of the names; a few are decoded ahead of their turn."""
@@ -182,11 +196,25 @@ def _walk(directory: Path, starts: Sequence[str]) -> tuple[list[str], dict[str, 
         except OSError as error:
             unreadable[folder] = error.strerror or str(error)
             continue
+        if folder and is_own_output({entry.name for entry in entries}):
+            continue
         for entry in entries:
             if not entry.name.startswith("."):
                 place = (linked if entry.is_symlink() else real) if _is_folder(entry) else files
                 place.append(f"{folder}/{entry.name}" if folder else entry.name)
     return files, unreadable
+
+
+def is_own_output(names: Set[str]) -> bool:
+    """Tell whether a folder holds a run, ablations or a SavedModel: none of it is input.
+
+    Args:
+        names: What lies in the folder.
+    """
+    begun = {"config.yaml", "ablation.yaml"} & names
+    return "saved_model.pb" in names or bool(
+        begun and names & {"environment.json", "artifacts", "run.lock"}
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -58,6 +58,7 @@ class SourceOptions:
         fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
         max_pixels: width times height from which on an image is skipped.
         value_range: what is black and white in images of more than eight bits; None to find out.
+        sample: rows to draw from embeddings in shards; None for all.
     """
 
     path: str = ""
@@ -69,6 +70,7 @@ class SourceOptions:
     fit: Fit = "crop"
     max_pixels: int = 100_000_000
     value_range: tuple[float, float] | None = None
+    sample: int | None = None
 
 
 class DataSource(ABC):

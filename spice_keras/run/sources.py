@@ -30,6 +30,7 @@ def source_options(data: DataConfig, role: Role) -> SourceOptions:
         fit=part.fit,
         max_pixels=part.max_pixels,
         value_range=part.range,
+        sample=part.sample,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
-from spice_keras.files import write_json
+from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.words.naming import ClusterName
 
@@ -173,6 +173,14 @@ class Clustering:
 
     probabilities: np.ndarray
 
+    @staticmethod
+    def merge_file(folder: Path) -> Path:
+        """Where it says which cluster each of the network's own went into, int32 [K].
+
+        It is there if a person merged clusters after the network was trained.
+        """
+        return folder / "merge.npy"
+
     @property
     def clusters(self) -> np.ndarray:
         """The most probable cluster of each item, int32 [N]."""
@@ -200,6 +208,7 @@ class Heads(Clustering):
             was no refinement.
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
             of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
+        guidance: If heads were to start at words: `words`, None if they did not, `fit`, `reason`.
     """
 
     name: ClassVar[str] = "heads"
@@ -213,6 +222,18 @@ class Heads(Clustering):
     weights: list[np.ndarray] = field(default_factory=list)
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    guidance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Whether all heads began at the same words."""
+        return bool(self.guidance.get("words"))
+
+    @property
+    def other_heads(self) -> np.ndarray:
+        """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
+        every = np.asarray(self.assignments)
+        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
@@ -237,6 +258,8 @@ class Heads(Clustering):
             write_json(folder / "selection.json", facts)
         for phase, arrays in self.histories.items():
             np.savez_compressed(folder / f"history-{phase}.npz", **arrays)  # type: ignore[arg-type]
+        if self.guidance:
+            write_json(folder / "guidance.json", self.guidance)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -253,6 +276,7 @@ class Heads(Clustering):
             weights=list(_arrays(weights).values()) if weights.is_file() else [],
             unrefined=_optional_array(folder, "unrefined.npy"),
             histories=histories,
+            guidance=_json(folder, "guidance.json") if (folder / "guidance.json").is_file() else {},
         )
 
 
@@ -371,6 +395,33 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What a person decided, in a run that `spice apply` made.
+
+    Attributes:
+        clusters: int32 [N], the cluster of each image a person placed; -1 for all others.
+        words: What was decided about each image, "" for nothing.
+    """
+
+    name: ClassVar[str] = "decisions"
+    stage: ClassVar[str] = "apply"
+    command: ClassVar[str] = "apply"
+
+    clusters: np.ndarray
+    words: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        np.save(folder / "clusters.npy", self.clusters, allow_pickle=False)
+        write_json(folder / "words.json", self.words)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        return cls(_array(folder, "clusters.npy"), tuple(_json(folder, "words.json")))
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What the evaluation leaves.
 
@@ -410,7 +461,8 @@ class Export:
 
     def save(self, folder: Path) -> None:
         """Write it."""
-        write_json(folder / "export.json", {"path": str(self.path)})
+        facts = {"path": str(self.path), "files": file_table(self.path)}
+        write_json(folder / "export.json", facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from spice_keras.data.embedding_source import EmbeddingSource
 from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.parted_source import Part, PartedSource
 from spice_keras.data.sources import DataSource, Decoded, ImageSource, SkippedFile
-from spice_keras.files import write_atomically, write_csv, write_json
+from spice_keras.files import json_text, write_atomically, write_csv
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
 from spice_keras.run.sources import Sources, take_sources
@@ -25,8 +24,16 @@ from spice_keras.run.store import Items
 _MOST_LINES = 1000  # of the decoders, in the log
 
 
-def _parted(data: DataConfig, sources: Sources) -> PartedSource:
-    """Put the parts of a data set behind one another."""
+def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
+    """Put the parts of a data set behind one another.
+
+    Args:
+        data: The configuration of the data.
+        sources: The opened source of each part.
+
+    Returns:
+        One source of all images.
+    """
     parts = []
     for role, source in sources.items():
         if not isinstance(source, ImageSource):
@@ -115,7 +122,7 @@ def ingest(context: Context) -> None:
             if role != "extra":  # its images are never judged
                 source.check_labels()
     if context.has_images:
-        _ingest_images(context, _parted(data, sources))
+        _ingest_images(context, parted_source(data, sources))
     else:
         _ingest_embeddings(context, sources["train"])
     keep_plan(context)
@@ -125,9 +132,16 @@ def ingest(context: Context) -> None:
 
 def keep_plan(context: Context) -> None:
     """Write the arithmetic of the run, unless the file has it already."""
-    path, plan = context.run.path / "plan.json", context.plan.as_dict()
-    if not path.is_file() or json.loads(path.read_text("utf-8")) != plan:
-        write_json(path, plan)
+    path = context.run.path / "plan.json"
+    text = json_text(context.plan.as_dict()).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        write_atomically(path, text)
+
+
+def keep_skipped(context: Context) -> None:
+    """Write skipped.csv again if it is missing."""
+    if not (context.run.path / "skipped.csv").is_file():
+        _list_skipped(context, [SkippedFile(*each) for each in context.skipped])
 
 
 def _ingest_embeddings(context: Context, source: DataSource) -> None:
