@@ -56,7 +56,7 @@ def representatives(features: np.ndarray, count: int, *, seed: int) -> Represent
             f"There must be an item and at least one centre. Received: {count=}, {features.shape=}"
         )
     rows = np.asarray(features, np.float32)
-    count = min(count, len(np.unique(rows, axis=0)) if len(rows) <= count else count)
+    count = min(count, len({hash(row.tobytes()) for row in rows}))
     estimator = MiniBatchKMeans if len(rows) > LARGEST_FULL_KMEANS else KMeans
     model = estimator(n_clusters=count, n_init=_STARTS, random_state=seed)
     with threadpool_limits(1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -44,14 +44,10 @@ def _shares(text: str | None) -> tuple[float, float, float] | None:
 def organize(
     run_dir: Path,
     output: Path | None,
-    placement: Placement,
-    dry_run: bool,
-    largest: int | None,
-    split: str | None,
-    seed: int,
     undo: bool,
     quiet: bool,
     verbose: bool,
+    **asked: Any,
 ) -> None:
     """Put the images of a RUN into a folder for each cluster, in the new folder OUT.
 
@@ -70,7 +66,8 @@ def organize(
         return
     if output is None:
         raise UserError("Name a new folder after the run: spice organize RUN OUT.")
-    layout = Layout(placement, largest, _shares(split), seed)
+    placement, dry_run = asked["placement"], asked["dry_run"]
+    layout = Layout(placement, asked["largest"], _shares(asked["split"]), asked["seed"])
     from spice_keras.run.configuration import read_run_config
     from spice_keras.run.directory import RunDirectory, refuse_no_run
     from spice_keras.runtime import start_tensorflow

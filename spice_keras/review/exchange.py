@@ -171,6 +171,8 @@ def _read(source: Path, files: Mapping[str, str]) -> dict[str, str]:
         if source.suffix.lower() == ".csv":
             with source.open(newline="", encoding="utf-8-sig") as file:
                 table = csv.DictReader(file)
+                if not {"image", "cluster"} <= set(table.fieldnames or ()):
+                    raise ValueError("it has no columns image and cluster")
                 return {plain_cell(row["image"]): plain_cell(row["cluster"]) for row in table}
         return _read_json(json.loads(source.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

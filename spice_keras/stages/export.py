@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import atomic_folder, write_json
+from spice_keras.files import atomic_folder, reserve, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
@@ -27,6 +27,7 @@ from spice_keras.serving.facts import ModelFacts
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
 from spice_keras.stages.model_card import model_card
 from spice_keras.stages.name import names_of
+from spice_keras.training.checkpoints import model_bytes
 
 _CHECKED_ITEMS = 16
 _AGREEING = 0.95
@@ -126,6 +127,7 @@ def run_items(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     """Write the SavedModel with its facts and its card, and ask it about some items."""
     clusterer = build_final_clusterer(context)
+    reserve(folder, model_bytes(clusterer))  # TensorFlow says less well that a disk is full
     probabilities = network_clustering(context).probabilities
     rows, items = run_items(context, _CHECKED_ITEMS)
     facts = model_facts(context)

@@ -28,6 +28,7 @@ from spice_keras.report.groups import (
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.lock import run_lock
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Embeddings
 
@@ -66,6 +67,14 @@ def report_groups(request: GroupsRequest, screen: Screen) -> list[str]:
         UserError: If the source is neither a run nor embeddings, or the numbers do not suit it.
     """
     context = _context(request.source, screen)
+    if context is None:
+        return _reported(request, None, screen)
+    with run_lock(request.source, screen):
+        return _reported(request, context, screen)
+
+
+def _reported(request: GroupsRequest, context: Context | None, screen: Screen) -> list[str]:
+    """Do what was asked for, of a run or of a file."""
     if request.cut is not None:
         if context is None:
             raise UserError(

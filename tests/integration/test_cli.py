@@ -82,7 +82,7 @@ def test_everything_promised_is_there(tiny: Path, finished: Finished) -> None:
         "artifacts", "checkpoints", "figures",
         "config.yaml", "environment.json", "timings.json", "plan.json",
         "metrics.json", "metrics.jsonl", "assignments.csv", "skipped.csv", "report.html",
-        "duplicates.csv", "outliers.csv",
+        "duplicates.csv", "outliers.csv", "source.json",
     }  # fmt: skip
     assert not [path for path in finished.run.rglob(".*")]
     assert {path.name for path in (tiny / "saved_models" / "tiny" / "1").iterdir()} >= {
@@ -411,7 +411,11 @@ def test_a_stage_without_the_one_before_it_is_refused(scene: Path, finished: Fin
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "Interrupted. The same command with --resume continues.\n"),
-        (OSError(28, "No space left on device"), 2, "Error: [Errno 28] No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "Error: The output cannot be written: the disk is full.\n",
+        ),
     ],
 )
 def test_an_interrupt_and_a_full_disk_are_no_traceback(

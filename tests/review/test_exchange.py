@@ -54,7 +54,8 @@ def test_what_is_written_comes_back(
 def test_what_the_files_hold(tmp_path: Path, decided: EditLog) -> None:
     path = tmp_path / "out"
     export_clusters(decided.state, SURE, path, "csv")
-    rows = list(csv.DictReader(path.open(newline="")))
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
     assert rows[0] == {"image": "day/a.png", "cluster": "cats"}
     assert rows[3] == {"image": "night/=c.png", "cluster": "'=odd"}  # no formula
     export_clusters(decided.state, SURE, path, "label-studio")

