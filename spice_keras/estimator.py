@@ -204,16 +204,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         guide = self._guide(rows)
         self.words_ = None if guide is None else guide.words
-        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
         self.space_ = fitted_space(rows, self.input_scale)
-        bank = unit_feature_bank(
-            rows,
-            for_heads=min(int(self.n_neighbors), half_a_cluster),
-            # A row is one of its own neighbours, and alone would call every label reliable.
-            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
-            space=self.space_,
-        )
+        bank = self._bank(rows, seed)
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
@@ -234,6 +226,17 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _bank(self, rows: np.ndarray, seed: int) -> FeatureBank:
+        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
+        return unit_feature_bank(
+            rows,
+            for_heads=min(int(self.n_neighbors), half_a_cluster),
+            # A row is one of its own neighbours, and alone would call every label reliable.
+            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
+            space=self.space_,
+        )
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Give each row its most probable cluster.
