@@ -57,8 +57,8 @@ docs:
 bench:
 	$(PYTHON) -m benchmarks.run $(BENCH)
 
-# An hour of damaged inputs: images, arrays, vocabularies, configurations. What ends in anything but
-# an error for a person lies in fuzz-failures/ afterwards. Shorter: `make fuzz FUZZ="--minutes 5"`.
+# An hour of damaged inputs: images, arrays, vocabularies, configurations, manifests, facts of models.
+# What ends in anything but an error for a person lies in fuzz-failures/ afterwards. Shorter: `make fuzz FUZZ="--minutes 5"`.
 fuzz:
 	$(PYTHON) -m tools.fuzz $(FUZZ)
 

@@ -65,7 +65,7 @@ def test_every_small_fit_ends_well(
     assert np.isfinite(found.predict_proba(rows_of(kind, count, dim))).all()
 
 
-@pytest.mark.parametrize("rate", [1e3, 1e6, 1e30])
+@pytest.mark.parametrize("rate", [1e3, 1e30])
 def test_a_learning_rate_without_measure_stops_with_a_sentence(rate: float) -> None:
     rows = np.random.default_rng(0).normal(size=(60, 8))
     with pytest.raises(ValueError, match=r"diverged.*Lower the learning rate.*learning_rate="):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from spice_keras.data.embedding_source import EmbeddingSource, read_embeddings_f
 from spice_keras.data.levels import KnownLevels
 from spice_keras.data.sources import SourceOptions
 from spice_keras.errors import UserError
+from spice_keras.run.directory import RunDirectory
+from spice_keras.serving.facts import FILE as FACTS_FILE
+from spice_keras.serving.facts import read_facts
 from spice_keras.words.vocabulary import nouns_from_file, vocabulary_from_file
 from tests.data.tiff_files import tiff
 
@@ -162,11 +167,53 @@ def _read_configuration(path: Path) -> None:
             continue
 
 
+def _made_run(folder: Path) -> RunDirectory:
+    run = RunDirectory.create(folder, {"name": "x"})
+    with run.write("images", stage="ingest") as artifact:
+        (artifact / "ids.json").write_text('["a", "b"]')
+    return run
+
+
+@cache
+def _manifests() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        _made_run(Path(folder))
+        manifest = Path(folder, "artifacts/images/manifest.json").read_bytes()
+    odd = [b"null", b"[]", b'{"schema": 1, "files": null}', b'{"schema": 1, "files": []}']
+    return [manifest, manifest.replace(b"\n", b""), *odd]
+
+
+def _read_manifest(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = _made_run(Path(folder))
+        Path(folder, "artifacts/images/manifest.json").write_bytes(path.read_bytes())
+        run.read("images", written_by="pretrain")
+
+
+@cache
+def _facts() -> list[bytes]:
+    images = {"num_clusters": 2, "names": ["a", "b"], "image_size": 8, "fit": "crop",
+              "max_pixels": 99, "levels": {"integers": [0, 4095], "floats": None}}  # fmt: skip
+    rows = {"num_clusters": 3, "num_features": 4}
+    return [json.dumps(facts).encode() for facts in (images, rows)]
+
+
+def _read_facts(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "saved_model.pb").write_bytes(b"")
+        Path(folder, FACTS_FILE).write_bytes(path.read_bytes())
+        facts = read_facts(Path(folder))
+        if not facts.of_embeddings:
+            facts.decoding()
+
+
 TARGETS = {
     "images": Target(".img", _images, _read_image),
     "arrays": Target(".npy", _arrays, _read_arrays),
     "vocabularies": Target(".npz", _vocabularies, _read_vocabulary),
     "configurations": Target(".yaml", _configurations, _read_configuration),
+    "manifests": Target(".json", _manifests, _read_manifest),
+    "facts": Target(".json", _facts, _read_facts),
 }
 
 _NUMBERS = (0, 1, 2, 3, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
