@@ -9,15 +9,19 @@ from typing import Any
 import click
 
 from spice_keras.commands.ablate import ablate
+from spice_keras.commands.apply import apply
 from spice_keras.commands.configs import configs
+from spice_keras.commands.edits import edits
 from spice_keras.commands.embed import embed
 from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
+from spice_keras.commands.organize import organize
 from spice_keras.commands.pack import pack
 from spice_keras.commands.predict import predict
 from spice_keras.commands.repair import repair
 from spice_keras.commands.reproduce import reproduce
+from spice_keras.commands.review import review
 from spice_keras.commands.run import run
 from spice_keras.commands.serve import serve
 from spice_keras.commands.stages import STAGE_COMMANDS
@@ -109,6 +113,10 @@ _COMMANDS = (
     predict,
     serve,
     groups,
+    review,
+    edits,
+    apply,
+    organize,
     embed,
     pack,
     configs,

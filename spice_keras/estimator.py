@@ -9,6 +9,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -17,9 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import neighbor_search
+from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.float32 import float32_layers
 from spice_keras.heads.inference import head_probabilities
+from spice_keras.heads.losses import has_diverged
 from spice_keras.heads.objectives import (
     HeadOptions,
     PrototypeOptions,
@@ -36,7 +40,6 @@ from spice_keras.options import (
     Sizes,
     Start,
     head_training,
-    neighbors_tell,
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
@@ -100,8 +103,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
-            cluster (the paper's local consistency). No row is, if there are fewer than four a
-            cluster: neighbours then say nothing. Shape: (n_samples,).
+            cluster (the paper's local consistency); with fewer than four rows a cluster, its
+            nearest neighbour's alone. Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
             as many for sizes="auto", those for even clusters first.
@@ -162,19 +165,33 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: Any = None,
+        *,
+        together: Pairs = (),
+        apart: Pairs = (),
+    ) -> Self:
         """Find the clusters of the rows of X.
+
+        Partial labels and pairs are learned after the clusters were found: they spread along the
+        neighbour graph, and a linear head is fitted to what comes out.
 
         Args:
             X: Embeddings, any real numbers. Shape: (n_samples, n_features).
-            y: Ignored.
+            y: Partial labels: whole numbers from 0 to n_clusters - 1, and -1 for rows whose label
+                is unknown; cluster k is then label k. Labels without any -1 are ignored, as
+                scikit-learn passes them to clusterers too. Shape: (n_samples,).
+            together: Pairs of rows that belong into one cluster. Shape: (n_pairs, 2).
+            apart: Pairs of rows that do not. Shape: (n_pairs, 2).
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: If a parameter is out of range, there are fewer rows than clusters, or
-                training diverged.
+            ValueError: If a parameter is out of range, there are fewer rows than clusters,
+                training diverged, or labels and pairs contradict each other.
         """
         _check_parameters(self.get_params(deep=False))
         rows: np.ndarray = validate_data(self, X)
@@ -183,30 +200,23 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 "Each cluster needs a row: give more rows or ask for fewer clusters. "
                 f"Received: n_samples={len(rows)}, n_clusters={self.n_clusters}"
             )
+        known = _partial_labels(y, len(rows), int(self.n_clusters))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         guide = self._guide(rows)
         self.words_ = None if guide is None else guide.words
-        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
         self.space_ = fitted_space(rows, self.input_scale)
-        bank = unit_feature_bank(
-            rows,
-            for_heads=min(int(self.n_neighbors), half_a_cluster),
-            # A row is one of its own neighbours, and alone would call every label reliable.
-            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
-            space=self.space_,
-        )
+        bank = self._bank(rows, seed)
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
             with float32_layers():
                 self._train(bank, seed, guide)
+            if (known != UNKNOWN).any() or len(together) or len(apart):
+                self._learn(rows, bank, known, (together, apart))
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        consistency = local_consistency(self.labels_, bank.neighbors)
-        tell = neighbors_tell(len(rows), int(self.n_clusters))
-        self.reliable_ = (consistency > _CONSISTENCY) & tell
+        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
         empty = self.n_clusters - len(np.unique(self.labels_))
         if empty:
             warnings.warn(
@@ -216,6 +226,17 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _bank(self, rows: np.ndarray, seed: int) -> FeatureBank:
+        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
+        return unit_feature_bank(
+            rows,
+            for_heads=min(int(self.n_neighbors), half_a_cluster),
+            # A row is one of its own neighbours, and alone would call every label reliable.
+            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
+            space=self.space_,
+        )
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Give each row its most probable cluster.
@@ -242,6 +263,18 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
 
     def _screen(self) -> Screen:
         return Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+
+    def _learn(
+        self, rows: np.ndarray, bank: FeatureBank, known: np.ndarray, pairs: tuple[Pairs, Pairs]
+    ) -> None:
+        """Retrain the chosen head with what was said about some rows."""
+        prior = head_probabilities(rows, self.weights_, self.space_)
+        prior = prior[:, _clusters_of_labels(prior.argmax(axis=1), known, prior.shape[1])]
+        labels = labels_from_pairs(prior, known, *pairs)
+        said = np.flatnonzero(labels != UNKNOWN)
+        taught = learn_answers(bank.features, bank.head_neighbors, prior, said, labels[said])
+        # Heads read unit rows times sqrt(D).
+        self._keep_weights([taught.kernel / math.sqrt(rows.shape[1]), taught.bias])
 
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
@@ -285,6 +318,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
                 f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
             )
+        if self.objective == "neighbors" and has_diverged(choice.loss, int(self.n_clusters)):
+            raise ValueError(
+                f"Training diverged: the loss of the best head is {choice.loss:.3g}, far above "
+                f"that of a head that knows nothing ({math.log(self.n_clusters):.2f}). Lower the "
+                "learning rate. "
+                f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
+            )
         labeling.model.classifier.set_weights(choice.weights)
         losses = labeling.losses(head_logits(labeling.model, bank.features))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
@@ -314,14 +354,42 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
         return prototype_labeling(bank, heads, options)
 
+    def _keep_weights(self, weights: list[np.ndarray]) -> None:
+        # Copies: a slice would hold on to the weights of all heads.
+        self.weights_: list[np.ndarray] = [np.array(weight, np.float32) for weight in weights]
+
     def _keep(
         self, weights: list[np.ndarray], head_losses: np.ndarray, head: int, epochs: int
     ) -> None:
-        # Copies: a slice would hold on to the weights of all heads.
-        self.weights_ = [np.array(weight, np.float32) for weight in weights]
+        self._keep_weights(weights)
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
+
+
+def _partial_labels(y: Any, num_rows: int, num_clusters: int) -> np.ndarray:
+    """The known labels, -1 for unknown ones; all unknown if y is not a set of partial labels."""
+    labels = np.asarray(UNKNOWN if y is None else y)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not (labels == UNKNOWN).any():
+        return np.full(num_rows, UNKNOWN)
+    if len(labels) != num_rows or labels.min() < UNKNOWN or labels.max() >= num_clusters:
+        raise ValueError(
+            "Partial labels must be one for each row, from 0 to n_clusters - 1, or -1. Received: "
+            f"{len(labels)} labels from {labels.min()} to {labels.max()} for {num_rows} rows and "
+            f"n_clusters={num_clusters}"
+        )
+    return labels
+
+
+def _clusters_of_labels(clusters: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+    """The cluster that is each label, by the matching in which most known rows agree."""
+    shared = np.zeros((count, count))
+    rows = np.flatnonzero(known != UNKNOWN)
+    np.add.at(shared, (known[rows], clusters[rows]), 1.0)
+    if not len(rows):
+        return np.arange(count)
+    matched: np.ndarray = linear_sum_assignment(-shared)[1]
+    return matched
 
 
 def _check_parameters(parameters: dict[str, Any]) -> None:

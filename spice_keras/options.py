@@ -90,6 +90,10 @@ ShardFormat = Literal["tar", "tfrecord"]
 """What image files are packed into."""
 Search = Literal["auto", "exact", "approximate"]
 """How nearest neighbours are found; `auto` is exact up to about two minutes of two cores."""
+ExchangeFormat = Literal["csv", "label-studio", "fiftyone"]
+"""What `spice edits` writes clusters as."""
+Placement = Literal["link", "hardlink", "copy"]
+"""How an image gets into a folder of its cluster: symbolic link, hard link or copy."""
 SelfLoss = Literal["double-softmax", "softmax", "temperature"]
 """The loss of SPICE-Self's heads."""
 ClaimRule = Literal["overlap", "exclusive"]

@@ -262,11 +262,14 @@ def _suggested(
         from spice_keras.groups.candidates import GridTraining
         from spice_keras.groups.suggest import suggest_clusters
         from spice_keras.run.context import Context
+        from spice_keras.stages.groups import keep_suggestion
 
         context = Context(config, history.run, screen)
         _run_encoding(context, history, commands)
         training = GridTraining(seed=context.seed("groups"))
-        return suggest_clusters(context.bank.features, training=training, screen=screen)
+        found = suggest_clusters(context.bank.features, training=training, screen=screen)
+        keep_suggestion(context, found)
+        return found
 
 
 def run_all(

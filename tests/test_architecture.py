@@ -47,6 +47,8 @@ _ORDER = (
     "serving",
     "report",
     "stages",
+    "organize",
+    "review",
     "pipeline",
     "ablations",
     "commands",
@@ -128,7 +130,7 @@ def test_the_reading_of_imports_sees_every_kind() -> None:
 
 def test_only_a_run_and_its_stages_read_the_configuration() -> None:
     readers = {_room(path) for path in _FILES if "config" in _rooms(path)} - {"__init__"}
-    assert readers == {"run", "stages", "pipeline", "ablations", "commands"}
+    assert readers == {"run", "stages", "review", "pipeline", "ablations", "commands"}
 
 
 def _circles(imports: dict[str, set[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from spice_keras.data.claims import claims_to_be_image
 from spice_keras.data.decoding import decode_image, deep_extent
 from spice_keras.data.labels import Labels, folder_labels
 from spice_keras.data.levels import FolderLevels, KnownLevels
@@ -30,11 +31,12 @@ _WINDOW = 8
 
 
 class FolderSource(DataSource):
-    """Every file below a folder that decodes as an image, whatever its name ends in.
+    """Every file below a folder that claims to be an image: see `claims_to_be_image`.
 
-    Hidden files and folders (a leading dot) are passed over, and so are run directories and
-    SavedModels below it: what the program wrote is never its input. Links to folders are
-    followed, each folder once. An item's id is its path below the folder, with forward slashes.
+    Others, such as a .json beside each photograph, are passed over, and so are hidden files and
+    folders (a leading dot), run directories and SavedModels below it: what the program wrote is
+    never its input. Links to folders are followed, each folder once. An item's id is its path
+    below the folder, with forward slashes.
 
     Args:
         directory: the folder.
@@ -78,6 +80,8 @@ class FolderSource(DataSource):
                 f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
                 "Give yourself the permission to list it."
             )
+        listed = len(files)
+        files = [name for name in files if claims_to_be_image(self.directory, name)]
         self._names = sorted([*files, *self._unreadable])
         self._budget = PixelBudget(max_pixels)
         self.levels: KnownLevels | FolderLevels = levels or FolderLevels(
@@ -85,6 +89,11 @@ class FolderSource(DataSource):
             partial(deep_extent, max_pixels=max_pixels, budget=self._budget),
             num_threads,
         )
+        if listed and not self._names:
+            raise UserError(
+                f"The folder {self.directory} has {listed} files, and by their endings none is an "
+                "image. Give the folder that holds the images."
+            )
         if not self._names:
             raise UserError(
                 f"The folder {self.directory} has no files (hidden ones do not count). "

@@ -7,7 +7,7 @@ and its band, and the reader can disagree. The expected accuracy was fitted: see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,14 +122,14 @@ def trust_verdict(
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
     accuracy, tell = accuracy_check(final, noun), neighbors_tell(sum(sizes), len(sizes))
     # Where it was measured, nobody needs to expect it.
-    expected = expected_accuracy_check(metrics, noun) if accuracy is None else None
+    expected = expected_accuracy_check(metrics, noun) if accuracy is None and tell else None
     candidates = (
         accuracy,
         expected,
         local_consistency_check(final, sizes) if tell else None,
         head_agreement_check(metrics.get("self") or {}, heads),
         reliable_check(num_reliable, sizes, reliable_counts, noun) if tell else None,
-        cluster_size_check(sizes, noun),
+        cluster_size_check(sizes, noun, clustering.title_of),
         baseline_check(final, metrics) if tell or accuracy is not None else None,
     )
     checks = tuple(check for check in candidates if check is not None)
@@ -277,12 +277,17 @@ def reliable_check(
     return Check(reliable_name(noun), percent(share), grade, sentence)
 
 
-def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Check | None:
+def cluster_size_check(
+    cluster_sizes: Sequence[int],
+    noun: Noun = "image",
+    title_of: Callable[[int], str] = "cluster {}".format,
+) -> Check | None:
     """Smallest cluster against an equal share; an empty cluster is always weak.
 
     Args:
         cluster_sizes: [K] members of each final cluster.
         noun: what one item is called.
+        title_of: what a cluster is called.
 
     Returns:
         None without items. A collapse into one cluster is essential: it sinks the verdict alone.
@@ -293,7 +298,7 @@ def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Ch
     empty = [int(cluster) for cluster in np.flatnonzero(sizes == 0)]
     if collapsed(sizes):
         sentence = (
-            f"All {quantity(int(sizes.sum()), noun)} are in cluster {int(sizes.argmax())}; the "
+            f"All {quantity(int(sizes.sum()), noun)} are in {title_of(int(sizes.argmax()))}; the "
             f"other {quantity(len(empty), 'cluster')} received none. Train the clustering heads "
             "again with a lower learning rate, or start from better embeddings."
         )
@@ -308,7 +313,7 @@ def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Ch
     smallest, equal = int(sizes.argmin()), sizes.sum() / len(sizes)
     ratio = float(sizes[smallest] / equal)
     sentence = (
-        f"No cluster is empty. The smallest, cluster {smallest}, has "
+        f"No cluster is empty. The smallest, {title_of(smallest)}, has "
         f"{quantity(int(sizes[smallest]), noun)}: {percent(ratio, 0)} of an equal share, which is "
         f"{decimal(equal, 1)} (strong from {percent(SMALLEST_CLUSTER.strong, 0)}, weak below "
         f"{percent(SMALLEST_CLUSTER.weak, 0)}). SPICE assumes clusters of similar size."

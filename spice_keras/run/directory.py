@@ -395,3 +395,13 @@ def must_hold_run(path: Path) -> None:
             f"{path} holds no run to go on with; begin one with `spice run` or `spice pretrain`, "
             "or name another with --run-dir."
         )
+
+
+def refuse_no_run(path: Path) -> None:
+    """Refuse a folder that a command about a finished run was given by mistake.
+
+    Raises:
+        UserError: If no run was begun there.
+    """
+    if not RunDirectory.holds_run(path):
+        raise UserError(f"{path} holds no run. Give a folder that `spice run` has made.")

@@ -165,16 +165,27 @@ def chosen_head(context: Context) -> keras.Model:
     return heads.classifier(context.space).head_model(heads.head)
 
 
+def merged_clusters(context: Context) -> list[int] | None:
+    """Return the cluster that each of the network's own went into; None if they are the run's."""
+    folder = context.folder(Classifier if context.config.semi.enabled else Heads)
+    path = Heads.merge_file(folder)
+    return np.load(path, allow_pickle=False).tolist() if path.is_file() else None
+
+
 def semi_backbone(config: RunConfig) -> BackboneOptions:
     """Return the network SPICE-Semi trains: its own, or the pretrained one's."""
     return config.semi.backbone or config.backbone
 
 
 def semi_network(context: Context) -> keras.Model:
-    """Rebuild SPICE-Semi's averaged network: uint8 images [B, S, S, 3] to logits [B, K]."""
+    """Rebuild SPICE-Semi's averaged network: uint8 images [B, S, S, 3] to logits [B, K].
+
+    If a person merged clusters, these are the network's own, before that.
+    """
     backbone, config = semi_backbone(context.config), context.config
     encoder = build_encoder(backbone, image_size=config.data.image_size, seed=0)
-    network = classification_network(encoder, config.num_clusters)
+    merge = merged_clusters(context)
+    network = classification_network(encoder, config.num_clusters if merge is None else len(merge))
     folder = context.run.read(Classifier.name, written_by=Classifier.command)
     load_network(folder, network, backbone)
     return network

@@ -13,7 +13,7 @@ from spice_keras.errors import UserError
 from spice_keras.files import write_csv
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.store import Classifier, Clustering, Export, Heads, Names, Reliable
+from spice_keras.run.store import Classifier, Clustering, Decisions, Export, Heads, Names, Reliable
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,19 @@ class FinalResult(Clustering):
     agrees: np.ndarray
 
 
+def network_clustering(context: Context) -> Clustering:
+    """Return what the last network says, SPICE-Semi's or SPICE-Self's, before a person's word."""
+    return context.load(Classifier) if context.config.semi.enabled else context.load(Heads)
+
+
 def final_result(context: Context) -> FinalResult:
-    """Return SPICE-Semi's clustering, or SPICE-Self's if Semi is switched off."""
-    bank = context.bank
+    """Return the last network's clustering, with what a person decided in its place."""
+    bank, probabilities = context.bank, network_clustering(context).probabilities
+    embeddings = bank.normalized
     if context.config.semi.enabled:
-        semi = context.load(Classifier)
-        probabilities, embeddings = semi.probabilities, semi.embeddings
-    else:
-        probabilities, embeddings = context.load(Heads).probabilities, bank.normalized
+        embeddings = context.load(Classifier).embeddings
+    if context.run.has(Decisions.name):
+        probabilities = _decided(probabilities, context.load(Decisions).clusters)
     clusters = probabilities.argmax(axis=1)
     reliable = np.zeros(len(clusters), bool)
     reliable[context.load(Reliable).indices] = True
@@ -47,33 +52,83 @@ def final_result(context: Context) -> FinalResult:
     return FinalResult(probabilities, embeddings, reliable, agrees)
 
 
-def write_assignments(results: Sequence[tuple[Context, FinalResult]]) -> None:
+def _decided(probabilities: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Probabilities in which a person's placements are certain."""
+    rows = np.flatnonzero(clusters >= 0)
+    decided = np.array(probabilities)
+    decided[rows] = 0.0
+    decided[rows, clusters[rows]] = 1.0
+    return decided
+
+
+def write_assignments(
+    results: Sequence[tuple[Context, FinalResult]], duplicates: Sequence[np.ndarray]
+) -> None:
     """Write assignments.csv: one row an image, in the order of the source, part by part.
 
     Args:
         results: What is reported, and its clustering. If the data has parts, the last column
             names each image's.
+        duplicates: For each of them the group of near-duplicates of each image, -1 for none.
     """
     context = results[0][0]
     header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors", "cluster_name"]
+    header += ["second_cluster", "second_probability", "distance", "duplicate_group"]
+    if context.run.has(Decisions.name):
+        header.append("decision")
     if context.has_parts:
         header.append("part")
     names = context.load(Names).texts
-    rows = (row for part, result in results for row in _rows(part, result, names))
+    rows: list[tuple[str | int, ...]] = []
+    before = 0
+    for (part, result), groups in zip(results, duplicates, strict=True):
+        rows += _rows(part, result, names, np.where(groups >= 0, groups + before, -1))
+        before += int(groups.max(initial=-1)) + 1
     write_csv(context.run.path / "assignments.csv", header, rows)
 
 
+def _second_choices(probabilities: np.ndarray) -> tuple[list[int], list[str]]:
+    """The cluster each item would be in otherwise, and its probability."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
+    share = np.take_along_axis(probabilities, order[:, None], axis=1)[:, 0]
+    return order.tolist(), [f"{value:.6f}" for value in share]
+
+
+def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the cosine distance of each item from the mean direction of its cluster.
+
+    Args:
+        embeddings: Of unit length. Shape: (num_samples, dim).
+        clusters: Cluster of each, from 0. Shape: (num_samples,).
+
+    Returns:
+        float64, from 0 to 2. Shape: (num_samples,).
+    """
+    distances = np.empty(len(embeddings))
+    for cluster in np.unique(clusters):
+        members = np.flatnonzero(clusters == cluster)
+        rows = np.asarray(embeddings[members], np.float64)
+        center = rows.sum(axis=0)
+        distances[members] = 1.0 - rows @ (center / max(float(np.linalg.norm(center)), 1e-12))
+    return distances
+
+
 def _rows(
-    context: Context, result: FinalResult, names: Sequence[str]
+    context: Context, result: FinalResult, names: Sequence[str], duplicates: np.ndarray
 ) -> Iterator[tuple[str | int, ...]]:
     columns: list[Sequence[str | int]] = [
-        context.ids,
+        list(context.ids),
         result.clusters.tolist(),
         [f"{value:.6f}" for value in result.confidence],
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
         [names[cluster] for cluster in result.clusters],
+        *_second_choices(result.probabilities),
+        [f"{value:.6f}" for value in center_distances(result.embeddings, result.clusters)],
+        ["" if group < 0 else group for group in duplicates.tolist()],
     ]
+    if context.run.has(Decisions.name):
+        columns.append(context.load(Decisions).words)
     if context.has_parts:
         columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])
     return zip(*columns, strict=True)

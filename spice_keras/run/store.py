@@ -173,6 +173,14 @@ class Clustering:
 
     probabilities: np.ndarray
 
+    @staticmethod
+    def merge_file(folder: Path) -> Path:
+        """Where it says which cluster each of the network's own went into, int32 [K].
+
+        It is there if a person merged clusters after the network was trained.
+        """
+        return folder / "merge.npy"
+
     @property
     def clusters(self) -> np.ndarray:
         """The most probable cluster of each item, int32 [N]."""
@@ -215,6 +223,17 @@ class Heads(Clustering):
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     guidance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Whether all heads began at the same words."""
+        return bool(self.guidance.get("words"))
+
+    @property
+    def other_heads(self) -> np.ndarray:
+        """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
+        every = np.asarray(self.assignments)
+        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
@@ -373,6 +392,33 @@ class Names:
             for one in facts["names"]
         )
         return cls(names, facts["source"], facts["trained_with_labels"])
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a person decided, in a run that `spice apply` made.
+
+    Attributes:
+        clusters: int32 [N], the cluster of each image a person placed; -1 for all others.
+        words: What was decided about each image, "" for nothing.
+    """
+
+    name: ClassVar[str] = "decisions"
+    stage: ClassVar[str] = "apply"
+    command: ClassVar[str] = "apply"
+
+    clusters: np.ndarray
+    words: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        np.save(folder / "clusters.npy", self.clusters, allow_pickle=False)
+        write_json(folder / "words.json", self.words)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it."""
+        return cls(_array(folder, "clusters.npy"), tuple(_json(folder, "words.json")))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class Batcher:
         deadline = loop.time() + self._limits.wait_ms / 1000.0
         while True:
             first = self._waiting[0]
-            chosen, rows = [], 0
+            chosen: list[_Job] = []
+            rows = 0
             for job in self._waiting:
                 fits = rows + len(job.items) <= self._limits.batch_size
                 if job.goes_with(first) and (fits or not chosen):

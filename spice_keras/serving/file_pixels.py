@@ -124,7 +124,8 @@ def _gif(file: FileBytes) -> tf.Tensor:
     end = _after_blocks(file, at + 11 + tf.where(own, size, 0))
     index = 3 * file.byte(control + 6)
     clear = (control >= 0) & (file.byte(control + 3) % 2 == 1) & (index < size)
-    frame = tf.strings.join([file.part(0, end), b";"])
+    # Moved to the corner: how much of it TensorFlow would draw elsewhere differs by version.
+    frame = _patched(tf.strings.join([file.part(0, end), b";"]), at + 1, b"\0\0\0\0")
 
     def whitened() -> tf.Tensor:
         white = _patched(frame, colors + index, bytes(TRANSPARENCY_BACKGROUND))
@@ -132,17 +133,24 @@ def _gif(file: FileBytes) -> tf.Tensor:
 
     data = tf.cond(clear, whitened, lambda: frame)
     image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    image = tf.ensure_shape(image, [None, None, 3])
     # What lies outside the frame: transparent, or the first colour.
     first = tf.cast(file.byte(colors + tf.range(3, dtype=tf.int64)), tf.uint8)
     beside = tf.where(clear, tf.constant(TRANSPARENCY_BACKGROUND, tf.uint8), first)
-    left, top, width, height = tf.unstack(
-        file.number(at + tf.constant([1, 3, 5, 7], tf.int64), 2, "little")
-    )
-    rows = tf.range(tf.shape(image, tf.int64)[0])[:, tf.newaxis, tf.newaxis]
-    columns = tf.range(tf.shape(image, tf.int64)[1])[tf.newaxis, :, tf.newaxis]
+    return _on_canvas(file, tf.ensure_shape(image, [None, None, 3]), at, beside)
+
+
+def _on_canvas(file: FileBytes, frame: tf.Tensor, at: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
+    """A GIF's frame where its descriptor says, on a canvas of one colour."""
+    places = at + tf.constant([1, 3, 5, 7], tf.int64)
+    left, top, width, height = tf.unstack(file.number(places, 2, "little"))
+    size = file.number(tf.constant([8, 6], tf.int64), 2, "little")
+    below, right = tf.unstack(tf.maximum(size - tf.stack([top + height, left + width]), 0))
+    around = tf.stack([tf.stack([top, below]), tf.stack([left, right]), tf.zeros_like(size)])
+    placed = tf.pad(frame[:height, :width], around)[: size[0], : size[1]]
+    rows = tf.range(size[0])[:, tf.newaxis, tf.newaxis]
+    columns = tf.range(size[1])[tf.newaxis, :, tf.newaxis]
     inside = (rows >= top) & (rows < top + height) & (columns >= left) & (columns < left + width)
-    return tf.where(inside, image, beside)
+    return tf.where(inside, placed, beside)
 
 
 def _palette_bytes(flags: tf.Tensor) -> tf.Tensor:

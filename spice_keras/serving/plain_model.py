@@ -18,7 +18,6 @@ from spice_keras.heads.classifier import FeatureScale
 from spice_keras.models.clusterer import ClusterAssignment
 
 ops = keras.ops
-Tensor = keras.KerasTensor
 _SMALLEST = 1e-12
 
 
@@ -46,7 +45,7 @@ def plain_clusterer(clusterer: keras.Model, *, unsure_below: float) -> keras.Mod
         if isinstance(layer, keras.Model) and _is_own_chain(layer):
             return functools.reduce(lambda x, inner: called(inner, x), layer.layers[1:], given[0])
         if isinstance(layer, ClusterAssignment):
-            return _assignment(*given, unsure_below=unsure_below)
+            return _assignment(*given)
         if type(layer) in _PLAIN:
             return _PLAIN[type(layer)](layer, *given)
         return layer(*given, **options)
@@ -54,7 +53,12 @@ def plain_clusterer(clusterer: keras.Model, *, unsure_below: float) -> keras.Mod
     replay = keras.models.clone_model(
         clusterer, input_tensors=inputs, clone_function=lambda layer: layer, call_function=called
     )
-    return keras.Model(replay.inputs, replay.output, name="clusterer")
+    outputs = dict(replay.output)
+    values, clusters = ops.top_k(outputs["probabilities"], 2)
+    outputs["second_choice"] = clusters[:, 1]
+    outputs["second_probability"] = values[:, 1]
+    outputs["unsure"] = ops.less(outputs["confidence"], unsure_below)
+    return keras.Model(replay.inputs, outputs, name="clusterer")
 
 
 def foreign_packages(model: keras.Model) -> set[str]:
@@ -75,44 +79,46 @@ def _is_own_chain(model: keras.Model) -> bool:
     return any(type(layer) in _PLAIN for layer in model.layers) and len(model.inputs) == 1
 
 
-def _convolution(layer: Conv2D, x: Tensor) -> Tensor:
+def _convolution(layer: Conv2D, x: keras.KerasTensor) -> keras.KerasTensor:
     return _with_weights(keras.layers.Conv2D.from_config(layer.get_config()), layer, x)
 
 
-def _normalization(layer: FusedBatchNormalization, x: Tensor) -> Tensor:
+def _normalization(layer: FusedBatchNormalization, x: keras.KerasTensor) -> keras.KerasTensor:
     plain = keras.layers.BatchNormalization(epsilon=layer.epsilon, name=layer.name)
     return _with_weights(plain, layer, x)
 
 
-def _with_weights(plain: keras.layers.Layer, layer: keras.layers.Layer, x: Tensor) -> Tensor:
+def _with_weights(
+    plain: keras.layers.Layer, layer: keras.layers.Layer, x: keras.KerasTensor
+) -> keras.KerasTensor:
     y = plain(x)
     plain.set_weights(layer.get_weights())
     plain.trainable = False
     return y
 
 
-def _pixels(layer: PixelNormalization, x: Tensor) -> Tensor:
+def _pixels(layer: PixelNormalization, x: keras.KerasTensor) -> keras.KerasTensor:
     scale = [1.0 / (255.0 * deviation) for deviation in layer.std]
     offset = [-mean / std for mean, std in zip(layer.mean, layer.std, strict=True)]
     return keras.layers.Rescaling(scale, offset, name=layer.name)(x)
 
 
-def _application(layer: ApplicationPreprocessing, x: Tensor) -> Tensor:
+def _application(layer: ApplicationPreprocessing, x: keras.KerasTensor) -> keras.KerasTensor:
     preprocess = getattr(keras.applications, layer.family).preprocess_input
     return preprocess(ops.cast(x, "float32"), data_format="channels_last")
 
 
-def _tokens(layer: TokenPooling, x: Tensor) -> Tensor:
+def _tokens(layer: TokenPooling, x: keras.KerasTensor) -> keras.KerasTensor:
     side = round(x.shape[1] ** 0.5)
     return ops.mean(x, axis=1) if side**2 == x.shape[1] else x[:, 0]
 
 
-def _unit(x: Tensor, smallest: float = _SMALLEST) -> Tensor:
+def _unit(x: keras.KerasTensor, smallest: float = _SMALLEST) -> keras.KerasTensor:
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(squares, smallest)))
 
 
-def _feature_scale(layer: FeatureScale, x: Tensor) -> Tensor:
+def _feature_scale(layer: FeatureScale, x: keras.KerasTensor) -> keras.KerasTensor:
     space = layer.space
     if space.scale == "none":
         return x
@@ -124,21 +130,20 @@ def _feature_scale(layer: FeatureScale, x: Tensor) -> Tensor:
     return ops.multiply(x, float(x.shape[-1]) ** 0.5)
 
 
-def _assignment(features: Tensor, logits: Tensor, *, unsure_below: float) -> dict[str, Tensor]:
+def _assignment(
+    features: keras.KerasTensor, logits: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     probabilities = ops.softmax(logits, axis=-1)
-    values, clusters = ops.top_k(probabilities, 2)
+    values, clusters = ops.top_k(probabilities, 1)
     return {
         "cluster": clusters[:, 0],
         "confidence": values[:, 0],
         "probabilities": probabilities,
         "embedding": _unit(features),
-        "second_choice": clusters[:, 1],
-        "second_probability": values[:, 1],
-        "unsure": ops.less(values[:, 0], unsure_below),
     }
 
 
-_PLAIN: dict[type[keras.layers.Layer], Callable[..., Tensor]] = {
+_PLAIN: dict[type[keras.layers.Layer], Callable[..., keras.KerasTensor]] = {
     PassThrough: lambda layer, x: x,
     Conv2D: _convolution,
     FusedBatchNormalization: _normalization,

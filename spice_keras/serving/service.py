@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from spice_keras.serving.batching import Batcher
 from spice_keras.serving.monitoring import Monitor
 from spice_keras.serving.rest import BadRequest, answer_body, metadata_body, read_question
 from spice_keras.serving.versions import LoadedModel, ModelVersions
+
+_MOST_HELD = 8  # of the largest request, all open ones together
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -54,7 +57,9 @@ class Service:
     ) -> None:
         self._versions, self._limits = versions, limits or ServiceLimits()
         self._screen, self._monitor = screen or silent_screen(), monitor or Monitor()
-        self._open = 0
+        self._open = self._held = 0
+        # JSON takes many times its size while it is read: two bodies at once.
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="reader")
         self._batcher: Batcher | None = None
 
     def app(self) -> Starlette:
@@ -84,6 +89,7 @@ class Service:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await self._batcher.close()
+            self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
         while True:
@@ -131,28 +137,34 @@ class Service:
         model = self._model(request)
         if self._open >= self._limits.waiting or self._batcher is None:
             raise BadRequest(f"{self._limits.waiting} requests wait already; come back.", 429)
+        loop = asyncio.get_running_loop()
+        body = bytearray()
         self._open += 1
         try:
-            body = await self._body(request)
-            question = await asyncio.to_thread(read_question, body, model.signatures, self._limits)
-            del body
+            await self._fill(body, request)
+            question = await loop.run_in_executor(
+                self._readers, read_question, bytes(body), model.signatures, self._limits
+            )
             outputs = await self._batcher.ask(model, question.signature.name, question.items)
-            return _json(await asyncio.to_thread(answer_body, outputs, question))
+            return _json(await loop.run_in_executor(self._readers, answer_body, outputs, question))
         finally:
             self._open -= 1
+            self._held -= len(body)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        """Read a body; what all open requests hold together is bounded too."""
         most = self._limits.request_mb * 2**20
         large = BadRequest(f"The request is larger than {self._limits.request_mb} MiB.", 413)
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18 or int(length) > most:
             raise large
-        body = bytearray()
         async for part in request.stream():
             body += part
+            self._held += len(part)
             if len(body) > most:
                 raise large
-        return bytes(body)
+            if self._held > _MOST_HELD * most:
+                raise BadRequest("The open requests are too large together; come back.", 429)
 
     async def _status(self, request: Request) -> Response:
         self._model(request)

@@ -43,7 +43,9 @@ def evaluate(context: Context) -> None:
         placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
         unusual = [find_unusual(part) for part in parts]  # reads what both threads need, first
         scored = pool.submit(lambda: [*map(score, parts, values)])
-        write_assignments(list(zip(parts, results, strict=True)))
+        write_assignments(
+            list(zip(parts, results, strict=True)), [found.groups for found in unusual]
+        )
         write_unusual(list(zip(parts, results, unusual, strict=True)))
         data = report_data(
             parts[0],

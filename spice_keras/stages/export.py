@@ -17,8 +17,8 @@ from spice_keras.models.clusterer import (
     embedding_clusterer,
 )
 from spice_keras.run.context import Context
-from spice_keras.run.networks import chosen_head, head_encoder, semi_network
-from spice_keras.run.results import final_result
+from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
+from spice_keras.run.results import final_result, network_clustering
 from spice_keras.run.store import Export, Items, Names
 from spice_keras.serving.card import write_card
 from spice_keras.serving.check import Checker
@@ -35,12 +35,12 @@ _AGREEING = 0.95
 
 def build_final_clusterer(context: Context) -> keras.Model:
     """Rebuild the inference model of a finished run: images, or embeddings, to clusters."""
-    config = context.config
+    config, merge = context.config, merged_clusters(context)
     if not context.has_images:
-        return embedding_clusterer(chosen_head(context))
+        return embedding_clusterer(chosen_head(context), merge)
     if config.semi.enabled:
-        return clusterer_from_network(semi_network(context))
-    return build_clusterer(head_encoder(context), chosen_head(context))
+        return clusterer_from_network(semi_network(context), merge)
+    return build_clusterer(head_encoder(context), chosen_head(context), merge)
 
 
 def next_version(folder: Path) -> int:
@@ -128,7 +128,7 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     """Write the SavedModel with its facts and its card, and ask it about some items."""
     clusterer = build_final_clusterer(context)
     reserve(folder, model_bytes(clusterer))  # TensorFlow says less well that a disk is full
-    probabilities = final_result(context).probabilities
+    probabilities = network_clustering(context).probabilities
     rows, items = run_items(context, _CHECKED_ITEMS)
     facts = model_facts(context)
     unsure = facts.unsure_below or 0.0

@@ -116,10 +116,10 @@ def _stated(package: str) -> str:
         facts = metadata(package)
     except PackageNotFoundError:
         return ", which is not installed here"
-    said = facts.get("License-Expression") or facts.get("License")
-    if not said or said == "UNKNOWN":
+    said = facts.get_all("License-Expression") or facts.get_all("License") or ["UNKNOWN"]
+    if said[0] == "UNKNOWN":
         return ", whose metadata states no licence: ask its authors before you pass them on"
-    return f", under {said}"
+    return f", under {said[0]}"
 
 
 def _version(name: str) -> str:

@@ -159,7 +159,8 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
     result = context.load(Heads)
     metrics["self"] |= {
         "objective": context.config.self_labeling.objective,
-        "head_agreement": head_agreement(result.assignments),
+        # Heads that began at the same words agree; that says nothing.
+        "head_agreement": None if result.guided else head_agreement(result.assignments),
         "head": result.head,
         "epoch": result.epoch,
         "selection_loss": result.loss,
@@ -190,16 +191,18 @@ def _expected(context: Context, kmeans: np.ndarray) -> dict[str, float] | None:
     config, heads, bank = context.config, context.load(Heads), context.bank
     if config.semi.enabled or config.self_labeling.objective != "neighbors":
         return None
-    clusters, every = heads.clusters, np.asarray(heads.assignments)
+    if heads.guided:
+        return None
+    clusters = heads.clusters
     used = len(np.unique(clusters))
-    if not applies(len(clusters), config.num_clusters, used, len(every)):
+    if not applies(len(clusters), config.num_clusters, used, len(heads.assignments)):
         return None
     judged = Judged(
         clusters,
         config.num_clusters,
         bank.normalized,
         bank.neighbors,
-        every[np.arange(len(every)) != heads.head],
+        heads.other_heads,
         kmeans,
     )
     samples, seed = config.evaluate.silhouette_samples, context.seed("silhouette")

@@ -439,7 +439,15 @@ def test_an_interrupt_and_a_full_disk_are_no_traceback(
 def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene: Path) -> None:
     before = snapshot(scene)
     result = invoke(
-        "run", "--images", "few", "--clusters", "2", "--backbone", "small_resnet", "--dry-run"
+        "run",
+        "--images",
+        "few",
+        "--clusters",
+        "2",
+        "--backbone",
+        "small_resnet",
+        "--dry-run",
+        "--verbose",
     )
     assert result.exit_code == 0, result.output
     values = yaml.safe_load(result.stdout)
@@ -450,13 +458,18 @@ def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene:
     assert "# note        SPICE-Semi takes 8 unlabelled images" in result.stdout
     assert result.stdout.splitlines()[-1] == "# run directory runs/few"
     assert result.stderr == ""
+    few = invoke(
+        "run", "--images", "few", "--clusters", "2", "--backbone", "small_resnet", "--dry-run"
+    )
+    assert few.stdout.startswith("few: 8 items, 2 clusters, in runs/few\n")
+    assert few.stdout.endswith("--verbose shows every option and the arithmetic.\n")
     assert snapshot(scene) == before
 
 
 def test_a_dry_run_of_a_run_directory_prints_its_own_configuration(
     here: Path, finished: Finished
 ) -> None:
-    result = invoke("self", "--run-dir", "run", "--dry-run")
+    result = invoke("self", "--run-dir", "run", "--dry-run", "--verbose")
     assert result.exit_code == 0, result.output
     written = yaml.safe_load((finished.run / "config.yaml").read_text(encoding="utf-8"))
     assert yaml.safe_load(result.stdout) == written
@@ -475,7 +488,7 @@ def test_help_lists_the_commands_in_the_order_of_a_run() -> None:
     commands = re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE)
     assert commands == [
         "run", "pretrain", "self", "semi", "eval", "export", "name", "ablate", "predict",
-        "serve", "groups", "configs",
+        "serve", "groups", "review", "edits", "apply", "organize", "embed", "pack", "configs",
     ]  # fmt: skip
     assert invoke("-h").stdout == result.stdout
     assert re.search(r"^ +spice run --images photos/ --clusters 12 ", result.stdout, re.MULTILINE)

@@ -50,7 +50,9 @@ def test_the_table_has_one_row_an_image_in_their_order(tmp_path: Path) -> None:
         ClusterName("cross"),
     )
     context.save(Names(called, "drawn", False))
-    write_assignments([(context, final_result(context))])
+    duplicates = np.full(COUNT, -1)
+    duplicates[[4, 6]] = 0
+    write_assignments([(context, final_result(context))], [duplicates])
     with (context.run.path / "assignments.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == context.ids
@@ -60,3 +62,8 @@ def test_the_table_has_one_row_an_image_in_their_order(tmp_path: Path) -> None:
     assert [row["cluster_name"] for row in rows] == [names[cluster] for cluster in clusters]
     assert [i for i, row in enumerate(rows) if row["reliable"] == "0"] == [3]
     assert [i for i, row in enumerate(rows) if row["agrees_with_neighbors"] == "0"] == [7]
+    assert [int(row["second_cluster"]) for row in rows] == [min({0, 1, 2} - {c}) for c in clusters]
+    assert {row["second_probability"] for row in rows} == {"0.125000"}
+    assert [i for i, row in enumerate(rows) if row["duplicate_group"] == "0"] == [4, 6]
+    assert all(0.0 <= float(row["distance"]) < 0.2 for row in rows)
+    assert "decision" not in rows[0]

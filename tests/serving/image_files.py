@@ -74,6 +74,8 @@ def bmp(
     rng = np.random.default_rng(bits)
     stride = (WIDTH * bits + 31) // 32 * 4
     pixels = rng.integers(0, 256, stride * HEIGHT, np.uint8).tobytes()
+    if packing == 1:  # each row a run of one colour, then its end; then the end of all
+        pixels = b"".join(bytes([WIDTH, row, 0, 0]) for row in range(HEIGHT)) + b"\0\1"
     palette = rng.integers(0, 256, 4 * 2**bits, np.uint8).tobytes() if bits <= 8 else b""
     fields = struct.pack(f"<{len(masks)}I", *masks)
     height = -HEIGHT if top_down else HEIGHT

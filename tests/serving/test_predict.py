@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,6 @@ from PIL import Image
 from spice_keras.errors import UserError
 from spice_keras.serving import predict as predict_module
 from spice_keras.serving.predict import HEADER, Predictions, find_model, predict
-from spice_keras.serving.signatures import export_clusterer
-from tests.models.synthetic import SIDE, clusterer
 
 _SIDE = 4
 
@@ -176,14 +175,12 @@ def test_a_parquet_table_holds_the_same(tmp_path: Path, found: Predictions) -> N
         assert table[name] == column.tolist()
 
 
-def test_damaged_variables_are_refused(tmp_path: Path) -> None:
-    export_clusterer(clusterer(), tmp_path, image_size=SIDE)
-    facts = {"num_clusters": 3, "image_size": SIDE, "fit": "crop", "max_pixels": 10_000}
-    (tmp_path / "spice.json").write_text(json.dumps(facts))
-    (weights,) = (tmp_path / "variables").glob("*.data-*")
+def test_damaged_variables_are_refused(tmp_path: Path, exported: Path) -> None:
+    damaged = shutil.copytree(exported / "1", tmp_path / "1")
+    (weights,) = (damaged / "variables").glob("*.data-*")
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(UserError, match=r"does not load: .* Export the run again"):
-        predict(tmp_path, [_picture(tmp_path / "bright.png", 255)])
+        predict(damaged, [_picture(tmp_path / "bright.png", 255)])
 
 
 @pytest.mark.parametrize("text", [None, "{", "{}", '{"image_size": 4}'])

@@ -13,8 +13,6 @@ from tensorflow.python.client import pywrap_tf_session
 
 from spice_keras.errors import UserError
 from spice_keras.serving.safety import _is_unsafe, refuse_unsafe, unsafe_operations
-from spice_keras.serving.signatures import export_clusterer
-from tests.models.synthetic import SIDE, clusterer
 
 
 def _saved(folder: Path, act: Callable[[tf.Tensor], object]) -> Path:
@@ -85,8 +83,8 @@ def test_a_damaged_graph_is_refused(tmp_path: Path) -> None:
         refuse_unsafe(tmp_path)
 
 
-def test_what_is_exported_is_safe(tmp_path: Path) -> None:
-    refuse_unsafe(export_clusterer(clusterer(), tmp_path / "model", image_size=SIDE))
+def test_what_is_exported_is_safe(exported: Path) -> None:
+    refuse_unsafe(exported / "1")
 
 
 def test_no_operation_of_files_or_networks_passes() -> None:

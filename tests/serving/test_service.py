@@ -26,14 +26,12 @@ pytest.importorskip("httpx", reason="the test client of starlette needs httpx")
 from starlette.testclient import TestClient
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_json
 from spice_keras.options import ServiceLimits
 from spice_keras.progress import silent_screen
 from spice_keras.serving.monitoring import Monitor
 from spice_keras.serving.service import Service, serve_model
-from spice_keras.serving.signatures import export_clusterer
 from spice_keras.serving.versions import ModelVersions
-from tests.models.synthetic import SIDE, clusterer, images
+from tests.models.synthetic import clusterer, images
 from tests.serving.image_files import encoded, picture
 from tests.serving.test_rest import SIGNATURES
 
@@ -123,7 +121,7 @@ def test_hostile_requests_get_4xx(client: TestClient) -> None:
     assert lying.status_code == 413
     for body in (b"", b"{", b"[]", b'{"instances": [{"b64": "%"}]}', b"\0" * 100):
         assert client.post(_PREDICT, content=body).status_code == 400
-    assert client.get(_PREDICT).status_code == 405
+    assert client.get(_PREDICT).status_code == 404  # no model of this name
     assert client.post(_PREDICT, json={"instances": [_B64]}).status_code == 200
 
 
@@ -179,6 +177,15 @@ def test_more_requests_than_may_wait_are_told_to_come_back(client: TestClient) -
     assert statuses <= {200, 429}
 
 
+def test_what_open_requests_hold_together_is_bounded(versions: _Versions) -> None:
+    service = Service(versions, _LIMITS)  # type: ignore[arg-type]
+    with TestClient(service.app()) as client:
+        for held, status in ((0, 200), (8 * 2**20, 429), (0, 200)):
+            service._held = held
+            assert client.post(_PREDICT, json={"instances": [_B64]}).status_code == status
+            assert service._held == held
+
+
 def test_metrics_count(client: TestClient) -> None:
     client.post(_PREDICT, json={"instances": [_B64, {"b64": ""}]})
     client.post(_PREDICT, content=b"{")
@@ -190,16 +197,6 @@ def test_metrics_count(client: TestClient) -> None:
     ):  # fmt: skip
         assert line in text.splitlines()
     assert client.get("/monitoring/prometheus/metrics").status_code == 200
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """saved_models/photos with version 1."""
-    folder = tmp_path_factory.mktemp("saved_models") / "photos"
-    export_clusterer(clusterer(), folder / "1", image_size=SIDE, names=("a", "b", "c"))
-    facts = {"num_clusters": 3, "image_size": SIDE, "fit": "crop", "max_pixels": 10_000}
-    write_json(folder / "1" / "spice.json", facts | {"names": ["a", "b", "c"]})
-    return folder
 
 
 def test_a_real_model_answers_and_a_newer_version_takes_over(
