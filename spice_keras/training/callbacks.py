@@ -117,7 +117,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when it is time; otherwise keep in memory what `save_unsaved` would save."""
-        completed, self._unsaved = epoch + 1, None
+        completed = epoch + 1
         if completed >= self._epochs:
             return
         state: dict[str, np.ndarray] = {}
@@ -125,6 +125,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
             state |= carrier.state()
         if completed % self._every == 0:
             self._checkpoints.save(completed, self.model, state)
+            self._unsaved = None
         else:
             self._unsaved = completed, [np.array(v) for v in self._variables()], state
 

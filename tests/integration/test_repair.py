@@ -110,7 +110,7 @@ def test_another_order_of_the_rows_is_told_before_it_is_judged(run: Path) -> Non
         assert "in another order" in told.stderr
     assert invoke("eval", "--run-dir", "run", "--labels", "none").exit_code == 0
     _write(Path("blobs.npz"))
-    assert invoke("eval", "--run-dir", "run", "--set", "data.labels=auto").exit_code == 0
+    assert invoke("eval", "--run-dir", "run", "--labels", "source").exit_code == 0
     assert metrics(run)["self"]["acc"] == before
 
 
@@ -128,7 +128,9 @@ def test_sigterm_leaves_a_checkpoint_and_a_sentence(made: Path, tmp_path: Path) 
     longer = [str(word).replace("epochs=4", "epochs=20000") for word in _RUN]
     process = start(*longer, "--set", "self.checkpoint_every=20000", cwd=tmp_path)
     rows, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 240
-    while not rows.is_file() and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if rows.is_file() and rows.read_bytes().count(b"\n") > 2:
+            break
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=240)

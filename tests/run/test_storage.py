@@ -197,7 +197,7 @@ def test_the_command_needs_no_home(tmp_path: Path, home: str | None) -> None:
     if home is not None:
         environment["HOME"] = home
     done = subprocess.run(
-        [sys.executable, "-m", "spice_keras.cli", "run", "digits", "--dry-run"],
+        [sys.executable, "-m", "spice_keras.cli", "run", "digits", "--dry-run", "--verbose"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
