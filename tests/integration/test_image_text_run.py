@@ -54,7 +54,8 @@ def test_the_shipped_configuration_runs_on_another_model_and_other_images(
     found = metrics(folder / "run")
     assert found["self"]["objective"] == "sic"
     run = RunDirectory(folder / "run")
-    assert Names.load(run.read("names", written_by="spice eval")).source == "index.noun, read by hub:preset"
+    names = Names.load(run.read("names", written_by="spice eval"))
+    assert names.source == "index.noun, read by hub:preset"
     with (folder / "run" / "assignments.csv").open(encoding="utf-8") as file:
         assert {row["cluster_name"] for row in csv.DictReader(file)} <= {"", *_NOUNS}
     assert len(list((folder / "keras" / "spice_keras" / "words").iterdir())) == 1
