@@ -97,7 +97,7 @@ class Questions:
         links = links + links.T
         shares = links / np.maximum(links.sum(axis=1, keepdims=True), 1.0)
         mutual = np.triu(np.minimum(shares, shares.T), 1)
-        found = []
+        found: list[Question] = []
         for flat in np.argsort(-mutual, axis=None, kind="stable"):
             one, other = divmod(int(flat), count)
             if mutual[one, other] < _LEAST_SHARE or len(found) == _MOST_PAIRS:
@@ -105,8 +105,10 @@ class Questions:
             pair = (state.keys[one], state.keys[other])
             if frozenset(pair) in state.distinct:
                 continue
-            rows = [*self._surest(state, pair[0]), *self._surest(state, pair[1])]
-            found.append(Question("same", pair, tuple(rows), int(min(sizes[one], sizes[other]))))
+            left, right = (self._surest(state, key) for key in pair)
+            shown = min(len(left), len(right))  # as many of each, so that halves tell them apart
+            rows = (*left[:shown], *right[:shown])
+            found.append(Question("same", pair, rows, int(min(sizes[one], sizes[other]))))
         return found
 
     def _surest(self, state: ReviewState, key: str) -> list[int]:
