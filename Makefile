@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-quick test-all golden smoke bench check
+.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -39,6 +39,14 @@ smoke:
 		--set semi.steps_per_epoch=10 --set evaluate.map_method=pca \
 		--set export.directory="$$folder/saved_models"
 
+# Kills a run at random moments, goes on with --resume, and compares with one that was not killed.
+# Another command: make kill KILL="--kills 30 -- cli.py self --run-dir {run} --resume".
+KILL ?= --kills 3 -- cli.py run digits --run-dir {run} --set pretrain.epochs=4 \
+	--set self.epochs=2 --set semi.steps=20 --set semi.steps_per_epoch=5 \
+	--set evaluate.map_method=pca --set export.directory={run}-models
+kill:
+	$(PYTHON) -m tools.kill $(KILL)
+
 .PHONY: docs
 # The documentation as a site, in build/site; any warning and any file from a network is an error.
 docs:
@@ -48,5 +56,10 @@ docs:
 # an idle machine; on another, `make bench BENCH="--threads 1"`: see benchmarks/README.md.
 bench:
 	$(PYTHON) -m benchmarks.run $(BENCH)
+
+# An hour of damaged inputs: images, arrays, vocabularies, configurations. What ends in anything but
+# an error for a person lies in fuzz-failures/ afterwards. Shorter: `make fuzz FUZZ="--minutes 5"`.
+fuzz:
+	$(PYTHON) -m tools.fuzz $(FUZZ)
 
 check: lint type docs test

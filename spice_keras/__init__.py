@@ -53,9 +53,10 @@ if TYPE_CHECKING:
         UprightPolicy,
         WeakPolicy,
     )
-    from spice_keras.pipeline import RunResult, run_all, run_stages
+    from spice_keras.pipeline import RunResult, repair_run, reproduce_run, run_all, run_stages
     from spice_keras.runtime import tensorflow_session
     from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
+    from spice_keras.shards.embeddings import EmbeddingShards
     from spice_keras.views import (
         moco_views,
         neighbor_views,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "EmbeddingShards",
     "GroupSuggestion",
     "HeadChoice",
     "HeadSelection",
@@ -104,6 +106,8 @@ __all__ = [
     "normalized_mutual_information",
     "register_backbone",
     "reliable_labels",
+    "repair_run",
+    "reproduce_run",
     "run_all",
     "run_stages",
     "self_feature_views",
@@ -127,6 +131,7 @@ _LIGHT = {
         "WeakPolicy",
     ),
     "runtime": ("tensorflow_session",),
+    "shards.embeddings": ("EmbeddingShards",),
 }
 _ON_TENSORFLOW = {
     "algorithm.double_softmax": ("double_softmax_cross_entropy",),
@@ -149,7 +154,7 @@ _ON_TENSORFLOW = {
     "models.clusterer": ("build_clusterer", "clusterer_from_network", "embedding_clusterer"),
     "models.moco": ("MoCo",),
     "models.spice_semi": ("SpiceSemi",),
-    "pipeline": ("RunResult", "run_all", "run_stages"),
+    "pipeline": ("RunResult", "repair_run", "reproduce_run", "run_all", "run_stages"),
     "serving.signatures": ("export_clusterer", "export_embedding_clusterer"),
     "views": (
         "moco_views",

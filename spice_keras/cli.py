@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -11,14 +12,33 @@ from spice_keras.commands.ablate import ablate
 from spice_keras.commands.apply import apply
 from spice_keras.commands.configs import configs
 from spice_keras.commands.edits import edits
+from spice_keras.commands.embed import embed
+from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
 from spice_keras.commands.name import name
 from spice_keras.commands.organize import organize
+from spice_keras.commands.pack import pack
 from spice_keras.commands.predict import predict
+from spice_keras.commands.repair import repair
+from spice_keras.commands.reproduce import reproduce
 from spice_keras.commands.review import review
 from spice_keras.commands.run import run
+from spice_keras.commands.serve import serve
 from spice_keras.commands.stages import STAGE_COMMANDS
-from spice_keras.errors import UserError
+from spice_keras.errors import Terminated, UserError
+from spice_keras.files import storage_problem
+from spice_keras.run.lock import release_claims
+from spice_keras.runtime import termination_raises
+
+
+def _way_on(ctx: click.Context) -> str:
+    """How to go on with the command that was interrupted, if it can be."""
+    command = main.commands.get(ctx.invoked_subcommand or "")
+    if command is None or "resume" not in {param.name for param in command.params}:
+        return ""
+    if "--redo" in sys.argv:
+        return " The same command with --resume in place of --redo continues."
+    return " The same command with --resume continues."
 
 
 class _Group(click.Group):
@@ -28,6 +48,14 @@ class _Group(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _write_any_name()
+        with termination_raises():
+            try:
+                return self._ended(ctx)
+            finally:
+                release_claims()
+
+    def _ended(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -38,11 +66,26 @@ class _Group(click.Group):
         except OSError as error:  # a full disk, a folder without permission
             if "--verbose" in sys.argv:
                 raise
-            click.echo(f"Error: {error}", err=True)
+            problem = storage_problem(error)
+            what = f"{error.filename or 'The output'} cannot be written: {problem}."
+            click.echo(f"Error: {what if problem else error}", err=True)
             ctx.exit(2)
+        except Terminated:
+            click.echo(f"Ended by SIGTERM.{_way_on(ctx)}", err=True)
+            ctx.exit(143)
         except KeyboardInterrupt:
-            click.echo("Interrupted. The same command with --resume continues.", err=True)
+            click.echo(f"Interrupted.{_way_on(ctx)}", err=True)
             ctx.exit(130)
+
+
+def _write_any_name() -> None:
+    """Let standard output and error write what their encoding lacks as backslash escapes.
+
+    A name that a terminal cannot show, in cp1252 or cp932 for one, must not end a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # Click keeps the lines of a paragraph that begins with \b as they are.
@@ -60,8 +103,23 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(run, *STAGE_COMMANDS, name, ablate, predict, groups),
-    *(review, edits, apply, organize, configs),
+    run,
+    *STAGE_COMMANDS,
+    export,
+    repair,
+    reproduce,
+    name,
+    ablate,
+    predict,
+    serve,
+    groups,
+    review,
+    edits,
+    apply,
+    organize,
+    embed,
+    pack,
+    configs,
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -1,7 +1,11 @@
-"""The one exception a user can cause: the command line turns it into exit code 2."""
+"""What a user can cause: a mistake, exit code 2 at the command line; or the end of a process."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
     """Something in the user's input, files or options; its message says what to do next."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end (SIGTERM); it ends as after Ctrl-C."""

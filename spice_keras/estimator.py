@@ -17,8 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.clustering.approximate import approximate_neighbors
-from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
+from spice_keras.clustering.approximate import neighbor_search
 from spice_keras.heads.answers import learn_answers
 from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
@@ -40,18 +39,17 @@ from spice_keras.options import (
     Sizes,
     Start,
     head_training,
+    neighbors_tell,
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
+from spice_keras.words.guide import WordGuide, word_guide
+from spice_keras.words.vocabulary import Vocabulary, vocabulary_from_file
 
 _LARGE_BATCH, _LEAST_PER_CLUSTER = 1000, 10  # M of SPICE-Self, and M / K if K is large
 _HIDDEN_DIM = 256  # of the heads of SPICE-Self
 _RELIABLE_NEIGHBORS, _CONSISTENCY = 50, 0.95  # n_s and tau of the reliable labels
 _JUDGEMENTS = 10  # of all heads by their loss over all rows, in one fit
-_SEARCHES: dict[Search, NeighborSearch] = {
-    "exact": nearest_neighbors,
-    "approximate": approximate_neighbors,
-}
 _OPTIONAL = ("epochs", "batch_size")
 
 
@@ -77,12 +75,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             "prototypes", the paper's SPICE-Self.
         start: Where the heads begin: each at another restart of k-means, on the neighbour graph's
             eigenvectors ("spectral"), "balanced-kmeans" or "kmeans", half of them at "spectral"
-            and half at "kmeans" ("mixed"), or at "random".
+            and half at "kmeans" ("mixed"), at K words that cover the rows ("words"), or at
+            "random".
         n_heads: Independent heads, of which one is kept.
         n_neighbors: Neighbours that heads are trained with, at most half the rows an even cluster
             has. For "neighbors" alone.
-        neighbor_search: "exact", or "approximate" by FAISS (the extra `faiss`), for hundreds of
-            thousands of rows.
+        neighbor_search: "exact"; "approximate", which finds 95 % of the neighbours; or "auto",
+            exact up to about two minutes of two cores.
         input_scale: The space in which rows are compared: "unit", of cosines; "center", minus the
             mean direction; "root-center", the same of square roots; None for "root-center" if no
             value of X is negative, as in pooled ReLU features, and for "unit" if one is.
@@ -95,19 +94,24 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         batch_size: Rows of a step, None for the objective's own number (256, or ten for each
             cluster if that is more; 128).
         learning_rate: Learning rate of Adam; None for the objective's own (0.001; 0.0005).
+        words: For start="words": a `Vocabulary`, or the path of an .npz file of `names` and
+            `vectors`, in the space of X. Heads of "neighbors" learn their probabilities too.
         random_state: Int, `numpy.random.RandomState` or None; an int makes `fit` repeatable.
-        verbose: 0 for silence, 1 for a progress bar on standard error.
+        verbose: 0 for silence, 1 for a progress bar, and what the search for neighbours found, on
+            standard error.
 
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
-            cluster (the paper's local consistency). Shape: (n_samples,).
+            cluster (the paper's local consistency). No row is, if there are fewer than four a
+            cluster: neighbours then say nothing. Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
             as many for sizes="auto", those for even clusters first.
         space_: The space in which rows are compared, with its centre.
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
             It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
+        words_: The K words the heads began at; None without words.
         n_iter_: Epochs trained.
         n_features_in_: D.
         feature_names_in_: Names of the columns, if X had any.
@@ -134,13 +138,14 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         start: Start = "mixed",
         n_heads: int = 10,
         n_neighbors: int = 10,
-        neighbor_search: Search = "exact",
+        neighbor_search: Search = "auto",
         input_scale: InputScale | None = None,
         sizes: Sizes = "even",
         entropy_weight: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        words: Vocabulary | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -156,6 +161,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.words = words
         self.random_state = random_state
         self.verbose = verbose
 
@@ -196,6 +202,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             )
         known = _partial_labels(y, len(rows), int(self.n_clusters))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        guide = self._guide(rows)
+        self.words_ = None if guide is None else guide.words
         half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
         self.space_ = fitted_space(rows, self.input_scale)
         bank = unit_feature_bank(
@@ -203,20 +211,22 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             for_heads=min(int(self.n_neighbors), half_a_cluster),
             # A row is one of its own neighbours, and alone would call every label reliable.
             for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=_SEARCHES[self.neighbor_search],
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
             space=self.space_,
         )
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
             with float32_layers():
-                self._train(bank, seed)
+                self._train(bank, seed, guide)
             if (known != UNKNOWN).any() or len(together) or len(apart):
                 self._learn(rows, bank, known, (together, apart))
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
+        consistency = local_consistency(self.labels_, bank.neighbors)
+        tell = neighbors_tell(len(rows), int(self.n_clusters))
+        self.reliable_ = (consistency > _CONSISTENCY) & tell
         empty = self.n_clusters - len(np.unique(self.labels_))
         if empty:
             warnings.warn(
@@ -250,6 +260,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return head_probabilities(validate_data(self, X, reset=False), self.weights_, self.space_)
 
+    def _screen(self) -> Screen:
+        return Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+
     def _learn(
         self, rows: np.ndarray, bank: FeatureBank, known: np.ndarray, pairs: tuple[Pairs, Pairs]
     ) -> None:
@@ -268,10 +281,18 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         given = {name: value for name, value in asked.items() if value is not None}
         return head_training(self.objective, num_rows, int(self.n_clusters))._replace(**given)
 
-    def _train(self, bank: FeatureBank, seed: int) -> None:
+    def _guide(self, rows: np.ndarray) -> WordGuide | None:
+        """The words that cover the rows, if the heads begin there."""
+        if self.start != "words":
+            return None
+        words = self.words
+        vocabulary = words if isinstance(words, Vocabulary) else vocabulary_from_file(str(words))
+        return word_guide(vocabulary, rows, int(self.n_clusters))
+
+    def _train(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> None:
         """Train the heads on the bank and keep the best one."""
         epochs = int(self._recipe(len(bank.features)).epochs)
-        labeling = self._labeling(bank, seed)
+        labeling = self._labeling(bank, seed, guide)
         # On many rows each judgement of all heads costs as much as an epoch of training.
         selection = HeadSelection(
             bank.features,
@@ -279,7 +300,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             every=max(1, epochs // _JUDGEMENTS),
             scores=labeling.scores,
         )
-        screen = Screen(Loudness.NORMAL if self.verbose else Loudness.QUIET)
+        screen = self._screen()
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
         with screen.task("fit", epochs * steps, unit="rows", per_step=items) as task:
             labeling.model.fit(
@@ -300,7 +321,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         losses = labeling.losses(head_logits(labeling.model, bank.features))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
 
-    def _labeling(self, bank: FeatureBank, seed: int) -> SelfLabeling:
+    def _labeling(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> SelfLabeling:
         """Bind the objective to the bank."""
         settings, clusters = self._recipe(len(bank.features)), int(self.n_clusters)
         batch_size = int(settings.batch_size)
@@ -311,6 +332,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             epochs=int(settings.epochs),
             learning_rate=float(settings.learning_rate),
             seed=seed,
+            guide=guide,
         )
         if self.objective == "neighbors":
             return neighbor_labeling(
@@ -375,6 +397,11 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             raise ValueError(
                 f"`{name}` must be one of {choices}. Received: {name}={parameters[name]!r}"
             )
+    if (parameters["start"] == "words") != (parameters["words"] is not None):
+        raise ValueError(
+            '`words` and start="words" belong together. '
+            f"Received: start={parameters['start']!r}, words={type(parameters['words']).__name__}"
+        )
     if parameters["input_scale"] not in (None, *get_args(InputScale)[1:]):
         raise ValueError(
             f"`input_scale` must be one of {get_args(InputScale)[1:]} or None. "

@@ -24,17 +24,3 @@ def require_extra(extra: str, module: str, *, purpose: str, otherwise: str) -> N
             f"{purpose} needs {module}, which is not installed. Run "
             f"pip install 'spice-keras[{extra}]', or {otherwise}."
         )
-
-
-def require_faiss() -> None:
-    """Refuse the approximate search for neighbours without FAISS.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    require_extra(
-        "faiss",
-        "faiss",
-        purpose="The approximate search for neighbours",
-        otherwise="search exactly: embed.neighbor_search=exact",
-    )

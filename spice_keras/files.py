@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import glob
 import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +21,25 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that spreadsheets run as a formula."""
+from spice_keras.csv_cells import escaped_rows
+
+if sys.platform != "win32":
+    import fcntl
+
+# What `_beside` names, and what older versions did.
+_LEFT_OVER = re.compile(r"\.(.+\.[a-z0-9_]{8}|writing.*)")
+# Errors of the place a file is written to, and what a person calls them.
+_STORAGE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than may be written here",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "there is no permission to write",
+    errno.EPERM: "there is no permission to write",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "the network drive is gone",
+}
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's, which has no number
 
 
 @contextmanager
@@ -35,12 +56,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     temporary = _beside(path)
     try:
         with temporary.open("xb+") as file:
+            lock_file(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -60,22 +83,139 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     temporary = _beside(path)
     temporary.mkdir()
     try:
-        yield temporary
-        if replace and path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        with _held(temporary):
+            yield temporary
+            if replace and path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
+def lock_file(number: int) -> bool:
+    """Take the system's lock on an open file; it ends with the file, or with the process.
+
+    Args:
+        number: The file descriptor.
+
+    Returns:
+        Whether it is ours. If the file system has no locks, it is.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder that is being filled, so that `sweep` leaves it alone."""
+    if sys.platform == "win32":
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        lock_file(number)
+        yield
+    finally:
+        os.close(number)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a living writer holds a file or folder."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not lock_file(number)
+    finally:
+        os.close(number)
+
+
 def sweep(path: Path) -> None:
     """Remove what a killed writer of this file or folder left beside it."""
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}"):
-        if stale.is_dir() and not stale.is_symlink():
-            shutil.rmtree(stale, ignore_errors=True)
+    _remove(path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}"))
+
+
+def left_overs(folder: Path) -> list[Path]:
+    """Return what killed writers left in a folder; not what lies below it."""
+    with contextlib.suppress(OSError):
+        return [path for path in folder.iterdir() if _LEFT_OVER.fullmatch(path.name)]
+    return []
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what killed writers left in a folder, whatever they were writing."""
+    _remove(left_overs(folder))
+
+
+def _remove(stale: Iterable[Path]) -> None:
+    for path in stale:
+        if _is_held(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            stale.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def reserve(folder: Path, size: int) -> None:
+    """Find out whether a folder has room for so many bytes, before they are written.
+
+    Some libraries end the process if a disk is full in the middle of their file.
+
+    Args:
+        folder: The folder.
+        size: Bytes.
+
+    Raises:
+        OSError: If there is no room for them, or for a file so large.
+    """
+    trial = _beside(folder / "room")
+    try:
+        with trial.open("xb") as file:
+            allocate(file.fileno(), size)
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def allocate(number: int, size: int) -> None:
+    """Give an open file its bytes on the disk now, so that writing to a map of it cannot fail.
+
+    Args:
+        number: The file descriptor.
+        size: Bytes.
+
+    Raises:
+        OSError: If there is no room for them.
+    """
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(number, 0, size)
+
+
+def storage_problem(error: BaseException) -> str | None:
+    """Say what is wrong with the place that was written to, in words.
+
+    Args:
+        error: What was raised, by Python or by a library that only passes the system's text on.
+
+    Returns:
+        "the disk is full" or the like; None if the error is of another kind.
+    """
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return _STORAGE[error.errno]
+    text = str(error)
+    if isinstance(error, OSError) and _SHORT_WRITE.search(text):
+        return _STORAGE[errno.ENOSPC]
+    # Code in C++ passes the system's words on.
+    return next((said for code, said in _STORAGE.items() if os.strerror(code) in text), None)
 
 
 def _beside(path: Path) -> Path:
@@ -91,27 +231,20 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; NaN becomes null, which every JSON reader takes."""
-    text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
+    write_atomically(path, json_text(value).encode())
+
+
+def json_text(value: Any) -> str:
+    """Return what `write_json` writes."""
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically."""
+    """Write a CSV file atomically; texts that a spreadsheet would run are escaped."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(escaped_rows([header, *rows]))
     write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
-
-
-def plain_cell(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: an apostrophe goes before one.
-
-    Example:
-        >>> plain_cell("=1+1"), plain_cell("cat.png")
-        ("'=1+1", 'cat.png')
-    """
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def finite(value: Any) -> Any:
@@ -133,6 +266,20 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_table(folder: Path, *, without: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below a folder, by its path there.
+
+    Args:
+        folder: The folder.
+        without: A file in it that is left out.
+    """
+    return {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and str(path.relative_to(folder)) != without
+    }
 
 
 def link_or_copy(source: str, target: str) -> None:

@@ -45,6 +45,9 @@ SOURCES: dict[str, SourceKind] = {
     "folder": SourceKind("spice_keras.data.folder_source:FolderSource"),
     "arrays": SourceKind("spice_keras.data.array_source:ArraySource"),
     "tfds": SourceKind("spice_keras.data.tfds_source:TfdsSource", parts_by="split"),
+    "list": SourceKind("spice_keras.data.list_source:ListSource"),
+    "tar": SourceKind("spice_keras.data.tar_source:TarSource"),
+    "tfrecord": SourceKind("spice_keras.data.tfrecord_source:TFRecordSource"),
     "embeddings": SourceKind("spice_keras.data.embedding_source:EmbeddingSource", parts_by=None),
 }
 """The sources by name: what `data.source` accepts, and the classes that open them."""
@@ -72,14 +75,21 @@ Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
 EmbeddingObjective = Literal["neighbors", "prototypes"]
 """Of these, what needs nothing but embeddings."""
-Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed"]
-"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means."""
+Start = Literal["random", "kmeans", "balanced-kmeans", "spectral", "mixed", "words"]
+"""Where clustering heads begin; `mixed`: half of them spectral, half at k-means; `words`: at K
+words that cover the items, or as `mixed` if none guide."""
+Guide = Literal["auto", "always", "never"]
+"""Whether words guide clusters; `auto`: if the vocabulary knows the images."""
+DEFAULT_PROMPTS = ("a photo of a {}.",)
+"""The sentences a text encoder reads a noun in; CLIP's first."""
 Sizes = Literal["even", "uneven", "auto"]
 """Whether clusters should be about equally large; `auto` looks at both."""
 InputScale = Literal["none", "unit", "center", "root-center"]
 """What clustering heads do to their features first; see `FeatureSpace`."""
-Search = Literal["exact", "approximate"]
-"""How nearest neighbours are found."""
+ShardFormat = Literal["tar", "tfrecord"]
+"""What image files are packed into."""
+Search = Literal["auto", "exact", "approximate"]
+"""How nearest neighbours are found; `auto` is exact up to about two minutes of two cores."""
 ExchangeFormat = Literal["csv", "label-studio", "fiftyone"]
 """What `spice edits` writes clusters as."""
 Placement = Literal["link", "hardlink", "copy"]
@@ -96,6 +106,12 @@ LabelsFrom = Literal["reliable", "source"]
 """What SPICE-Semi is trained on: reliable labels, or true ones on request."""
 SemiInit = Literal["scratch", "pretrained"]
 """The weights SPICE-Semi begins with."""
+ExportFormat = Literal["savedmodel", "keras", "litert", "onnx", "openvino"]
+"""What a clusterer is written as."""
+ExportPrecision = Literal["float32", "float16", "int8"]
+"""What the weights of an export are stored in; `int8` computes in whole numbers too."""
+TableFormat = Literal["csv", "parquet"]
+"""How a table is written."""
 MapMethod = Literal["tsne", "pca"]
 """How embeddings are drawn in the plane."""
 Fill = Literal["reflect", "black"]
@@ -123,6 +139,27 @@ class Options(BaseModel):
         populate_by_name=True,
         allow_inf_nan=False,
     )
+
+
+class ServiceLimits(Options):
+    """How much `spice serve` takes on."""
+
+    batch_size: Positive = 32
+    """Items asked about at once."""
+    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """Longest wait for a batch to fill, in milliseconds."""
+    request_mb: Positive = 32
+    """Largest request, in MiB."""
+    pixels: Positive = 25_000_000
+    """Height times width of one image from which on it is refused."""
+    items: Positive = 1024
+    """Most items of a request."""
+    waiting: Positive = 256
+    """Requests at once; further ones are told to come back."""
+    poll_seconds: PositiveFloat = 5.0
+    """Between two looks for a new version."""
+    stop_seconds: Positive = 30
+    """Longest wait for open requests when the service ends."""
 
 
 class NonePolicy(Options):
@@ -349,6 +386,30 @@ def head_training(objective: Objective, num_rows: int, num_clusters: int) -> Hea
     return chosen._replace(
         epochs=min(chosen.epochs, fewer), batch_size=pairs_per_step(num_clusters)
     )
+
+
+_FEWEST_PER_CLUSTER = 4
+
+
+def neighbors_tell(num_items: int, num_clusters: int) -> bool:
+    """Whether nearest neighbours can say anything about clusters of so many items.
+
+    Neighbours of one cluster are looked for within half of it. With fewer than four items a
+    cluster, that is the item alone, which always agrees with itself.
+
+    Args:
+        num_items: N.
+        num_clusters: K.
+
+    Returns:
+        Whether there are four items a cluster.
+    """
+    return num_items >= _FEWEST_PER_CLUSTER * num_clusters
+
+
+def fewest_items(num_clusters: int) -> int:
+    """Return how many items `neighbors_tell` asks for."""
+    return _FEWEST_PER_CLUSTER * num_clusters
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

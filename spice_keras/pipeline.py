@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from spice_keras.config import RunConfig, load_config
 from spice_keras.errors import UserError
+from spice_keras.files import sweep_folder
 from spice_keras.options import BackboneOptions
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.configuration import read_run_config
-from spice_keras.run.directory import RunDirectory
+from spice_keras.run.directory import RunDirectory, must_hold_run
 from spice_keras.run.history import History, heads_are_begun
+from spice_keras.run.lock import run_lock
+from spice_keras.run.reproduction import Reproduction, compare_runs
+from spice_keras.run.storage import check_export_folder, explained_storage
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -25,6 +29,7 @@ from spice_keras.runtime import (
 if TYPE_CHECKING:
     import keras
 
+    from spice_keras.groups.suggest import GroupSuggestion
     from spice_keras.run.context import Context
 
 
@@ -70,16 +75,85 @@ def run_stages(
         UserError: If the configuration, the data or the folder do not allow it.
     """
     refuse_other_backend()
-    screen = screen or silent_screen()
-    history = History.begin(
-        Path(run_dir), config, commands=commands, resume=resume, redo=redo, screen=screen
-    )
+    screen, path = screen or silent_screen(), Path(run_dir)
+    with run_lock(path, screen), explained_storage(path):
+        history = History.begin(
+            path, config, commands=commands, resume=resume, redo=redo, screen=screen
+        )
+        _do(history, config, commands, screen)
+    return history.run
+
+
+def _do(history: History, config: RunConfig, commands: Sequence[str], screen: Screen) -> None:
+    """Do what a history has to do."""
+    if history.will_run("export"):
+        check_export_folder(config)
+        sweep_folder(Path(config.export.directory) / (config.export.name or config.name))
     with tensorflow_session(precision=config.precision):
         from spice_keras.run.context import Context
 
         _run_in_order(Context(config, history.run, screen), history, commands)
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
-    return history.run
+
+
+def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
+    """Make again what of a run is damaged, and nothing else.
+
+    What is made again is compared with what was there. If it is the same, all that was made of it
+    stays; otherwise that is made again too.
+
+    Args:
+        run_dir: The run directory.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        Whether anything was damaged.
+
+    Raises:
+        UserError: If the folder holds no run, or something cannot be made again.
+    """
+    refuse_other_backend()
+    screen, path = screen or silent_screen(), Path(run_dir)
+    must_hold_run(path)
+    config = read_run_config(path)
+    with run_lock(path, screen), explained_storage(path):
+        history = History.mend(path, config, screen=screen)
+        if not history.is_damaged:
+            return False
+        _do(history, config, history.commands, screen)
+    return True
+
+
+def reproduce_run(
+    run_dir: str | Path,
+    new_dir: str | Path,
+    *,
+    resume: bool = False,
+    screen: Screen | None = None,
+) -> Reproduction:
+    """Make a run once more in another folder, and compare the two.
+
+    Args:
+        run_dir: A finished run.
+        new_dir: The folder for the repetition, made if it does not exist.
+        resume: Continue a repetition that was interrupted.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        What is equal and what is not. No SavedModel is written.
+
+    Raises:
+        UserError: If the folder holds no finished run, or the new one cannot be made.
+    """
+    before = RunDirectory(Path(run_dir))
+    must_hold_run(before.path)
+    before.read("evaluation", written_by="eval")
+    if Path(new_dir).resolve() == before.path.resolve():
+        raise UserError(f"{new_dir} is the run itself. Name another folder with --run-dir.")
+    config = read_run_config(before.path)
+    commands = ("pretrain", "self", "semi", "eval")
+    now = run_stages(config, new_dir, commands=commands, resume=resume, screen=screen)
+    return compare_runs(before, now)
 
 
 def _run_in_order(context: Context, history: History, commands: Sequence[str]) -> None:
@@ -91,12 +165,14 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
     from spice_keras.stages.semi import semi
+    from spice_keras.stages.sort_shards import sort_shards
 
     _run_encoding(context, history, commands)
     _run_stage(context, history, "self", self_label)
     _run_stage(context, history, "reliable", select_reliable)
     _run_stage(context, history, "semi", semi)
     _run_stage(context, history, "test", classify_test)
+    _run_stage(context, history, "sort", sort_shards)
     _run_stage(context, history, "name", name)
     _run_stage(context, history, "eval", evaluate)
     _run_stage(context, history, "export", export)
@@ -105,13 +181,21 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
 def _run_encoding(context: Context, history: History, commands: Sequence[str]) -> None:
     """The stages that do not depend on the number of clusters: images to embeddings."""
     from spice_keras.stages.embed import embed
-    from spice_keras.stages.ingest import ingest, keep_plan
-    from spice_keras.stages.pretrain import pretrain
+    from spice_keras.stages.ingest import ingest, keep_plan, keep_skipped
+    from spice_keras.stages.pretrain import prepare_encoder, pretrain
+    from spice_keras.stages.source_check import note_source, refuse_changed_source
     from spice_keras.stages.true_labels import refuse_missing_labels
 
-    _run_stage(context, history, "images", ingest)
+    if history.will_run("pretrain") and history.will_run("images"):
+        prepare_encoder(context)  # weights that cannot be had are told before images are decoded
+    fresh = not history.run.has("images")
+    if not fresh and not history.will_run("images"):
+        refuse_changed_source(context, commands)
+    if _run_stage(context, history, "images", ingest) and fresh:
+        note_source(context)
     if history.run.has("images"):
         keep_plan(context)
+        keep_skipped(context)
     if history.has_chosen("images"):
         refuse_missing_labels(context, commands)
     _run_stage(context, history, "pretrain", pretrain)
@@ -120,10 +204,12 @@ def _run_encoding(context: Context, history: History, commands: Sequence[str]) -
 
 def _run_stage(
     context: Context, history: History, name: str, stage: Callable[[Context], object]
-) -> None:
-    if history.run_stage(name, partial(stage, context)):
+) -> bool:
+    done = history.run_stage(name, partial(stage, context))
+    if done:
         context.forget_bank()
         release_memory()
+    return done
 
 
 def choose_clusters(
@@ -157,21 +243,33 @@ def choose_clusters(
     # Two clusters have the largest half, so the neighbours that are found serve for any number.
     config = config.model_copy(update={"num_clusters": 2})
     commands = ("pretrain", "self")
-    history = History.begin(path, config, commands=commands, resume=resume, screen=screen)
+    with run_lock(path, screen), explained_storage(path):
+        history = History.begin(path, config, commands=commands, resume=resume, screen=screen)
+        found = _suggested(history, config, commands, screen)
+    noun = "item" if config.data.source == "embeddings" else "image"
+    from spice_keras.report.groups import suggestion_sentences
+
+    for sentence in suggestion_sentences(found, noun):
+        screen.say(f"groups: {sentence}")
+    return config.model_copy(update={"num_clusters": found.num_clusters})
+
+
+def _suggested(
+    history: History, config: RunConfig, commands: Sequence[str], screen: Screen
+) -> GroupSuggestion:
+    """Encode the items and look how many groups they form."""
     with tensorflow_session(precision=config.precision):
         from spice_keras.groups.candidates import GridTraining
         from spice_keras.groups.suggest import suggest_clusters
-        from spice_keras.report.groups import suggestion_sentences
         from spice_keras.run.context import Context
+        from spice_keras.stages.groups import keep_suggestion
 
         context = Context(config, history.run, screen)
         _run_encoding(context, history, commands)
         training = GridTraining(seed=context.seed("groups"))
         found = suggest_clusters(context.bank.features, training=training, screen=screen)
-    noun = "image" if context.has_images else "item"
-    for sentence in suggestion_sentences(found, noun):
-        screen.say(f"groups: {sentence}")
-    return config.model_copy(update={"num_clusters": found.num_clusters})
+        keep_suggestion(context, found)
+        return found
 
 
 def run_all(

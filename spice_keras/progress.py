@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 _PLAIN_INTERVAL = 10.0  # seconds between two lines of one task in a pipe
+_WIDE = 100  # columns from which on a bar may be long
 
 
 class Loudness(IntEnum):
@@ -49,12 +50,14 @@ class Task:
         self._unit, self._per_step, self._start = unit, per_step, start
         self._done, self._text = start, ""
         self._began = self._shown = time.monotonic()
+        # The first step traces graphs and opens files; a rate that counts it foretells hours.
+        self._counted_from: tuple[int, float] | None = None
         self._bar: Progress | None = None
         if screen.draws_bars:
             self._bar = Progress(
                 TextColumn("{task.description:<10}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[facts]}"),
+                BarColumn(bar_width=self._bar_width),
+                TextColumn("{task.fields[facts]}", markup=False, table_column=Column(no_wrap=True)),
                 console=screen.console,
                 transient=True,
             )
@@ -63,30 +66,47 @@ class Task:
 
     @property
     def rate(self) -> float:
-        """Units a second since the task began here."""
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        return (self._done - self._start) * self._per_step / elapsed
+        """Units a second since the first step was done; of that one alone, since the task began."""
+        done, since = self._start, self._began
+        if self._counted_from is not None and self._done > self._counted_from[0]:
+            done, since = self._counted_from
+        return (self._done - done) * self._per_step / max(time.monotonic() - since, 1e-9)
+
+    @property
+    def _bar_width(self) -> int:
+        return 24 if self._screen.console.width >= _WIDE else 12
 
     def _facts(self) -> str:
+        counted = f"{self._done}/{self._total}"
+        if self._counted_from is None or self._done <= self._counted_from[0]:
+            return counted
         rate = self.rate
         left = (self._total - self._done) * self._per_step / rate if rate else 0.0
-        parts = [f"{self._done}/{self._total}", f"{rate:,.0f} {self._unit}/s"]
-        parts.append(f"{clock(left)} left")
+        parts = [counted, f"{rate:,.0f} {self._unit}/s", f"{clock(left)} left"]
         return " · ".join([*parts, self._text] if self._text else parts)
+
+    def _fitting_facts(self) -> str:
+        """The facts that fit beside the bar on one line."""
+        text = self._facts()
+        space = self._screen.console.width - max(10, len(self._title)) - self._bar_width - 3
+        return text if len(text) <= space else text[: max(space - 1, 0)] + "…"
 
     def advance(self, steps: int = 1) -> None:
         """Count steps done."""
         self._done += steps
         now = time.monotonic()
+        if self._counted_from is None:
+            self._counted_from = (self._done, now)
         if self._bar is not None:
-            self._bar.update(self._bar_id, completed=self._done, facts=self._facts())
+            facts = self._fitting_facts()
+            self._bar.update(self._bar_id, completed=self._done, facts=facts)
         elif now - self._shown >= _PLAIN_INTERVAL:
             self._shown = now
             self._screen.say(f"{self._title}: {self._facts()}")
 
     def note(self, text: str) -> None:
         """Set the figures shown beside the rate."""
-        self._text = escape(text)
+        self._text = text
 
     def close(self, *, completed: bool) -> None:
         """Take the bar away and leave one line in its place."""

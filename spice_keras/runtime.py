@@ -7,14 +7,17 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from spice_keras.errors import UserError
+from spice_keras.errors import Terminated, UserError
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 _ENVIRONMENT = {
@@ -88,6 +91,26 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(kept)
 
 
+@contextlib.contextmanager
+def termination_raises() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated` within a block, so that what is open is closed and saved.
+
+    In a thread that is not the main one, signals stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def refuse_other_backend() -> None:
     """Refuse to go on if Keras runs, or would run, on another backend than TensorFlow.
 
@@ -112,13 +135,21 @@ def _named_backend() -> tuple[str, str] | None:
         return sys.modules["keras"].config.backend(), "with which Keras was already imported"
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"], "from the environment variable KERAS_BACKEND"
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     try:
+        path = _keras_folder() / "keras.json"
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
         return None
     backend = settings.get("backend") if isinstance(settings, dict) else None
     return (str(backend), f"from {path}") if backend else None
+
+
+def _keras_folder() -> Path:
+    """The folder of Keras's settings, found as Keras finds it."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"])
+    home = os.path.expanduser("~")  # unlike Path.home, no error without a home
+    return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
 
 
 def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> None:
@@ -145,10 +176,10 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
 def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -> Iterator[None]:
     """Start TensorFlow for a block, and leave the process as it was found.
 
-    Put back are Keras's dtype policy and filtering of tracebacks, the level of TensorFlow's
-    logger, the graph optimizer's options, op determinism, the global random generator, and the
-    environment variables. What TensorFlow read of these variables when it was first imported
-    stays, and so does the import.
+    Put back are Keras's dtype policy, floatx, image data format and filtering of tracebacks, the
+    level of TensorFlow's logger, the graph optimizer's options, op determinism, the global random
+    generator, and the environment variables. What TensorFlow read of these variables when it was
+    first imported stays, and so does the import.
 
     Args:
         precision: See `dtype_policy`.
@@ -196,6 +227,8 @@ def _settings() -> dict[str, Any]:
     options = tf.config.optimizer.get_experimental_options()
     return {
         "policy": keras.config.dtype_policy(),
+        "floatx": keras.config.floatx(),
+        "layout": keras.config.image_data_format(),
         "filtering": keras.config.is_traceback_filtering_enabled(),
         "level": tf.get_logger().level,
         # Not set is on.
@@ -211,6 +244,8 @@ def _put_back(settings: dict[str, Any]) -> None:
     import tensorflow as tf
     from tensorflow.python.framework.config import disable_op_determinism
 
+    keras.config.set_floatx(settings["floatx"])
+    keras.config.set_image_data_format(settings["layout"])
     keras.config.set_dtype_policy(settings["policy"])
     if settings["filtering"]:
         keras.config.enable_traceback_filtering()
@@ -240,6 +275,9 @@ def _configure(precision: str, deterministic: bool) -> None:
 
     tf.get_logger().setLevel("ERROR")
     keras.config.disable_traceback_filtering()
+    # A keras.json may name others, for other programs.
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy(dtype_policy(precision))
     if deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -7,6 +7,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import spice_keras
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.estimator import SpiceClusterer
+from spice_keras.words.vocabulary import vocabulary_from_file
 from tests.reference import neighbors as reference
 
 _CLUSTERS, _DIM = 4, 12
@@ -324,7 +326,6 @@ def test_works_at_the_end_of_a_pipeline() -> None:
 
 
 def test_neighbors_can_be_searched_approximately() -> None:
-    pytest.importorskip("faiss", reason="the extra faiss")
     rows, blobs = _blobs()
     found = _small(neighbor_search="approximate").fit(rows)
     assert adjusted_rand_score(blobs, found.labels_) > 0.95
@@ -385,3 +386,34 @@ def test_a_bar_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> No
     assert out == ""
     assert "fit: 0:0" in err
     assert "loss" in err
+
+
+def test_words_guide_the_clusters_and_name_them(tmp_path: Path) -> None:
+    rows, groups = _words_world()
+    vectors = np.eye(5, 8)[[3, 0, 4, 1, 2]]
+    names = np.array(["unused", "sky", "nothing", "sea", "sand"])
+    np.savez(tmp_path / "words.npz", names=names, vectors=vectors)
+    options = {"start": "words", "n_heads": 2, "epochs": 5, "random_state": 0}
+    given = SpiceClusterer(3, words=str(tmp_path / "words.npz"), **options).fit(rows)
+    vocabulary = vocabulary_from_file(tmp_path / "words.npz")
+    loaded = SpiceClusterer(3, words=vocabulary, **options).fit(rows)
+    np.testing.assert_array_equal(given.labels_, loaded.labels_)
+    assert set(given.words_) == {"sky", "sea", "sand"}
+    assert [given.words_[cluster] for cluster in given.labels_] == [
+        ("sky", "sea", "sand")[group] for group in groups
+    ]
+
+
+def test_words_and_their_start_belong_together() -> None:
+    rows, _ = _words_world()
+    with pytest.raises(ValueError, match="belong together"):
+        SpiceClusterer(3, start="words").fit(rows)
+    with pytest.raises(ValueError, match="belong together"):
+        SpiceClusterer(3, words="words.npz").fit(rows)
+
+
+def _words_world() -> tuple[np.ndarray, np.ndarray]:
+    """Rows around three of the axes; a word stands at each."""
+    groups = np.arange(60) % 3
+    noise = 0.2 * np.random.default_rng(0).normal(size=(60, 8))
+    return np.eye(3, 8)[groups] + noise, groups

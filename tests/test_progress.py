@@ -95,6 +95,50 @@ def test_a_pipe_gets_a_line_now_and_then_and_one_at_the_end(time: _Clock) -> Non
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", file.getvalue())
 
 
+def test_the_first_step_does_not_count(time: _Clock) -> None:
+    screen, file = _screen(Loudness.NORMAL, terminal=False)
+    with screen.task("pretrain", 100) as task:
+        time.now += 60.0  # graphs are traced
+        task.advance()
+        for _ in range(20):
+            time.now += 1.0
+            task.advance()
+    assert file.getvalue().splitlines() == [
+        "pretrain: 1/100",  # no estimate from that one
+        "pretrain: 11/100 · 1 images/s · 1:29 left",
+        "pretrain: 21/100 · 1 images/s · 1:19 left",
+        "pretrain: 1:20 · 1 images/s",
+    ]
+
+
+def test_a_single_step_still_has_a_rate(time: _Clock) -> None:
+    screen, file = _screen(Loudness.NORMAL, terminal=False)
+    with screen.task("export", 1, per_step=20) as task:
+        time.now += 2.0
+        task.advance()
+    assert file.getvalue() == "export: 0:02 · 10 images/s\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_bar_and_its_figures_stay_on_one_line(width: int, time: _Clock) -> None:
+    file = io.StringIO()
+    console = Console(
+        file=file, force_terminal=True, width=width, highlight=False, soft_wrap=True,
+        color_system=None, _environ={},
+    )  # fmt: skip
+    with Screen(Loudness.NORMAL, console).task("pretrain", 123_456, per_step=128) as task:
+        for _ in range(3):
+            time.now += 1.0
+            task.note("loss 1.2345, spread 0.98, neighbour quality 0.7123, rate 0.000123")
+            task.advance()
+    # The last line is said when the bar is gone, and may be as long as it likes.
+    drawn = re.sub(r"\x1b\[[?0-9]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n").split("\n")
+    bars = [line for line in drawn if "━" in line]
+    assert bars
+    assert max(map(len, bars)) <= width
+    assert any("left" in line for line in bars)
+
+
 def test_a_continued_task_counts_from_where_it_was(time: _Clock) -> None:
     screen, file = _screen(Loudness.NORMAL, terminal=False)
     with screen.task("semi", 100, start=60) as task:

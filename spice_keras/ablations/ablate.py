@@ -34,6 +34,8 @@ from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.configuration import differences, environment
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.history import open_run
+from spice_keras.run.lock import is_unused, run_lock
+from spice_keras.run.storage import explained_storage
 from spice_keras.runtime import release_memory, tensorflow_session
 
 _BEGUN = "ablation.yaml"
@@ -66,7 +68,7 @@ class Ablation:
         asked = {**self.config.as_dict(), "pretrain_once": self.pretrain_once}
         path = self.folder / _BEGUN
         if not resume:
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            if self.folder.exists() and (not self.folder.is_dir() or not is_unused(self.folder)):
                 raise UserError(
                     f"{self.folder} is not empty. Continue ablations with --resume, which skips "
                     "finished rows, or name another folder with --run-dir."
@@ -246,9 +248,10 @@ def ablate(
 
     SPICE (arXiv 2103.09382) Sec. 4, Tables 3 and 4.
     """
-    ablation.begin(resume=resume)
-    with tensorflow_session(precision=ablation.config.precision):
-        _finish_rows(ablation, rows, trials)
+    with run_lock(ablation.folder, ablation.screen), explained_storage(ablation.folder):
+        ablation.begin(resume=resume)
+        with tensorflow_session(precision=ablation.config.precision):
+            _finish_rows(ablation, rows, trials)
     results = ablation.results(rows, trials)
     if not any(results["rows"][row.name]["trials"] for row in rows):
         raise UserError(f"No row could be finished. The first: {ablation.errors[0]}")

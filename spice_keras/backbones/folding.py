@@ -36,7 +36,7 @@ def fold_batch_normalization(network: keras.Model) -> keras.Model:
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name in merged:
-            return _PassThrough(name=layer.name, dtype=layer.dtype_policy)
+            return PassThrough(name=layer.name, dtype=layer.dtype_policy)
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
@@ -53,10 +53,11 @@ def fold_batch_normalization(network: keras.Model) -> keras.Model:
     return folded
 
 
-class _PassThrough(keras.layers.Layer):
+class PassThrough(keras.layers.Layer):
     """What is left of a merged normalisation; called as one."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        """Returns its input."""
         return inputs
 
 

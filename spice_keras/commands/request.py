@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -37,10 +37,20 @@ class _Clusters(click.ParamType):
 _RUN_OPTIONS = (
     click.argument("config", required=False),
     click.option(
-        "--images", metavar="PATH", help="A folder of images, an .npy/.npz file, or tfds:NAME."
+        "--images",
+        metavar="PATH",
+        help="A folder, .txt list, tar or TFRecord shards, an .npy/.npz file, or tfds:NAME.",
     ),
     click.option(
-        "--embeddings", metavar="FILE", help="An .npy/.npz file of embeddings instead of images."
+        "--embeddings",
+        metavar="PATH",
+        help="An .npy/.npz file of embeddings, or a folder from spice embed, instead of images.",
+    ),
+    click.option(
+        "--sample",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Train heads on N rows of embeddings in shards; the chosen head sorts the others.",
     ),
     click.option(
         "--backbone",
@@ -68,6 +78,9 @@ _RUN_OPTIONS = (
     click.option(
         "--words", metavar="FILE", help="Words to name clusters with: .npz of names and vectors."
     ),
+    click.option(
+        "--nouns", metavar="FILE", help="Nouns, one a line, for the text encoder of hub:clip_..."
+    ),
     click.option("--seed", type=int, help="Same seed, same result."),
     click.option(
         "--set",
@@ -78,7 +91,9 @@ _RUN_OPTIONS = (
     ),
     click.option("--run-dir", type=click.Path(path_type=Path), help="Default: runs/NAME."),
     click.option("--resume", is_flag=True, help="Continue; skip finished stages."),
-    click.option("--dry-run", is_flag=True, help="Print configuration and sizes; do nothing."),
+    click.option(
+        "--dry-run", is_flag=True, help="Say what would be done, and how long; do nothing."
+    ),
 )
 
 
@@ -123,6 +138,20 @@ def chosen_loudness(quiet: bool, verbose: bool) -> Loudness:
     return Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
 
 
+def image_source(path: str) -> str:
+    """Tell what kind of source of images a file or folder is, or refuse it."""
+    from spice_keras.config.shortcuts import source_kind
+
+    kind = source_kind(Path(path)) if Path(path).exists() else None
+    if kind is None:
+        what = "is of another kind" if Path(path).exists() else "there is no such file or folder"
+        raise UserError(
+            f"{path}: {what}. Give a folder of images, a .txt list of paths, or tar or TFRecord "
+            "shards."
+        )
+    return kind
+
+
 def prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:
     """Resolve configuration and folder; print them and return None for a dry run."""
     from spice_keras.run.request import prepare_run
@@ -132,21 +161,39 @@ def prepare(request: RunRequest, *, existing: bool) -> PreparedRun | None:
         click.echo(prepared.note, err=True)
     if not request.dry_run:
         return prepared
-    _print_plan(prepared)
+    _print_plan(prepared, every_option=request.loudness >= Loudness.VERBOSE)
     return None
 
 
-def _print_plan(prepared: PreparedRun) -> None:
-    import yaml
+_NOT_COUNTED = "the number of images is known once TensorFlow Datasets is asked"
 
-    from spice_keras.run.preflight import describe_plan
 
-    values = prepared.config.as_dict()
-    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    lines = ["the number of images is known once TensorFlow Datasets is asked"]
-    for line in lines if prepared.plan is None else describe_plan(prepared.plan):
-        click.echo(f"# {line}")
-    click.echo(f"# run directory {prepared.run_dir}")
+def _print_plan(prepared: PreparedRun, *, every_option: bool) -> None:
+    """Say what would be done: ten lines, or the whole configuration and its arithmetic."""
+    from spice_keras.run.history import STAGES
+    from spice_keras.run.preflight import describe_plan, describe_run
+
+    config, plan = prepared.config, prepared.plan
+    if every_option:
+        import yaml
+
+        click.echo(yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True))
+        for line in [_NOT_COUNTED] if plan is None else describe_plan(plan):
+            click.echo(f"# {line}")
+        click.echo(f"# run directory {prepared.run_dir}")
+        return
+    command = click.get_current_context().info_name
+    stages = {stage.name for stage in STAGES if command in ("run", stage.command)}
+    if command == "self" and config.data.source == "embeddings":
+        stages = {stage.name for stage in STAGES}  # no other stage comes between
+    items = "items" if plan is None else f"{plan.num_images:,} items"
+    click.echo(f"{config.name}: {items}, {config.num_clusters} clusters, in {prepared.run_dir}")
+    if plan is None:
+        click.echo(f"  note      {_NOT_COUNTED}")
+    else:
+        for line in describe_run(config, plan, stages):
+            click.echo(line)
+    click.echo("  --verbose shows every option and the arithmetic.")
 
 
 def print_results(metrics: Mapping[str, Any]) -> None:
@@ -154,4 +201,16 @@ def print_results(metrics: Mapping[str, Any]) -> None:
     from spice_keras.report.table import SHORT_COLUMNS, SHORT_HEADER, result_rows
     from spice_keras.report.terminal import show_table
 
-    show_table(SHORT_HEADER, result_rows(metrics, SHORT_COLUMNS))
+    rows = result_rows(metrics, SHORT_COLUMNS)
+    # Without labels most figures have no value at all.
+    places = [0, *(place for place in range(1, len(SHORT_HEADER)) if _has_value(rows, place))]
+    show_table(
+        [SHORT_HEADER[place] for place in places],
+        [[row[place] for place in places] for row in rows],
+    )
+
+
+def _has_value(rows: Sequence[Sequence[str]], place: int) -> bool:
+    from spice_keras.report.formatting import MISSING
+
+    return any(row[place] != MISSING for row in rows)

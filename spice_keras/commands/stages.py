@@ -1,4 +1,4 @@
-"""`spice pretrain|self|semi|eval|export`: one stage of a run each."""
+"""`spice pretrain|self|semi|eval`: one stage of a run each."""
 
 from __future__ import annotations
 
@@ -69,5 +69,4 @@ STAGE_COMMANDS = (
     _stage_command("self", "Stage 2: SPICE-Self, clustering heads and reliable labels."),
     _stage_command("semi", "Stage 3: SPICE-Semi, FixMatch from the reliable labels."),
     _stage_command("eval", "Figures of merit, assignments.csv and the report."),
-    _stage_command("export", "The SavedModel, checked in a separate process."),
 )

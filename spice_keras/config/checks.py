@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spice_keras.config.protocol import part_config, roles_of
 from spice_keras.config.schema import RunConfig, SelfConfig
-from spice_keras.options import LITE0, PRETRAINED_FORMS, SOURCES, missing_feature
+from spice_keras.options import HUB_PREFIX, LITE0, PRETRAINED_FORMS, SOURCES, missing_feature
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,16 @@ def _part_problems(config: RunConfig) -> Iterator[Problem]:
             ("data.classes", "data.source"),
             f"classes are sub-folders, so they need the source folder. Received: {data.source}",
         )
-    if data.label_key != "label" and data.source != "tfds":
+    if data.sample is not None and data.source != "embeddings":
+        yield Problem(
+            ("data.sample", "data.source"),
+            f"samples are drawn from embeddings in shards. Received: the source {data.source}",
+        )
+    if data.label_key != "label" and data.source not in ("tfds", "tfrecord"):
         yield Problem(
             ("data.label_key", "data.source"),
-            f"names a feature of TensorFlow Datasets, so it needs the source tfds. "
-            f"Received: {data.source}",
+            "names a feature of TensorFlow Datasets or TFRecord, so it needs the source tfds or "
+            f"tfrecord. Received: {data.source}",
         )
 
 
@@ -139,6 +144,30 @@ def _protocol_problems(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("semi.use_extra",),
             "there are no extra images; name them with data.extra_path or data.extra_split",
+        )
+
+
+def _word_problems(config: RunConfig) -> Iterator[Problem]:
+    """Nouns need a text encoder, and one source of words is enough."""
+    words = config.words
+    if words.nouns is None:
+        return
+    if words.vocabulary is not None:
+        yield Problem(
+            ("words.nouns", "words.vocabulary"),
+            "both give the words of the run; leave one null",
+        )
+    elif not config.backbone.name.startswith(HUB_PREFIX) or config.data.source == "embeddings":
+        yield Problem(
+            ("words.nouns", "backbone.name"),
+            "nouns are read by the text encoder of an image-text model, such as "
+            "backbone.name=hub:clip_vit_base_patch32; for others give their vectors with "
+            "words.vocabulary",
+        )
+    odd = [prompt for prompt in words.prompts if prompt.count("{}") != 1]
+    if odd:
+        yield Problem(
+            ("words.prompts",), f"each prompt has one {{}} for the noun; {odd[0]!r} has not"
         )
 
 
@@ -247,5 +276,6 @@ def problems_between_options(config: RunConfig) -> list[Problem]:
         *_backbone_problems(config),
         *_pretrain_problems(config),
         *_self_problems(config),
+        *_word_problems(config),
         *_variant_problems(config),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,11 @@ from spice_keras.config.settings import Setting, read_setting
 from spice_keras.config.shortcuts import run_name
 from spice_keras.config.yaml_reader import read_yaml
 from spice_keras.errors import UserError
+
+_MOST_PROBLEMS = 30  # listed of one configuration
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 6
 
 
 def _config_folder() -> Path:
@@ -126,19 +132,35 @@ def _describe(error: Mapping[str, Any], location: tuple[str, ...]) -> Problem:
         close = difflib.get_close_matches(location[-1], _known_keys(error["loc"][:-1]), n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         return Problem((path,), f"there is no such option.{hint}")
-    received = repr(error.get("input"))
-    shown = received if len(received) <= 60 else received[:57] + "..."
-    return Problem((path,), f"{error['msg']}. Received: {shown}")
+    return Problem((path,), f"{error['msg']}. Received: {_shown(error.get('input'))}")
 
 
-def _without(config: Mapping[str, Any], location: tuple[str, ...]) -> dict[str, Any]:
-    head, *rest = location
-    pruned = dict(config)
-    if rest and isinstance(pruned.get(head), Mapping):
-        pruned[head] = _without(pruned[head], tuple(rest))
-    else:
-        pruned.pop(head, None)
-    return pruned
+def _shown(value: Any) -> str:
+    """Write a value in at most 60 characters."""
+    try:
+        received = _BRIEF.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return received if len(received) <= 60 else received[:57] + "..."
+
+
+def _remove(config: dict[str, Any], location: tuple[str, ...]) -> None:
+    """Take the value at a place out of a nested dictionary, or the nearest one above it."""
+    below = config
+    for part in location[:-1]:
+        if not isinstance(below.get(part), dict):
+            below.pop(part, None)
+            return
+        below = below[part]
+    below.pop(location[-1], None)
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy nested mappings, for `_remove`; what else they hold is shared."""
+    return {
+        key: _copied(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+    }
 
 
 def find_problems(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
@@ -151,15 +173,17 @@ def find_problems(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Pro
         The configuration, or None if it cannot be built; and what is wrong.
     """
     problems: list[Problem] = []
-    left: Mapping[str, Any] = values
+    left = _copied(values)
     for _ in range(8):  # pruning a wrong value may uncover one below it
         try:
             config = RunConfig.model_validate(left)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                location = _location(detail, left)
-                problems.append(_describe(detail, location))
-                left = _without(left, location)
+            details = error.errors(include_url=False)
+            found = [(detail, _location(detail, left)) for detail in details]
+            for detail, location in found:
+                if len(problems) < _MOST_PROBLEMS:
+                    problems.append(_describe(detail, location))
+                _remove(left, location)
             continue
         wrong = {path for problem in problems for path in problem.paths}
         problems += [p for p in problems_between_options(config) if wrong.isdisjoint(p.paths)]
@@ -187,11 +211,12 @@ def check(values: Mapping[str, Any], *, origin: str) -> RunConfig:
 
 
 def _count(problems: Sequence[Problem]) -> str:
-    return f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+    at_least = "at least " if len(problems) >= _MOST_PROBLEMS else ""
+    return f"{at_least}{len(problems)} problem" + ("s" if len(problems) > 1 else "")
 
 
 def _file_report(origin: str, problems: Sequence[Problem]) -> str:
-    lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
+    lines = "\n".join(f"  {', '.join(p.paths):.100}: {p.message}" for p in problems)
     return f"{origin} has {_count(problems)}:\n{lines}"
 
 
@@ -200,8 +225,8 @@ def _settings_report(problems: Sequence[Problem], settings: Sequence[Setting]) -
     lines = []
     for problem in problems:
         said = [s for s in settings if any(s.touches(path) for path in problem.paths)]
-        text = f"{', '.join(problem.paths)}: {problem.message}"
-        typed = said[-1].said if said else ""
+        text = f"{', '.join(problem.paths):.100}: {problem.message}"
+        typed = f"{said[-1].said:.100}" if said else ""
         if typed and problem.paths == (said[-1].path,):
             text = problem.message
         lines.append(f"{typed}: {text}" if typed else text)

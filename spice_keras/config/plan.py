@@ -11,7 +11,7 @@ from spice_keras.config.checks import Problem
 from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
-from spice_keras.options import head_training
+from spice_keras.options import fewest_items, head_training, neighbors_tell
 
 # Pretraining of unknown data: enough epochs for small folders, no whole day for large ones.
 _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)
@@ -246,7 +246,13 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
             f"Heads are trained with {heads.num_neighbors} neighbours instead of "
             f"{section.neighbors.num_neighbors}: more would reach beyond half a cluster."
         )
-    if plan.reliable.num_neighbors < config.reliable.num_neighbors:
+    if not neighbors_tell(plan.num_images, plan.num_clusters):
+        yield (
+            f"{plan.num_images} items in {plan.num_clusters} clusters are too few to judge the "
+            "clusters by their items' neighbours: how reliable they are cannot be told. From "
+            f"{fewest_items(plan.num_clusters)} items on (four a cluster) it can."
+        )
+    elif plan.reliable.num_neighbors < config.reliable.num_neighbors:
         yield (
             f"n_s = {plan.reliable.num_neighbors} neighbours instead of "
             f"{config.reliable.num_neighbors}: "
@@ -293,7 +299,8 @@ def make_plan(config: RunConfig, items: int | PartCounts) -> Plan:
         lines = "\n".join(f"  {', '.join(p.paths)}: {p.message}" for p in problems)
         raise UserError(f"The configuration does not fit the data:\n{lines}")
     image_bytes = 3 * parts.total * config.data.image_size**2
-    neighbors = min(config.reliable.num_neighbors, _half_a_cluster(config, num_images))
+    # The first of them is the item itself, which says nothing.
+    neighbors = max(2, min(config.reliable.num_neighbors, _half_a_cluster(config, num_images)))
     plan = Plan(
         num_images=num_images,
         reported_images=_length(rows.reported),

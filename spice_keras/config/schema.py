@@ -6,6 +6,7 @@ the paper is silent. A configuration file states only where it differs.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import (
@@ -16,11 +17,13 @@ from pydantic import (
 
 from spice_keras.config.class_lists import check_folder_names, expand_classes
 from spice_keras.options import (
+    DEFAULT_PROMPTS,
     ENTROPY_WEIGHTS,
     LITE0,
     BackboneOptions,
     Balance,
     Fit,
+    Guide,
     InputScale,
     Labels,
     LabelsFrom,
@@ -52,15 +55,28 @@ Classes = Annotated[
 ]
 
 
+def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
+    if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]):
+        raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
+    return pair
+
+
+ValueRange = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
+
+
 class DataConfig(Options):
     """Where the images, or embeddings, come from, and the one size images are brought to."""
 
     source: Source = "digits"
     """What the items are and where they come from; `--images` and `--embeddings` set it."""
     path: str | None = None
-    """The folder, the .npy/.npz file of images or embeddings, or the TensorFlow Datasets name."""
+    """The folder, list, shards, .npy/.npz file of images or embeddings, or the TensorFlow Datasets
+    name."""
     split: str = "train"
     """TensorFlow Datasets only; `train+test` joins two."""
+    sample: Annotated[int, Field(ge=2)] | None = None
+    """Embeddings in shards only: rows that heads are trained, chosen and reported on. The chosen
+    head then sorts all others. null: every row."""
     protocol: Protocol = "whole"
     """`whole`: train and test images are one set, clustered and reported. `split`: every stage
     sees the train images alone, and the finished model's clusters of the test images are
@@ -78,7 +94,7 @@ class DataConfig(Options):
     classes: Classes | None = None
     """Folders only: the sub-folders to read, or a list's name, `imagenet10` or `imagenet_dogs`."""
     label_key: str = "label"
-    """TensorFlow Datasets only: the feature that holds the class, for evaluation."""
+    """TensorFlow Datasets and TFRecord only: the feature that holds the class, for evaluation."""
     tfds_dir: str | None = None
     """The folder of prepared TensorFlow Datasets; null: its default folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
@@ -87,6 +103,9 @@ class DataConfig(Options):
     """`crop` keeps the proportions and cuts the longer side; `stretch` does not."""
     labels: Labels = "source"
     """What evaluation may compare with. A plain folder has no labels unless `from-folders`."""
+    range: ValueRange | None = None
+    """`[LOW, HIGH]`: what is black and white in pictures of more than eight bits, [0, 4095] for
+    one. null: what each file states, else the fewest bits that hold the values of all files."""
     max_pixels: Positive = 100_000_000
     """A larger picture is skipped: a guard against decompression bombs."""
     max_skipped_share: Share = 0.2
@@ -177,7 +196,8 @@ class SelfConfig(SelfVariant):
     `sic` is SIC's, neighbours and words together."""
     start: Start = "random"
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
-    eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means."""
+    eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means;
+    `words`: at K words that cover the images if `words.guide` lets them, else as `mixed`."""
     sizes: Sizes = "even"
     """Whether clusters should be about equally large. `auto` trains heads for both and decides
     without labels. For the objective `neighbors` and the refinement."""
@@ -242,7 +262,7 @@ class SelfConfig(SelfVariant):
 class ReliableConfig(Options):
     """Reliable labels by local consistency (Eq. 5)."""
 
-    num_neighbors: Positive = 100
+    num_neighbors: Annotated[int, Field(ge=2)] = 100
     """n_s: neighbours that are asked, the image itself among them."""
     consistency_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
     """A label is reliable only if a larger share of its neighbours has it; 0 asks for nothing."""
@@ -290,10 +310,11 @@ class PretrainConfig(Options):
 class EmbedConfig(Options):
     """The embeddings' neighbours, by which heads train, start and are judged reliable."""
 
-    neighbor_search: Search = "exact"
-    """`approximate`: FAISS's inverted lists (the extra `faiss`), for hundreds of thousands."""
-    num_probes: Positive = 32
-    """Lists that the approximate search looks into for each item: more find more."""
+    neighbor_search: Search = "auto"
+    """`exact` compares all pairs; `approximate` finds nearly all neighbours in much less time.
+    `auto` is exact up to about two minutes of two cores."""
+    recall: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Share of the true neighbours that the approximate search must find. It is measured."""
 
 
 class SemiConfig(Options):
@@ -357,11 +378,19 @@ class EvaluateConfig(Options):
 
 
 class WordsConfig(Options):
-    """The words that clusters are named with."""
+    """The words that clusters are named with, and that may guide them."""
 
     vocabulary: str | None = None
     """An .npz file of `names` and `vectors` in the space of the embeddings, or `none`. null: the
-    encoder's own words, if it is efficientnet_lite0 as it came."""
+    encoder's own words, if it is efficientnet_lite0 as it came, or `nouns`."""
+    nouns: str | None = None
+    """A text file of nouns, one a line, or WordNet's index.noun, for the text encoder of a backbone
+    such as hub:clip_vit_base_patch32."""
+    prompts: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = DEFAULT_PROMPTS
+    """Sentences the text encoder reads each noun in; several make an ensemble."""
+    guide: Guide = "auto"
+    """Whether clusters begin at the words if `self.start` is words. `auto`: if the encoder's own
+    classifier has a likely word for half of the images; words of other origin need `always`."""
 
 
 class ExportConfig(Options):
@@ -371,6 +400,8 @@ class ExportConfig(Options):
     """Folder that holds `NAME/VERSION`."""
     name: str | None = None
     """null: the run's name."""
+    unsure_below: Share | None = None
+    """Confidence below which an answer is told as unsure; null: calibrated on the run's items."""
 
 
 class RunConfig(Options):
@@ -407,6 +438,8 @@ class RunConfig(Options):
         """Whether there are words in the space of the embeddings: a file's, or the encoder's."""
         if self.words.vocabulary is not None:
             return self.words.vocabulary != "none"
+        if self.words.nouns is not None:
+            return True
         own = self.backbone.name == LITE0 and self.data.source != "embeddings"
         return own and not self.trains_encoder
 

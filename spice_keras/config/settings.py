@@ -9,6 +9,8 @@ from typing import Any
 from spice_keras.config.yaml_reader import read_yaml
 from spice_keras.errors import UserError
 
+_MOST_PARTS = 10  # of an option's name; the longest has four
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -53,11 +55,11 @@ def read_setting(text: str, *, prefix: str = "") -> Setting:
     said = f"{prefix}{text}"
     path, sign, value = text.partition("=")
     path = path.strip()
-    if not sign or not all(path.split(".")):
+    if not sign or not all(path.split(".")) or path.count(".") >= _MOST_PARTS:
         raise UserError(
-            f"{said}: an option is set with a.b=VALUE, for example {prefix}pretrain.epochs=50."
+            f"{said:.100}: an option is set with a.b=VALUE, for example {prefix}pretrain.epochs=50."
         )
-    return Setting(path, read_yaml(value, origin=f"The value in {said}"), said)
+    return Setting(path, read_yaml(value, origin=f"The value in {said:.100}"), said)
 
 
 def typed(option: str, values: Iterable[tuple[str, Any]]) -> list[Setting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,22 @@ from typing import Any
 from spice_keras.errors import UserError
 from spice_keras.options import BACKBONES, LITE0
 
+_KINDS = {
+    ".npy": "arrays",
+    ".npz": "arrays",
+    ".txt": "list",
+    ".tar": "tar",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+}
+
 
 def source_overrides(images: str) -> dict[str, Any]:
     """Tell what kind of source `--images` names, and name the run after it.
 
     Args:
-        images: A folder, an .npy or .npz file, or tfds:NAME.
+        images: A folder of images or of shards, a .txt list of paths, a tar or TFRecord shard, an
+            .npy or .npz file, or tfds:NAME.
 
     Returns:
         Values by dotted path, for `load_config`.
@@ -28,14 +39,41 @@ def source_overrides(images: str) -> dict[str, Any]:
     path = Path(images)
     if not path.exists():
         raise UserError(f"--images {images}: there is no such file or folder.")
-    if path.is_dir():
-        return _files("folder", images, path.resolve().name)
-    if path.suffix not in {".npy", ".npz"}:
+    kind = source_kind(path)
+    if kind is None:
         raise UserError(
-            f"--images {images} must be a folder, an .npy or .npz file, or tfds:NAME. "
+            f"--images {images} must be a folder, a list of paths (.txt), shards (.tar or "
+            ".tfrecord), an .npy or .npz file, or tfds:NAME. "
             "To sort single images with a trained model, use `spice predict`."
         )
-    return _files("arrays", images, path.stem)
+    return _files(kind, images, path.resolve().name if path.is_dir() else path.stem)
+
+
+def source_kind(path: Path) -> str | None:
+    """Tell what kind of source a file or folder is.
+
+    Args:
+        path: It exists.
+
+    Returns:
+        A name of `spice_keras.options.SOURCES`; None if it is something else.
+    """
+    return (_shards_in(path) or "folder") if path.is_dir() else _KINDS.get(path.suffix)
+
+
+def _shards_in(folder: Path) -> str | None:
+    """Tell whether the files right below a folder are shards: of which kind."""
+    kinds: set[str] = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            ending = Path(entry.name).suffix
+            if entry.name.startswith(".") or ending == ".json" or not entry.is_file():
+                continue
+            kind = _KINDS.get(ending)
+            if kind not in ("tar", "tfrecord"):
+                return None  # most folders: the first file says so
+            kinds.add(kind)
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _files(source: str, path: str, name: str) -> dict[str, Any]:
@@ -48,20 +86,23 @@ def embeddings_overrides(path: str) -> dict[str, Any]:
     """Name a file of embeddings as the source, and the run after it.
 
     Args:
-        path: An .npy or .npz file.
+        path: An .npy or .npz file, or a folder of shards.
 
     Returns:
         Values by dotted path, for `load_config`.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file or folder.
     """
-    if not Path(path).is_file():
-        raise UserError(f"--embeddings {path}: there is no such file. Give an .npy or .npz file.")
+    if not Path(path).exists():
+        raise UserError(
+            f"--embeddings {path}: there is no such file. Give an .npy or .npz file, or a folder "
+            "that `spice embed` wrote."
+        )
     return {
         "data.source": "embeddings",
         "data.path": path,
-        "name": run_name(Path(path).stem),
+        "name": run_name(Path(path).resolve().stem),
     }
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from spice_keras.data.deep_pixels import Box, declared_range, is_deep, read_deep, strips
+from spice_keras.data.levels import Extent, Levels
+from spice_keras.data.libtiff_lines import libtiff_lines
+from spice_keras.data.pixel_budget import PixelBudget
+from spice_keras.data.png_text import without_large_texts
 from spice_keras.data.quiet_pillow import quiet_pillow
+from spice_keras.data.undecodable import UndecodableImage as UndecodableImage
 from spice_keras.options import Fit
 
 # Only formats that Pillow decodes itself: EPS, for one, would start another program.
@@ -29,24 +37,33 @@ _UPRIGHT = {
 }
 
 
-class UndecodableImage(Exception):
-    """A file that gives no image; its message is the reason, in a few words for the user."""
+_TURNS_X, _TURNS_Y = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
 
 
 def decode_image(
-    data: bytes | Path, *, image_size: int, fit: Fit = "crop", max_pixels: int
+    data: bytes | Path,
+    *,
+    image_size: int,
+    fit: Fit = "crop",
+    max_pixels: int,
+    levels: Levels | None = None,
+    budget: PixelBudget | None = None,
 ) -> np.ndarray:
     """Decode one image file and resize it.
 
     The first frame of an animation counts, turned upright by its EXIF orientation.
-    Transparency is laid over white. 16-bit grey levels are divided by 256, floating-point
-    ones must lie in 0..1. Large JPEG files are decoded at a fraction of their size.
+    Transparency is laid over white. Pictures of more than eight bits a sample are brought to
+    eight by the range that the file states, else by `levels`, else by the largest value of the
+    picture. Large JPEG files are decoded at a fraction of their size.
 
     Args:
         data: the bytes of the file, or its path.
         image_size: side S of the result, in pixels.
         fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
         max_pixels: width times height from which on a file is refused, read from its header.
+        levels: what is black and white in pictures of more than eight bits that do not say so;
+            None to judge each alone.
+        budget: bounds the pixels decoded at the same time by all threads that share it.
 
     Returns:
         uint8 RGB [S, S, 3].
@@ -56,15 +73,42 @@ def decode_image(
             file or no image.
     """
     _check_target(image_size, fit)
-    with quiet_pillow():
-        try:
-            with _open(data) as file:
-                return _decode(file, image_size, fit, max_pixels)
-        except UndecodableImage:
-            raise
-        # A damaged file can make Pillow's decoders raise nearly anything; none may end a run.
-        except Exception as error:
-            raise UndecodableImage(_reason(error)) from error
+    with _decodable(data, max_pixels) as (file, image):
+        if is_deep(image):
+            return _decode_deep(image, file, data, _Target(image_size, fit, levels, budget))
+        # Twice the target leaves the last halving to the antialiased resize below.
+        image.draft(None, (2 * image_size, 2 * image_size))
+        with _room(image, budget):
+            with _printed_lines(image, data):
+                image.load()
+            # Asked after loading: a PNG may have it behind its pixels. Pillow turns a TIFF itself.
+            orientation = 1 if image.format == "TIFF" else _orientation(image)
+            box = _kept_box(image.size, fit, orientation)
+            return _square(_rgb(image, box), orientation, image_size)
+
+
+def deep_extent(
+    path: Path, max_pixels: int, overrules: bool = False, budget: PixelBudget | None = None
+) -> Extent | None:
+    """Look at the values of a picture of more than eight bits that does not state their range.
+
+    Args:
+        path: any file.
+        max_pixels: width times height from which on a file is passed over.
+        overrules: whether to look at a picture that states a range as well.
+        budget: as for `decode_image`.
+
+    Returns:
+        The smallest and largest value; None for any other file, and for one that gives no image.
+    """
+    try:
+        with _decodable(path, max_pixels) as (file, image):
+            if not is_deep(image) or (declared_range(image) and not overrules):
+                return None
+            with _room(image, budget), _printed_lines(image, path):
+                return read_deep(image, file).extent()
+    except UndecodableImage:
+        return None
 
 
 def resize_image(array: np.ndarray, image_size: int, fit: Fit = "crop") -> np.ndarray:
@@ -92,8 +136,8 @@ def resize_image(array: np.ndarray, image_size: int, fit: Fit = "crop") -> np.nd
         )
     if 0 in array.shape:
         raise ValueError(f"Expected at least one pixel. Received: shape={array.shape}")
-    image = _rgb(Image.fromarray(np.ascontiguousarray(array)))
-    return _square(image, image_size, fit)
+    image = Image.fromarray(np.ascontiguousarray(array))
+    return _square(_rgb(image, _kept_box(image.size, fit)), 1, image_size)
 
 
 def _check_target(image_size: int, fit: Fit) -> None:
@@ -109,8 +153,6 @@ def _reason(error: Exception) -> str:
     match error:
         case UnidentifiedImageError():
             return f"not an image, or of a format other than {', '.join(FORMATS)}"
-        case Image.DecompressionBombError():
-            return "too large: more pixels than Pillow accepts"
         case FileNotFoundError():
             return "no such file, or a broken symbolic link"
         case PermissionError():
@@ -134,21 +176,72 @@ def _open(data: bytes | Path) -> BinaryIO:
     return file if isinstance(data, bytes) else data.open("rb")
 
 
-def _decode(file: BinaryIO, image_size: int, fit: Fit, max_pixels: int) -> np.ndarray:
-    """Open, check the size before any pixel is decoded, then decode and resize."""
-    with Image.open(file, formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise UndecodableImage(
-                f"too large: {width} x {height} pixels, more than the limit of {max_pixels:,}"
-            )
-        orientation = _orientation(image)
-        # Twice the target leaves the last halving to the antialiased resize below.
-        image.draft(None, (2 * image_size, 2 * image_size))
-        upright = _rgb(image)
-        if orientation in _UPRIGHT:
-            upright = upright.transpose(_UPRIGHT[orientation])
-        return _square(upright, image_size, fit)
+@contextmanager
+def _decodable(data: bytes | Path, max_pixels: int) -> Iterator[tuple[BinaryIO, Image.Image]]:
+    """Open a picture whose size is checked; whatever goes wrong with it is the file's fault."""
+    with quiet_pillow():
+        try:
+            with (
+                _open(data) as opened,
+                without_large_texts(opened) as file,
+                Image.open(file, formats=FORMATS) as image,
+            ):
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise UndecodableImage(
+                        f"too large: {width} x {height} pixels, more than the limit of "
+                        f"{max_pixels:,} (data.max_pixels)"
+                    )
+                yield file, image
+        except UndecodableImage:
+            raise
+        # A damaged file can make Pillow's decoders raise nearly anything; none may end a run.
+        except Exception as error:
+            raise UndecodableImage(_reason(error)) from error
+
+
+class _Target(NamedTuple):
+    """What a picture is decoded to, and with what."""
+
+    image_size: int
+    fit: Fit
+    levels: Levels | None
+    budget: PixelBudget | None
+
+
+def _decode_deep(
+    image: Image.Image, file: BinaryIO, data: bytes | Path, target: _Target
+) -> np.ndarray:
+    """Decode a picture of more than eight bits a sample, and resize it."""
+    image_size, fit, levels, budget = target
+    stated, asked = declared_range(image), None
+    if levels is not None and (stated is None or levels.overrules):
+        # Asked before room is taken: the answer may mean to decode every other file.
+        asked = levels.of("floats" if image.mode == "F" else "integers")
+    with _room(image, budget):
+        with _printed_lines(image, data):
+            picture = read_deep(image, file)
+        if stated is None and not (levels is not None and levels.overrules):
+            stated = picture.extent().value_range()
+        value_range = asked or stated or (0.0, 1.0)
+        orientation = 1 if picture.is_upright else _orientation(image)
+        box = _kept_box(picture.size, fit, orientation)
+        rgb = _over_white(box, lambda strip: picture.strip(strip, value_range))
+        return _square(rgb, orientation, image_size)
+
+
+def _room(image: Image.Image, budget: PixelBudget | None) -> AbstractContextManager[None]:
+    """Wait for room to decode a picture; one of more than eight bits takes twice as much."""
+    if budget is None:
+        return nullcontext()
+    return budget.taken(image.width * image.height * (2 if is_deep(image) else 1))
+
+
+def _printed_lines(image: Image.Image, data: bytes | Path) -> AbstractContextManager[None]:
+    """Catch what libtiff prints, if it is what decodes the picture."""
+    if not getattr(image, "use_load_libtiff", False):
+        return nullcontext()
+    return libtiff_lines(str(data) if isinstance(data, Path) else "a picture")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -160,35 +253,45 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB, deep grey scaled to 8 bits and transparency laid over white."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    background = Image.new("RGBA", layer.size, (*TRANSPARENCY_BACKGROUND, 255))
-    return Image.alpha_composite(background, layer).convert("RGB")
+def _kept_box(size: tuple[int, int], fit: Fit, orientation: int = 1) -> Box:
+    """The part of a picture, as it is stored, that its square is made from."""
+    width, height = size
+    if fit == "stretch":
+        return 0, 0, width, height
+    side = min(size)
+    left, top = (width - side) // 2, (height - side) // 2
+    # An odd margin lies on the other side of a picture that is turned afterwards.
+    if orientation in _TURNS_X:
+        left = width - side - left
+    if orientation in _TURNS_Y:
+        top = height - side - top
+    return left, top, left + side, top + side
 
 
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """Grey levels of 16 bits, or floating-point ones in 0..1, as uint8 of the same shape."""
-    low, high = grey.min(), grey.max()
-    if grey.dtype.kind == "f":
-        # Written so that a NaN fails it as well.
-        if not (low >= 0 and high <= 1):
-            raise UndecodableImage("floating-point pixels outside 0..1")
-        return np.rint(grey * 255.0).astype(np.uint8)
-    if low < 0 or high > 0xFFFF:
-        raise UndecodableImage("integer pixels outside 0..65535")
-    return (grey.astype(np.int32) >> 8).astype(np.uint8)
-
-
-def _square(image: Image.Image, image_size: int, fit: Fit) -> np.ndarray:
-    """Resize an RGB image to uint8 [S, S, 3]."""
-    if fit == "crop":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
+def _rgb(image: Image.Image, box: Box) -> Image.Image:
+    """A box of a picture of eight bits as RGB, with transparency laid over white."""
+    if image.mode == "RGB" and not image.has_transparency_data:
         # Cut first: a resize with a box would blend in pixels from outside it.
-        image = image.crop((left, top, left + side, top + side))
+        return image if box == (0, 0, *image.size) else image.crop(box)
+    return _over_white(box, image.crop)
+
+
+def _over_white(box: Box, strip_of: Callable[[Box], Image.Image]) -> Image.Image:
+    """Put strips of a picture together as RGB; whole copies of a large one would add up."""
+    left, top, right, bottom = box
+    whole = Image.new("RGB", (right - left, bottom - top))
+    for part in strips(box):
+        strip = strip_of(part)
+        if strip.has_transparency_data:
+            layer = strip.convert("RGBA")
+            background = Image.new("RGBA", layer.size, (*TRANSPARENCY_BACKGROUND, 255))
+            strip = Image.alpha_composite(background, layer)
+        whole.paste(strip.convert("RGB"), (0, part[1] - top))
+    return whole
+
+
+def _square(image: Image.Image, orientation: int, image_size: int) -> np.ndarray:
+    """Turn an RGB picture upright and resize it to uint8 [S, S, 3]."""
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
     return np.array(image.resize((image_size, image_size), Image.Resampling.BILINEAR))

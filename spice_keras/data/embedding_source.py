@@ -1,11 +1,8 @@
-"""Embeddings from a NumPy file, ready for cosine similarity; pickle is never loaded."""
+"""Embeddings from a NumPy file or from shards, ready for cosine similarity; no pickle is loaded."""
 
 from __future__ import annotations
 
 import hashlib
-import lzma
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +11,15 @@ from typing import IO, Self
 
 import numpy as np
 
+from spice_keras.data.array_file import ArrayFile, open_array_file
 from spice_keras.data.array_source import array_ids, read_array
 from spice_keras.data.labels import Labels, column_labels
-from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix, read_header
+from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix
 from spice_keras.data.sources import DataSource, SourceOptions
 from spice_keras.errors import UserError
+from spice_keras.shards.embeddings import EmbeddingShards
 
-_ZIP_MAGIC = b"PK"
+_ADVICE = "Save the embeddings again: np.savez(file, features=...)."
 _NAMES = ("features", "embeddings", "x", "X")
 # Neither is taken for embeddings. Labels are not even looked at for their shape.
 _OTHER_NAMES = frozenset({"ids", "labels"})
@@ -91,46 +90,64 @@ def embeddings_shape(path: str | Path) -> tuple[int, int]:
 
 
 class EmbeddingSource(DataSource):
-    """Embeddings from an .npy or .npz file, one row an item.
+    """Embeddings from an .npy or .npz file, or from a folder of shards, one row an item.
 
     Args:
-        path: as for `read_embeddings_file`.
+        path: as for `read_embeddings_file`, or a folder that `spice embed` wrote.
+        sample: rows to draw from the shards, at least 2; None for all.
 
     Raises:
-        UserError: as `embeddings_shape` raises it.
+        UserError: as `embeddings_shape` raises it; if the shards are incomplete or do not fit each
+            other; if a sample of a file is asked for.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, sample: int | None = None) -> None:
+        self.path, self._sample = Path(path), sample
+        self._shards = EmbeddingShards(self.path) if self.path.is_dir() else None
+        if self._shards is not None:
+            total = len(self._shards)
+            self._num_rows = total if sample is None else min(sample, total)
+            return
         self._num_rows, _ = embeddings_shape(self.path)
+        if sample is not None:
+            raise UserError(
+                f"A sample (--sample {sample}) is drawn from a folder of shards, and {path} is one "
+                "file, which is read whole. Leave --sample out."
+            )
 
     @classmethod
     def open(cls, options: SourceOptions) -> Self:
-        """Look at the shape of what the file `options.path` holds."""
-        return cls(options.path)
+        """Look at the shape of what `options.path` holds."""
+        return cls(options.path, options.sample)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def read(self) -> EmbeddingFile:
-        """Read all rows, as `read_embeddings_file` does."""
-        return read_embeddings_file(self.path)
+        """Read all rows, as `read_embeddings_file` does, or the sample."""
+        if self._shards is None:
+            return read_embeddings_file(self.path)
+        ids, features, content_hash = self._shards.sample(self._sample)
+        _check_rows(features, self.path)
+        return EmbeddingFile(features, tuple(ids), content_hash)
 
     @classmethod
     def read_labels(cls, options: SourceOptions, ids: Sequence[str]) -> Labels | None:
-        """The array "labels" of the file.
+        """The array "labels" of the file; shards have none.
 
         Args:
             options: those of `open`.
             ids: of the N items wanted, in this order.
 
         Returns:
-            The labels; None if the file has no "labels".
+            The labels; None if there are none.
 
         Raises:
             UserError: if the labels do not match the rows, or an id is unknown.
         """
         path = Path(options.path)
+        if path.is_dir():
+            return None
         labels = read_array(path, "labels")
         if labels is None:
             return None
@@ -141,48 +158,25 @@ class EmbeddingSource(DataSource):
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], NpyHeader]]:
     """The array of embeddings, at its first element; what goes wrong becomes a UserError."""
-    if not path.is_file():
-        raise UserError(f"There is no file {path}. Give an .npy or .npz file of embeddings.")
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-            file.seek(0)
-            if not zipped:
-                yield file, _checked(read_header(file), path)
-                return
-            with zipfile.ZipFile(file) as archive, archive.open(_member(archive, path)) as stream:
-                yield stream, _checked(read_header(stream), path)
-    except MemoryError as error:
-        raise UserError(
-            f"The embeddings of {path} do not fit into memory ({error}). "
-            "Use fewer rows or columns (a PCA), or a machine with more memory."
-        ) from error
-    # RuntimeError: an encrypted archive, or a compression this Python cannot undo.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
-            lzma.LZMAError) as error:  # fmt: skip
-        raise UserError(
-            f"{path} cannot be read as an .npy or .npz file: it is damaged or of another kind "
-            f"({error}). Save the embeddings again: np.savez(file, features=...)."
-        ) from error
+    with open_array_file(path, "embeddings", _ADVICE) as file:
+        name = _member(file) if file.is_archive else file.names[0]
+        with file.array(name) as (stream, header):
+            yield stream, _checked(header, path)
 
 
-def _member(archive: zipfile.ZipFile, path: Path) -> str:
+def _member(file: ArrayFile) -> str:
     """Name of the archive member that holds the embeddings."""
-    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    named = [name for name in names if name in _NAMES]
+    named = [name for name in file.names if name in _NAMES]
     headers = {}
     if not named:
-        for name in names:
-            if name not in _OTHER_NAMES:
-                with archive.open(f"{name}.npy") as stream:
-                    headers[name] = read_header(stream)
+        headers = {name: file.header(name) for name in file.names if name not in _OTHER_NAMES}
         named = [n for n, header in headers.items() if header.is_numeric and len(header.shape) == 2]
     if len(named) == 1:
-        return f"{named[0]}.npy"
+        return named[0]
     shapes = "; ".join(f"{name}: {header}" for name, header in headers.items())
     received = f"several ({', '.join(named)})" if named else f"none ({shapes or 'no other array'})"
     raise UserError(
-        f"Expected one array of embeddings in {path}: two-dimensional, of numbers, named "
+        f"Expected one array of embeddings in {file.path}: two-dimensional, of numbers, named "
         f'"features" where there are several. Received: {received}. '
         "Save it so: np.savez(file, features=..., ids=...)."
     )

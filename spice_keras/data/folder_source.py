@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from spice_keras.data.decoding import UndecodableImage, decode_image
+from spice_keras.data.claims import claims_to_be_image
+from spice_keras.data.decoding import decode_image, deep_extent
 from spice_keras.data.labels import Labels, folder_labels
+from spice_keras.data.levels import FolderLevels, KnownLevels
+from spice_keras.data.pixel_budget import PixelBudget
 from spice_keras.data.sources import (
     DataSource,
     Decoded,
@@ -18,6 +22,7 @@ from spice_keras.data.sources import (
     SourceOptions,
     one_line_id,
 )
+from spice_keras.data.undecodable import UndecodableImage
 from spice_keras.errors import UserError
 from spice_keras.options import Fit
 
@@ -26,18 +31,23 @@ _WINDOW = 8
 
 
 class FolderSource(DataSource):
-    """Every file below a folder that decodes as an image, whatever its name ends in.
+    """Every file below a folder that claims to be an image: see `claims_to_be_image`.
 
-    Hidden files and folders (a leading dot) are passed over. Links to folders are followed, each
-    folder once. An item's id is its path below the folder, with forward slashes.
+    Others, such as a .json beside each photograph, are passed over, and so are hidden files and
+    folders (a leading dot), run directories and SavedModels below it: what the program wrote is
+    never its input. Links to folders are followed, each folder once. An item's id is its path
+    below the folder, with forward slashes.
 
     Args:
         directory: the folder.
         image_size: side S of the images given, in pixels.
         fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
         max_pixels: width times height from which on a file is skipped.
-        num_threads: files decoded at once.
+        num_threads: files decoded at once. Together they decode at most `max_pixels` pixels at a
+            time, or one file.
         classes: the sub-folders to read; None for everything.
+        levels: what is black and white in pictures of more than eight bits; None to find out from
+            all files. Public, so that several folders can share one.
 
     Raises:
         UserError: if the folder or a class is missing, is not a folder, cannot be read, or has no
@@ -52,6 +62,7 @@ class FolderSource(DataSource):
         max_pixels: int,
         num_threads: int = 4,
         classes: Sequence[str] | None = None,
+        levels: KnownLevels | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.image_size = image_size
@@ -69,7 +80,20 @@ class FolderSource(DataSource):
                 f"The folder {self.directory} cannot be read ({self._unreadable['']}). "
                 "Give yourself the permission to list it."
             )
+        listed = len(files)
+        files = [name for name in files if claims_to_be_image(self.directory, name)]
         self._names = sorted([*files, *self._unreadable])
+        self._budget = PixelBudget(max_pixels)
+        self.levels: KnownLevels | FolderLevels = levels or FolderLevels(
+            [self.directory / name for name in sorted(files)],
+            partial(deep_extent, max_pixels=max_pixels, budget=self._budget),
+            num_threads,
+        )
+        if listed and not self._names:
+            raise UserError(
+                f"The folder {self.directory} has {listed} files, and by their endings none is an "
+                "image. Give the folder that holds the images."
+            )
         if not self._names:
             raise UserError(
                 f"The folder {self.directory} has no files (hidden ones do not count). "
@@ -80,10 +104,15 @@ class FolderSource(DataSource):
     def open(cls, options: SourceOptions) -> Self:
         """List the files below the folder `options.path`."""
         path, size, fit = options.path, options.image_size, options.fit
-        return cls(path, size, fit, options.max_pixels, classes=options.classes)
+        levels = KnownLevels.stated(options.value_range)
+        return cls(path, size, fit, options.max_pixels, classes=options.classes, levels=levels)
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Id and path of every item, in the order of `items`."""
+        return [(one_line_id(name), self.directory / name) for name in self._names]
 
     def items(self) -> Iterator[Decoded | SkippedFile]:
         """Every file, in the order of the names; a few are decoded ahead of their turn."""
@@ -127,6 +156,8 @@ class FolderSource(DataSource):
                 image_size=self.image_size,
                 fit=self.fit,
                 max_pixels=self.max_pixels,
+                levels=self.levels,
+                budget=self._budget,
             )
         except UndecodableImage as error:
             return SkippedFile(one_line_id(name), str(error))
@@ -165,11 +196,25 @@ def _walk(directory: Path, starts: Sequence[str]) -> tuple[list[str], dict[str, 
         except OSError as error:
             unreadable[folder] = error.strerror or str(error)
             continue
+        if folder and is_own_output({entry.name for entry in entries}):
+            continue
         for entry in entries:
             if not entry.name.startswith("."):
                 place = (linked if entry.is_symlink() else real) if _is_folder(entry) else files
                 place.append(f"{folder}/{entry.name}" if folder else entry.name)
     return files, unreadable
+
+
+def is_own_output(names: Set[str]) -> bool:
+    """Tell whether a folder holds a run, ablations or a SavedModel: none of it is input.
+
+    Args:
+        names: What lies in the folder.
+    """
+    begun = {"config.yaml", "ablation.yaml"} & names
+    return "saved_model.pb" in names or bool(
+        begun and names & {"environment.json", "artifacts", "run.lock"}
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -18,6 +18,7 @@ def neighbor_batches(
     seed: int,
     first_epoch: int = 0,
     epochs: int | None = None,
+    labels: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Shuffled passes over the samples, each with one of its neighbours drawn at random.
 
@@ -29,10 +30,12 @@ def neighbor_batches(
         seed: Any integer; with the epoch and the step it fixes the batch.
         first_epoch: Epoch of the first batch, from 0.
         epochs: Epochs to give, counted from `first_epoch`; None never ends.
+        labels: A distribution over K clusters for each sample, float32 [N, K]; None for none.
 
     Returns:
-        A data set of {"anchor": float32 [B, D], "neighbor": float32 [B, D]}; an epoch is N // B
-        batches in which no sample is the anchor twice.
+        A data set of {"anchor": float32 [B, D], "neighbor": float32 [B, D]}, with "label":
+        float32 [B, K] of the anchors if labels are given; an epoch is N // B batches in which no
+        sample is the anchor twice.
 
     Raises:
         ValueError: For arrays that do not belong together or a batch larger than the data.
@@ -45,7 +48,12 @@ def neighbor_batches(
             "Expected views [V, N, D] and neighbours [N, n] of the same samples. "
             f"Received: views.shape={views.shape}, neighbors.shape={neighbors.shape}"
         )
+    if labels is not None and (labels.ndim != 2 or len(labels) != num_samples):
+        raise ValueError(
+            f"Expected labels [{num_samples}, K]. Received: labels.shape={labels.shape}"
+        )
     check_batch_size(batch_size, num_samples)
+    given = None if labels is None else tf.constant(labels, tf.float32)
 
     def gather(rows: np.ndarray, columns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         return views.gather(numbers, np.concatenate([rows, neighbors[rows, columns]]))
@@ -56,6 +64,7 @@ def neighbor_batches(
         numbers = drawn(step, 2 * batch_size, num_views, seed=seed, stream="view")
         pair = tf.numpy_function(gather, [rows, columns, numbers], tf.float32, stateful=False)
         anchor, neighbor = tf.split(tf.ensure_shape(pair, [2 * batch_size, dim]), 2)
-        return {"anchor": anchor, "neighbor": neighbor}
+        pairs = {"anchor": anchor, "neighbor": neighbor}
+        return pairs if given is None else pairs | {"label": tf.gather(given, rows)}
 
     return step_dataset(batch, *step_range(num_samples // batch_size, first_epoch, epochs))

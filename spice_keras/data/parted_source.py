@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spice_keras.data.folder_source import FolderSource
+from spice_keras.data.levels import FolderLevels, KnownLevels
 from spice_keras.data.sources import Decoded, ImageSource, SkippedFile
 from spice_keras.errors import UserError
 
@@ -47,6 +49,25 @@ class PartedSource:
         self.image_size = parts[0].source.image_size
         self.counts = {part.role: 0 for part in parts}
         self.num_duplicates = 0
+        self._share_levels()
+
+    def _share_levels(self) -> None:
+        """Let folders agree on what is black and white in pictures of more than eight bits."""
+        folders = [part.source for part in self._parts if isinstance(part.source, FolderSource)]
+        unknown = [f.levels for f in folders if isinstance(f.levels, FolderLevels)]
+        if len(unknown) > 1:
+            shared = FolderLevels.together(unknown)
+            for folder in folders:
+                folder.levels = shared
+
+    @property
+    def levels(self) -> KnownLevels | None:
+        """What was black and white in pictures of more than eight bits; None without any."""
+        for part in self._parts:
+            if isinstance(part.source, FolderSource):
+                found = part.source.levels
+                return found.found if isinstance(found, FolderLevels) else found
+        return None
 
     def __len__(self) -> int:
         return sum(len(part.source) for part in self._parts)

@@ -57,6 +57,8 @@ class SourceOptions:
         image_size: side S of the images given, in pixels.
         fit: "crop" keeps the middle square, "stretch" keeps everything and bends the shape.
         max_pixels: width times height from which on an image is skipped.
+        value_range: what is black and white in images of more than eight bits; None to find out.
+        sample: rows to draw from embeddings in shards; None for all.
     """
 
     path: str = ""
@@ -67,6 +69,8 @@ class SourceOptions:
     image_size: int = 32
     fit: Fit = "crop"
     max_pixels: int = 100_000_000
+    value_range: tuple[float, float] | None = None
+    sample: int | None = None
 
 
 class DataSource(ABC):

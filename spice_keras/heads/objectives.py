@@ -17,6 +17,7 @@ from spice_keras.data.feature_batches import FeatureViews, prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
 from spice_keras.heads.criteria import HeadScores, head_scores
 from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.guided_clustering import GuidedClustering
 from spice_keras.heads.losses import head_losses, neighbor_head_losses, semantic_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
 from spice_keras.heads.selection import HeadLosses, head_logits
@@ -34,6 +35,7 @@ from spice_keras.heads.starts import (
 from spice_keras.options import ENTROPY_WEIGHTS, SelfVariant, Sizes, Start
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
+from spice_keras.words.guide import WordGuide
 
 Batches = Callable[[int], tf.data.Dataset]
 """First epoch to the batches from there on."""
@@ -50,8 +52,8 @@ class HeadOptions:
         epochs: Passes over the items.
         learning_rate: Learning rate of Adam.
         seed: Seed of weights, starts and batches.
-        clusters: Where all heads begin in place of `start`, integers [N] in 0..K-1, such as those
-            of `spice_keras.words.coverage.cover_with_words`; None to go by `start`.
+        guide: Words that cover the items. All heads begin at their clusters in place of `start`;
+            under neighbour consistency they learn their labels too. None to go by `start`.
     """
 
     num_clusters: int
@@ -60,7 +62,7 @@ class HeadOptions:
     epochs: int = 30
     learning_rate: float = 0.001
     seed: int = 0
-    clusters: np.ndarray | None = field(default=None, compare=False)
+    guide: WordGuide | None = None
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,11 @@ def neighbor_labeling(
     num_items, dim = bank.features.shape
     neighbors = bank.head_neighbors
     batch_size = min(batch_size, num_items)
-    groups = ENTROPY_WEIGHTS[sizes] if entropy_weight is None else (entropy_weight,)
+    groups = _entropy_weights(sizes, guided=heads.guide is not None)
+    if entropy_weight is not None:
+        groups = (entropy_weight,)
     weights = [weight for weight in groups for _ in range(heads.num_heads)]
-    model = NeighborClustering(
+    model = (NeighborClustering if heads.guide is None else GuidedClustering)(
         heads.num_clusters,
         dim,
         num_heads=len(weights),
@@ -130,7 +134,8 @@ def neighbor_labeling(
     scores = None
     if sizes != "uneven":
         scores = partial(head_scores, neighbors=neighbors, rows=bank.normalized, groups=len(groups))
-    batches = _pairs(bank.views("weak", "strong"), neighbors, batch_size, heads)
+    labels = None if heads.guide is None else heads.guide.labels
+    batches = _pairs(bank.views("weak", "strong"), neighbors, batch_size, heads, labels)
 
     def losses(logits: np.ndarray) -> np.ndarray:
         return neighbor_head_losses(logits, neighbors, weights)
@@ -138,8 +143,17 @@ def neighbor_labeling(
     return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size, scores)
 
 
+def _entropy_weights(sizes: Sizes, *, guided: bool) -> tuple[float, ...]:
+    """A weight for each group of heads; words keep clusters from emptying too."""
+    return ENTROPY_WEIGHTS["uneven"] if guided and sizes == "even" else ENTROPY_WEIGHTS[sizes]
+
+
 def _pairs(
-    views: FeatureViews, neighbors: np.ndarray, batch_size: int, heads: HeadOptions
+    views: FeatureViews,
+    neighbors: np.ndarray,
+    batch_size: int,
+    heads: HeadOptions,
+    labels: np.ndarray | None = None,
 ) -> Batches:
     def batches(first_epoch: int) -> tf.data.Dataset:
         return neighbor_batches(
@@ -149,6 +163,7 @@ def _pairs(
             seed=heads.seed,
             first_epoch=first_epoch,
             epochs=heads.epochs - first_epoch,
+            labels=labels,
         )
 
     return batches
@@ -424,8 +439,8 @@ def _start_heads(
 
 def _clusters_at_start(bank: FeatureBank, heads: HeadOptions) -> np.ndarray | None:
     """Clusters of each head [H, N]; None to stay at random weights."""
-    if heads.clusters is not None:
-        return np.tile(heads.clusters, (heads.num_heads, 1))
+    if heads.guide is not None:
+        return np.tile(heads.guide.clusters, (heads.num_heads, 1))
     return start_clusters(
         bank, heads.start, heads.num_clusters, num_heads=heads.num_heads, seed=heads.seed
     )

@@ -29,7 +29,8 @@ def start_clusters(
     Args:
         bank: The features.
         start: How; ``"spectral"`` falls back to balanced k-means if the graph has no answer, and
-            ``"mixed"`` takes half of the heads, rounded up, from there and half from k-means.
+            ``"mixed"``, as does ``"words"`` where no words guide, takes half of the heads, rounded
+            up, from there and half from k-means.
         num_clusters: K.
         num_heads: H.
         seed: Seed of the restarts.
@@ -39,7 +40,7 @@ def start_clusters(
     """
     if start == "random":
         return None
-    if start == "mixed":
+    if start in ("mixed", "words"):
         counts: dict[Start, int] = {
             "spectral": num_heads - num_heads // 2,
             "kmeans": num_heads // 2,

@@ -11,6 +11,7 @@ from spice_keras.report.clustering import Clustering, Noun
 from spice_keras.report.formatting import percent
 
 Badge = Literal["tight", "mixed", "loose"]
+Action = Literal["split", "merge", "look", "none"]
 
 # Conventions of this report, not fitted to labels; the sentences state the figures.
 TIGHT, LOOSE = 0.85, 0.60
@@ -25,10 +26,14 @@ class Advice:
     Attributes:
         badge: how well it holds together.
         sentence: what to do, and why.
+        action: what the sentence suggests.
+        other: the cluster it may be merged with; None for other actions.
     """
 
     badge: Badge
     sentence: str
+    action: Action = "none"
+    other: int | None = None
 
 
 def cluster_advice(cluster: int, clustering: Clustering, noun: Noun) -> Advice | None:
@@ -53,28 +58,35 @@ def cluster_advice(cluster: int, clustering: Clustering, noun: Noun) -> Advice |
             badge,
             f"Perhaps two groups: {percent(split, 0)} of the other heads put at least a quarter of "
             f"its {noun}s into a second cluster. Look whether it should be split.",
+            "split",
         )
     if mixed >= MERGE:
         return Advice(
             badge,
-            f"Mixes with cluster {int(links.mixes_with[cluster])}, which holds "
+            f"Mixes with {clustering.title_of(int(links.mixes_with[cluster]))}, which holds "
             f"{percent(mixed, 0)} of its neighbours. Compare the two: they may be one group, or "
             "the border may lie elsewhere.",
+            "merge",
+            int(links.mixes_with[cluster]),
         )
     if np.isfinite(stability) and stability < STABLE:
         return Advice(
             badge,
             "The other heads draw it differently. Look at its least certain members before you "
             "use it.",
+            "look",
         )
     if badge == "loose":
         return Advice(
-            badge, f"Its {noun}s have few neighbours in it, in no one direction. Look at them."
+            badge,
+            f"Its {noun}s have few neighbours in it, in no one direction. Look at them.",
+            "look",
         )
     if badge == "mixed":
         return Advice(
             badge,
             f"{percent(1 - kept, 0)} of its neighbours are elsewhere, in no one cluster. Look at "
             "its least certain members.",
+            "look",
         )
     return Advice(badge, "Nothing speaks against it; its least certain members are worth a look.")

@@ -13,7 +13,7 @@ from spice_keras.report.advice import Advice, cluster_advice
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
 from spice_keras.report.formatting import count, percent, percent_shares, shortened_middle
-from spice_keras.report.palette import cluster_colors
+from spice_keras.report.palette import SHAPES, cluster_colors, marker
 from spice_keras.report.thumbnails import ThumbnailPlan, affordable_plans, thumbnail
 
 MAX_ID_CHARACTERS = 40
@@ -46,15 +46,31 @@ class Member:
 
 @dataclass(frozen=True)
 class ClusterCard:
-    """What the report shows of one cluster."""
+    """What the report shows of one cluster.
+
+    Attributes:
+        cluster: its number.
+        name: what it is called; None without a name.
+        color: as in the maps, "#rrggbb".
+        shape: as in the maps, an SVG path in a square of 16.
+        size: number of members.
+        share: of all items, as text.
+        facts: figures, as pairs of name and value.
+        advice: badge and sentence; None where nothing was measured.
+        doubt: what the cards are sorted by if the worst come first.
+        prototypes: members nearest to the centre.
+        least_certain: members of lowest confidence.
+    """
 
     cluster: int
     name: str | None
     color: str
+    shape: str
     size: int
     share: str
     facts: tuple[tuple[str, str], ...]
     advice: Advice | None
+    doubt: float
     prototypes: tuple[Member, ...]
     least_certain: tuple[Member, ...]
 
@@ -86,20 +102,49 @@ def cluster_cards(
     """
     prototypes, least_certain = _affordable_galleries(items, clustering, max_characters)
     shares = percent_shares(clustering.sizes.tolist())
+    advice = [
+        cluster_advice(cluster, clustering, items.noun)
+        for cluster in range(clustering.num_clusters)
+    ]
     return [
         ClusterCard(
             cluster=cluster,
             name=clustering.name_of(cluster),
             color=color,
+            shape=SHAPES[marker(cluster)],
             size=int(clustering.sizes[cluster]),
             share=shares[cluster],
             facts=_facts(cluster, clustering, classes),
-            advice=cluster_advice(cluster, clustering, items.noun),
+            advice=advice[cluster],
+            doubt=cluster_doubt(cluster, clustering, advice[cluster]),
             prototypes=prototypes[cluster],
             least_certain=least_certain[cluster],
         )
         for cluster, color in enumerate(cluster_colors(clustering.num_clusters))
     ]
+
+
+def cluster_doubt(cluster: int, clustering: Clustering, advice: Advice | None) -> float:
+    """Says how much speaks against a cluster, to sort by.
+
+    Args:
+        cluster: its number.
+        clustering: the clusters.
+        advice: what the report says of it.
+
+    Returns:
+        3 for an empty one; else 0, 1 or 2 for its badge, .5 more if something is to be done, and
+        the share of its neighbours that are elsewhere. Where that was not measured, the share of
+        members whose neighbours disagree.
+    """
+    members = clustering.clusters == cluster
+    if not members.any():
+        return 3.0
+    if advice is None or clustering.links is None:
+        return round(1.0 - float(np.mean(clustering.agrees[members])), 4)
+    doubt = 1.0 - float(clustering.links.kept[cluster])
+    doubt += {"tight": 0.0, "mixed": 1.0, "loose": 2.0}[advice.badge]
+    return round(doubt + 0.5 * (advice.action != "none"), 4)
 
 
 def _affordable_galleries(

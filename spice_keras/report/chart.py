@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from spice_keras.report.palette import GRID, MUTED, PALE
 
-Section = Literal["sizes", "prototypes", "map", "classes", "training", "choice", "more"]
+Section = Literal["sizes", "groups", "prototypes", "map", "classes", "training", "choice", "more"]
 
 MAX_LABELS = 40
 """Ticks of an axis that can still be read."""
@@ -41,6 +41,7 @@ class Chart:
         caption: its words.
         figure: the drawing.
         is_raster: whether it is made of many points or of pixels, and has no SVG file.
+        keeps_paper: whether it stays on white where the page is dark: its colours have a meaning.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Chart:
     caption: Caption
     figure: Figure
     is_raster: bool = False
+    keeps_paper: bool = False
 
 
 def plain_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:

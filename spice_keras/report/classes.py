@@ -73,7 +73,7 @@ def confusion_chart(classes: Classes, noun: Noun) -> Chart:
         "Classes and clusters", text, f"Heat map of classes against clusters. {matched}"
     )
     figure = confusion_figure(classes.confusion, classes.names, classes.matching)
-    return Chart("confusion", "classes", caption, figure)
+    return Chart("confusion", "classes", caption, figure, keeps_paper=True)
 
 
 def matched_order(

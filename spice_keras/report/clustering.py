@@ -117,6 +117,11 @@ class Clustering:
         """Returns what a cluster is called; None if it has no name."""
         return self.cluster_names[cluster].name if self.cluster_names else None
 
+    def title_of(self, cluster: int) -> str:
+        """Returns what sentences call a cluster: "cluster 7", or "cluster 7 (dog)"."""
+        name = self.name_of(cluster)
+        return f"cluster {cluster}" if name is None else f"cluster {cluster} ({name})"
+
     @property
     def is_collapsed(self) -> bool:
         """Whether one of several clusters holds every item: then no groups were found."""

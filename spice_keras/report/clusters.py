@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from spice_keras.report.chart import MAX_LABELS, Caption, Chart, plain_axes
 from spice_keras.report.clustering import Clustering, Noun
 from spice_keras.report.formatting import percent, quantity
-from spice_keras.report.palette import ACCENT, INK, MUTED, WARNING
+from spice_keras.report.palette import ACCENT, FAINT, INK, LIGHT, MUTED, WARNING
 
 
 def cluster_charts(clustering: Clustering, noun: Noun) -> Iterator[Chart]:
@@ -39,14 +38,15 @@ def _sizes_caption(clustering: Clustering, noun: Noun) -> Caption:
     sizes = clustering.sizes
     smallest, largest = int(sizes.argmin()), int(sizes.argmax())
     alternative = (
-        f"Bar chart of {quantity(len(sizes), 'cluster')}. The largest is cluster {largest} with "
-        f"{quantity(int(sizes[largest]), noun)}, the smallest cluster {smallest} with "
+        f"Bar chart of {quantity(len(sizes), 'cluster')}. The largest is "
+        f"{clustering.title_of(largest)} with {quantity(int(sizes[largest]), noun)}, the smallest "
+        f"{clustering.title_of(smallest)} with "
         f"{quantity(int(sizes[smallest]), noun)}."
     )
     text = (
-        "Dark bars: members that passed the reliability thresholds. Dashed line: an equal share. "
-        "Look for clusters far from that line. A very small one may be part of another cluster; a "
-        "very large one may hold several groups."
+        "Lower part of a bar: members that passed the reliability thresholds. Dashed line: an "
+        "equal share. Look for clusters far from that line. A very small one may be part of "
+        "another cluster; a very large one may hold several groups."
     )
     if len(sizes) > MAX_LABELS:
         text += " Right: how many clusters have which size."
@@ -87,7 +87,7 @@ def cluster_sizes_figure(sizes: npt.ArrayLike, reliable: npt.ArrayLike) -> Figur
     axes, *beside = figure.subplots(1, 1 + many, squeeze=False, width_ratios=[2, 1][: 1 + many])[0]
     plain_axes(axes, grid="y")
     positions = np.arange(len(totals))
-    axes.bar(positions, totals, width=0.78, color="#bfd3f7", label="all members")
+    axes.bar(positions, totals, width=0.78, color=LIGHT, label="all members")
     axes.bar(positions, certain, width=0.78, color=ACCENT, label="reliable members")
     if len(totals):
         share = totals.sum() / len(totals)
@@ -108,7 +108,7 @@ def cluster_sizes_figure(sizes: npt.ArrayLike, reliable: npt.ArrayLike) -> Figur
 def _draw_histogram(axes: Axes, totals: npt.NDArray[np.int64]) -> None:
     """Draws how many clusters have which size."""
     plain_axes(axes, grid="y")
-    axes.hist(totals, bins=20, range=(0, max(int(totals.max(initial=0)), 1)), color="#bfd3f7")
+    axes.hist(totals, bins=20, range=(0, max(int(totals.max(initial=0)), 1)), color=LIGHT)
     axes.axvline(totals.mean(), color=INK, linewidth=1, linestyle="--")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("members", color=INK)
@@ -132,7 +132,7 @@ def reliable_share_figure(sizes: npt.ArrayLike, reliable: npt.ArrayLike) -> Figu
     axes = figure.add_subplot()
     plain_axes(axes, grid="y")
     positions = np.arange(len(totals))
-    axes.bar(positions, np.where(totals > 0, 100, 0), width=0.78, color="#f1f3f6")
+    axes.bar(positions, np.where(totals > 0, 100, 0), width=0.78, color=FAINT)
     axes.bar(positions, shares, width=0.78, color=ACCENT)
     axes.axhline(
         overall, color=INK, linewidth=1, linestyle="--", label=f"all clusters: {overall:.0f} %"
@@ -172,5 +172,5 @@ def _write_above(axes: Axes, heights: npt.NDArray[Any], texts: Sequence[str], co
                 ha="center",
                 color=color,
                 fontsize=8 if len(texts) <= 20 else 6.5,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                bbox={"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"},
             )

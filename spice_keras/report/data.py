@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items, check_length, check_range
@@ -14,6 +14,9 @@ from spice_keras.report.prototypes import PrototypeMaps
 from spice_keras.report.setup import Setup
 from spice_keras.report.training import Rows
 from spice_keras.report.unusual import Unusual
+
+if TYPE_CHECKING:  # TensorFlow comes with it
+    from spice_keras.groups.suggest import GroupSuggestion
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class RunRecord:
         timings: stage to seconds.
         environment: versions and hardware.
         config_yaml: the full configuration.
+        folder: the run directory, as it was named.
+        model: where the SavedModel goes.
         skipped: files left out, each with the reason.
         notes: stated adaptations and warnings.
     """
@@ -37,6 +42,8 @@ class RunRecord:
     timings: Mapping[str, float]
     environment: Mapping[str, Any]
     config_yaml: str
+    folder: str = "RUN"
+    model: str = "MODEL"
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
 
@@ -88,6 +95,7 @@ class ReportData:
         prototype_maps: the first prototypes with their heat maps; None where the encoder has no
             feature map, or there are no images.
         unusual: near-duplicates and outliers; None if they were not looked for.
+        groups: how many groups there are; None if nobody asked.
     """
 
     run: RunRecord
@@ -101,6 +109,7 @@ class ReportData:
     classes: Classes | None = None
     prototype_maps: PrototypeMaps | None = None
     unusual: Unusual | None = None
+    groups: GroupSuggestion | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not describe the same run.

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -17,10 +19,12 @@ from spice_keras.report.chart import Caption, Chart
 from spice_keras.report.classes import Classes, shortened
 from spice_keras.report.clustering import Clustering, Noun, check_length
 from spice_keras.report.formatting import count, decimal, percent, quantity
-from spice_keras.report.palette import INK, MUTED, PALE, WARNING, cluster_colors
+from spice_keras.report.palette import INK, MUTED, PALE, WARNING, cluster_colors, marker
 
 MAX_NUMBERED_CLUSTERS = 60
 MAX_NAMED_GROUPS = 20
+# Of viridis, the part that can be seen on white: teal has a contrast of 3:1, yellow has none.
+_CONFIDENCE = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.55, 128)), "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +57,18 @@ class MapGroups:
     Attributes:
         values: [n] group of each point, -1 where it has none.
         colors: of the groups; a class has that of the cluster it was matched with.
-        names: of the groups; None where they are clusters.
+        shapes: of the groups, likewise: a colour is never all that tells them apart.
+        names: of the groups.
         titles: of the panel of all points and of that of the reliable ones.
+        are_classes: whether the groups are classes.
     """
 
     values: npt.NDArray[np.integer[Any]]
     colors: Sequence[str]
-    names: Sequence[str] | None
+    shapes: Sequence[str]
+    names: Sequence[str]
     titles: tuple[str, str]
+    are_classes: bool = False
 
 
 def map_charts(
@@ -81,7 +89,7 @@ def map_charts(
     if not len(points):
         return
     caption = _map_caption(embedding_map, len(clustering.clusters), noun)
-    figure = embedding_map_figure(points, clustering.clusters[shown], clustering.num_clusters)
+    figure = embedding_map_figure(points, clustering.clusters[shown], cluster_names(clustering))
     yield Chart("embedding_map", "map", caption, figure, is_raster=True)
     groups, reliable = map_groups(shown, clustering, classes, noun), clustering.reliable[shown]
     figure = reliable_map_figure(points, groups, reliable)
@@ -100,23 +108,23 @@ def _map_caption(embedding_map: EmbeddingMap, num_items: int, noun: Noun) -> Cap
         f"{similar}. The size of a group and the distance between groups mean little."
     )
     alternative = (
-        f"Scatter plot of {shown} coloured by cluster, with the number of each cluster at the "
+        f"Scatter plot of {shown} by cluster, with the number of each cluster at the "
         "median of its points."
     )
     return Caption("Embedding map by cluster", text, alternative)
 
 
 def _reliable_map_caption(groups: MapGroups, noun: Noun) -> Caption:
-    colored = "cluster" if groups.names is None else "class"
+    colored = "class" if groups.are_classes else "cluster"
     text = (
         f"The same map coloured by {colored}: (a) every {noun}, (b) only the reliable ones, whose "
         "nearest neighbours share their cluster. Look for colours that mix in (a) but not in (b), "
         f"and for groups that are missing in (b): they have no reliable {noun}."
     )
-    if groups.names is not None:
+    if groups.are_classes:
         text += (
-            " Each class has the colour of the cluster it was matched with. ACC (accuracy) is "
-            "that of the points shown."
+            " Each class has the colour and shape of the cluster it was matched with. ACC "
+            "(accuracy) is that of the points shown."
         )
     alternative = (
         f"Two scatter plots coloured by {colored}: {groups.titles[0]}; {groups.titles[1]}."
@@ -165,29 +173,53 @@ def map_groups(
     )
     clusters, num_clusters = clustering.clusters[rows], clustering.num_clusters
     if classes is None:
-        return MapGroups(clusters, cluster_colors(num_clusters), None, titles)
+        colors, shapes = cluster_colors(num_clusters), [*map(marker, range(num_clusters))]
+        return MapGroups(clusters, colors, shapes, cluster_names(clustering), titles)
     matched = np.full(num_clusters, -1)
     for cluster, label in classes.matching.items():
         matched[cluster] = label
     labels = classes.labels[rows]
     right, known = matched[clusters] == labels, labels >= 0
+    places = _class_places(len(classes.names), matched)
+    colors = cluster_colors(max(len(classes.names), num_clusters))
     return MapGroups(
         labels,
-        _class_colors(len(classes.names), matched),
-        [shortened(name) for name in classes.names],
+        [colors[place] for place in places],
+        [marker(place) for place in places],
+        _class_names(classes),
         (
             f"{titles[0]}, ACC {_share(right[known])}",
             f"{titles[1]}, ACC {_share(right[known & reliable])}",
         ),
+        are_classes=True,
     )
 
 
-def _class_colors(num_classes: int, matched: npt.NDArray[Any]) -> list[str]:
-    """Gives a class the colour of its cluster, and those left over the colours left over."""
-    colors = cluster_colors(max(num_classes, len(matched)))
+def cluster_names(clustering: Clustering) -> list[str]:
+    """Names every cluster as a legend does: its number, and its name if it has one."""
+    return [
+        f"{cluster} {shortened(clustering.name_of(cluster) or '')}".rstrip()
+        for cluster in range(clustering.num_clusters)
+    ]
+
+
+def _class_names(classes: Classes) -> list[str]:
+    """Names every class, with the cluster it was matched with."""
+    cluster_of = {label: cluster for cluster, label in classes.matching.items()}
+    return [
+        f"{shortened(name)}: cluster {cluster_of[label]}"
+        if label in cluster_of
+        else f"{shortened(name)}: no cluster"
+        for label, name in enumerate(classes.names)
+    ]
+
+
+def _class_places(num_classes: int, matched: npt.NDArray[Any]) -> list[int]:
+    """Gives a class the colour and shape of its cluster, and the rest those left over."""
     taken = {int(label): cluster for cluster, label in enumerate(matched) if label >= 0}
-    free = iter(sorted(set(range(len(colors))) - set(taken.values())))
-    return [colors[taken[label] if label in taken else next(free)] for label in range(num_classes)]
+    every = range(max(num_classes, len(matched)))
+    free = iter(sorted(set(every) - set(taken.values())))
+    return [taken[label] if label in taken else next(free) for label in range(num_classes)]
 
 
 def _share(right: npt.NDArray[np.bool_]) -> str:
@@ -195,27 +227,63 @@ def _share(right: npt.NDArray[np.bool_]) -> str:
 
 
 def embedding_map_figure(
-    points: npt.NDArray[np.float32], clusters: npt.NDArray[np.integer[Any]], num_clusters: int
+    points: npt.NDArray[np.float32], clusters: npt.NDArray[np.integer[Any]], names: Sequence[str]
 ) -> Figure:
-    """Draws the embedding map coloured by cluster.
+    """Draws the embedding map by cluster: each has a colour, a shape and a number.
 
     Args:
         points: [n, 2] positions.
         clusters: [n] cluster of each point.
-        num_clusters: K.
+        names: [K] what the legend calls each cluster.
 
     Returns:
         A scatter plot with each cluster's number at the median of its points.
     """
     figure = Figure(figsize=(9.0, 6.2), layout="constrained")
     axes = _map_axes(figure, 111)
-    colors = np.asarray([*cluster_colors(num_clusters), PALE])
-    axes.scatter(
-        points[:, 0], points[:, 1], c=colors[clusters], s=_marker_area(len(points)), linewidths=0
-    )
-    if num_clusters <= MAX_NUMBERED_CLUSTERS:
+    colors, shapes = cluster_colors(len(names)), [*map(marker, range(len(names)))]
+    _draw_groups(axes, points, clusters, (colors, shapes), _marker_area(len(points)))
+    if len(names) <= MAX_NUMBERED_CLUSTERS:
         _number_clusters(axes, points, clusters)
+    _add_legend(figure, names, (colors, shapes))
     return figure
+
+
+def _draw_groups(
+    axes: Axes,
+    points: npt.NDArray[np.float32],
+    values: npt.NDArray[np.integer[Any]],
+    look: tuple[Sequence[str], Sequence[str]],
+    area: float,
+) -> None:
+    """Draws points in the colours and shapes of their groups; those of no group as pale dots."""
+    colors, shapes = np.asarray([*look[0], PALE]), np.asarray([*look[1], "o"])
+    for shape in dict.fromkeys(shapes.tolist()):
+        chosen = shapes[values] == shape
+        if chosen.any():
+            axes.scatter(
+                points[chosen, 0], points[chosen, 1], c=colors[values[chosen]],
+                s=area * (2.0 if shape == "*" else 1.0),
+                marker=shape, linewidths=0,
+            )  # fmt: skip
+
+
+def _add_legend(
+    figure: Figure, names: Sequence[str], look: tuple[Sequence[str], Sequence[str]]
+) -> None:
+    """Names the groups below the panels, unless there are too many."""
+    if not names or len(names) > MAX_NAMED_GROUPS:
+        return
+    handles = [
+        Line2D([], [], color=color, marker=shape, linestyle="", markersize=5.5)
+        for color, shape in zip(*look, strict=True)
+    ]
+    legend = figure.legend(
+        handles, names, loc="outside lower center", ncols=_columns(names), frameon=False,
+        fontsize=8, labelcolor=INK, handletextpad=0.1, columnspacing=1.2,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def reliable_map_figure(
@@ -225,7 +293,7 @@ def reliable_map_figure(
 
     Args:
         points: [n, 2] positions.
-        groups: what gives each point its colour; grey where -1. Names have a legend.
+        groups: what gives each point its colour and shape; grey where -1.
         reliable: [n] whether each point passed the reliability thresholds.
 
     Returns:
@@ -233,7 +301,7 @@ def reliable_map_figure(
     """
     figure = Figure(figsize=(9.0, 4.5), layout="constrained")
     area = _marker_area(len(points)) * 0.6
-    palette, names = np.asarray([*groups.colors, PALE]), groups.names
+    look = groups.colors, groups.shapes
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.03 * np.maximum(high - low, 1e-6)
     shown = np.ones(len(points), dtype=bool), np.asarray(reliable, dtype=bool)
@@ -241,19 +309,8 @@ def reliable_map_figure(
         axes = _map_axes(figure, 121 + place, f"({'ab'[place]}) {title}")
         axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
         axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
-        colors = palette[groups.values[chosen]]
-        axes.scatter(points[chosen, 0], points[chosen, 1], c=colors, s=area, linewidths=0)
-    if names is not None and len(names) <= MAX_NAMED_GROUPS:
-        handles = [
-            Line2D([], [], color=color, marker="o", linestyle="", markersize=5)
-            for color in groups.colors[: len(names)]
-        ]
-        legend = figure.legend(
-            handles, names, loc="outside lower center", ncols=_columns(names),
-            frameon=False, fontsize=8, labelcolor=INK, handletextpad=0.1, columnspacing=1.2,
-        )  # fmt: skip
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        _draw_groups(axes, points[chosen], groups.values[chosen], look, area)
+    _add_legend(figure, groups.names, look)
     return figure
 
 
@@ -284,7 +341,7 @@ def trust_map_figure(
         s=area,
         vmin=0,
         vmax=1,
-        cmap="viridis",
+        cmap=_CONFIDENCE,
         linewidths=0,
     )
     bar = figure.colorbar(drawn, ax=left, location="bottom", fraction=0.04, pad=0.02)
@@ -294,8 +351,9 @@ def trust_map_figure(
     apart = ~np.asarray(agrees, dtype=bool)
     right.scatter(points[~apart, 0], points[~apart, 1], c=PALE, s=area, linewidths=0, label="no")
     right.scatter(
-        points[apart, 0], points[apart, 1], c=WARNING, s=1.6 * area, linewidths=0, label="yes"
-    )
+        points[apart, 0], points[apart, 1], c=WARNING, s=1.8 * area, marker="X", linewidths=0,
+        label="yes",
+    )  # fmt: skip
     right.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=8,
         labelcolor=INK, handletextpad=0.1,
@@ -332,7 +390,7 @@ def _number_clusters(
     """Writes each cluster's number at the median of its points."""
     for cluster in np.unique(clusters):
         x, y = np.median(points[clusters == cluster], axis=0)
-        halo = [withStroke(linewidth=3, foreground="white")]
+        halo = [withStroke(linewidth=4, foreground="white")]
         axes.text(
             x,
             y,

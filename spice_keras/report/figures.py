@@ -18,6 +18,7 @@ from spice_keras.report.classes import confusion_chart
 from spice_keras.report.clusters import cluster_charts
 from spice_keras.report.data import ReportData
 from spice_keras.report.embedding_map import map_charts
+from spice_keras.report.groups import groups_chart
 from spice_keras.report.heads import head_charts
 from spice_keras.report.prototypes import prototypes_chart
 from spice_keras.report.training import training_charts
@@ -34,12 +35,16 @@ class SavedFigure:
         section: where the page shows it.
         caption: its words.
         path: the PNG file.
+        drawing: the SVG file, which the page prefers; None for many points or pixels.
+        keeps_paper: whether it stays on white where the page is dark.
     """
 
     name: str
     section: Section
     caption: Caption
     path: Path
+    drawing: Path | None = None
+    keeps_paper: bool = False
 
 
 def draw_charts(data: ReportData) -> Iterator[Chart]:
@@ -53,6 +58,8 @@ def draw_charts(data: ReportData) -> Iterator[Chart]:
     """
     clustering, noun, maps = data.clustering, data.items.noun, data.prototype_maps
     yield from cluster_charts(clustering, noun)
+    if data.groups is not None:
+        yield groups_chart(data.groups)
     if maps is not None and data.items.images is not None and len(maps.indices):
         yield prototypes_chart(maps, data.items.images, clustering.sizes)
     yield from map_charts(data.embedding_map, clustering, data.classes, noun)
@@ -73,7 +80,8 @@ def save_figures(data: ReportData, directory: str | Path) -> list[SavedFigure]:
         directory: where the files go; made where it does not exist.
 
     Returns:
-        The saved figures: "cluster_sizes", "reliable_share", "prototypes" where the encoder has a
+        The saved figures: "cluster_sizes", "reliable_share", "groups" where the
+        number of groups was looked for, "prototypes" where the encoder has a
         feature map, "embedding_map", "reliable_map", "trust_map", "training_<stage>" for each
         stage with a history, "selection_<phase>" and, with labels, "confusion" and
         "loss_accuracy".
@@ -105,12 +113,14 @@ def save_chart(chart: Chart, folder: Path) -> SavedFigure:
     Returns:
         What was saved.
     """
-    path = folder / f"{chart.name}.png"
+    path, drawing = folder / f"{chart.name}.png", None
     _save(chart.figure, path)
     if not chart.is_raster:
         chart.figure.set_layout_engine("none")  # laid out for the PNG file
-        _save(chart.figure, path.with_suffix(".svg"))
-    return SavedFigure(chart.name, chart.section, chart.caption, path)
+        drawing = path.with_suffix(".svg")
+        _save(chart.figure, drawing)
+    keeps = chart.keeps_paper or chart.is_raster
+    return SavedFigure(chart.name, chart.section, chart.caption, path, drawing, keeps)
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -118,7 +128,9 @@ def _save(figure: Figure, path: Path) -> None:
     kind, buffer = path.suffix.removeprefix("."), io.BytesIO()
     # Neither a date nor random names of clip paths: an SVG file is as repeatable as a PNG one.
     metadata = {"Software": None} if kind == "png" else {"Date": None}
-    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": path.stem}):
+    # Words stay words: smaller than their outlines, and in whatever script the reader's fonts have.
+    settings = {"svg.hashsalt": path.stem, "svg.fonttype": "none"}
+    with warnings.catch_warnings(), matplotlib.rc_context(settings):
         # A class name in a script the font lacks is drawn as boxes; the HTML has it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from spice_keras.groups.changes import Changes
 from spice_keras.groups.hierarchy import Hierarchy
-from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
 from spice_keras.report.chart import Caption, Chart, plain_axes
 from spice_keras.report.formatting import count, decimal, quantity, shortened_middle
 from spice_keras.report.palette import ACCENT, CURVES, INK, MUTED, PALE
+
+if TYPE_CHECKING:  # TensorFlow comes with it
+    from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
 
 _WIDTH, _SCALE = 80, 28
 _MOST_CHANGES = 6
@@ -150,10 +153,10 @@ def groups_chart(found: GroupSuggestion) -> Chart:
                 markersize=3.0,
                 label=_SHOWN[name][1],
             )
-        one.legend(fontsize=8, frameon=False, loc="best")
+        one.legend(fontsize=8, frameon=False, loc="best", labelcolor=INK)
     axes[-1].set_xlabel("number of clusters", color=MUTED, fontsize=9)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
-    return Chart("groups", "more", _caption(found), figure)
+    return Chart("groups", "groups", _caption(found), figure)
 
 
 def _widened(interval: tuple[int, int]) -> tuple[float, float]:

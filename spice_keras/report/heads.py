@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from spice_keras.report.chart import Caption, Chart, plain_axes
 from spice_keras.report.formatting import decimal, quantity
-from spice_keras.report.palette import ACCENT, INK, MUTED, PALE, WARNING
+from spice_keras.report.palette import ACCENT, FAINT, INK, MUTED, PALE, WARNING
 
 Floats = npt.NDArray[np.float64]
 
@@ -246,7 +246,7 @@ def _epoch_axes(axes: Axes, title: str, quantity: str, curves: HeadCurves) -> No
     axes.set_xlim(first - margin, last + margin)
     if curves.first_judged > first:
         edge = min(curves.first_judged, last) - 0.5
-        axes.axvspan(first - margin, edge, color="#f3f4f6", linewidth=0, label=EARLY)
+        axes.axvspan(first - margin, edge, color=FAINT, linewidth=0, label=EARLY)
 
 
 def _draw_losses(axes: Axes, curves: HeadCurves) -> None:

@@ -1,25 +1,32 @@
-"""The run report: one HTML file that needs no other file, no network and no script."""
+"""The run report: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from spice_keras.errors import UserError
 from spice_keras.files import write_atomically
 from spice_keras.report.cards import cluster_cards
 from spice_keras.report.chart import Caption, Section
 from spice_keras.report.data import ReportData
+from spice_keras.report.drawing import page_drawing
 from spice_keras.report.figures import SavedFigure
 from spice_keras.report.formatting import MISSING, count, decimal, duration, finite, percent, plain
+from spice_keras.report.groups import suggestion_sentences
+from spice_keras.report.next_steps import next_steps
 from spice_keras.report.setup import choices, notices
-from spice_keras.report.table import COLUMNS, RESULT_HEADER, final_method, method_name, result_rows
+from spice_keras.report.summary import plain_verdict
+from spice_keras.report.table import COLUMNS, final_method, method_name, result_rows
 from spice_keras.report.terms import explained
 from spice_keras.report.thumbnails import LOSSLESS_SIDE, display_side, figure_uri
 from spice_keras.report.unusual import unusual_view
@@ -34,11 +41,13 @@ MAX_SKIPPED_SHOWN = 200
 
 @dataclass(frozen=True)
 class ShownFigure:
-    """A figure inside the page: its data URI, its words and its place."""
+    """A figure inside the page: a drawing or a data URI, its words and its place."""
 
     section: Section
     source: str
     caption: Caption
+    drawing: Markup | None
+    keeps_paper: bool
 
 
 def write_report(data: ReportData, path: str | Path, figures: Sequence[SavedFigure]) -> Path:
@@ -91,13 +100,11 @@ def render_report(data: ReportData, figures: Sequence[SavedFigure]) -> str:
 
 def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
     """Gathers what the template shows."""
-    shown = [
-        ShownFigure(figure.section, figure_uri(figure.path), figure.caption) for figure in figures
-    ]
+    shown = [_shown(figure) for figure in figures]
     items = data.items
     found = data.unusual
     unusual = None if found is None else unusual_view(found, items, data.clustering)
-    spent = sum(len(figure.source) for figure in shown) + TEXT_RESERVE
+    spent = sum(len(figure.source) + len(figure.drawing or "") for figure in shown) + TEXT_RESERVE
     spent += 0 if unusual is None else unusual.num_characters
     budget = max(MAX_PAGE_CHARACTERS - spent, MIN_THUMBNAIL_CHARACTERS)
     method = final_method(data.metrics)
@@ -105,6 +112,9 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
         data.metrics, data.clustering, data.reliable.counts, data.setup.heads, items.noun
     )
     key_figures = _key_figures(data, verdict)
+    cards = cluster_cards(items, data.clustering, data.classes, budget)
+    advice = [card.advice for card in cards]
+    script = Markup((TEMPLATES / "script.js").read_text("utf-8"))
     return {
         "data": data,
         "noun": items.noun,
@@ -117,7 +127,12 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
         "has_labels": data.classes is not None,
         "trained_on_labels": data.setup.semi is not None
         and data.setup.semi.labels_from == "source",
-        "cards": cluster_cards(items, data.clustering, data.classes, budget),
+        "sentences": plain_verdict(data.metrics, data.clustering, verdict, advice, items.noun),
+        "cards": cards,
+        "steps": next_steps(data, advice),
+        "groups": None if data.groups is None else suggestion_sentences(data.groups, items.noun),
+        "script": script,
+        "script_hash": script_hash(script),
         "figures": _by_section(shown),
         "unusual": unusual,
         **_results(data, [term for term, _, _ in key_figures if term is not None]),
@@ -125,6 +140,33 @@ def _view(data: ReportData, figures: Sequence[SavedFigure]) -> dict[str, Any]:
         **_skipped(data.run.skipped),
         "total_time": sum(finite(seconds) or 0.0 for seconds in data.run.timings.values()),
     }
+
+
+def script_hash(script: str) -> str:
+    """Works out what the policy of the page allows: this script and no other.
+
+    Args:
+        script: between the tags, every byte.
+
+    Returns:
+        "sha256-..." in base64.
+    """
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _shown(figure: SavedFigure) -> ShownFigure:
+    """Takes the drawing if there is one, else the picture."""
+    drawing, source = None, ""
+    if figure.drawing is None:
+        source = figure_uri(figure.path)
+    else:
+        drawing = page_drawing(
+            figure.drawing.read_text("utf-8"),
+            figure.caption.alternative,
+            keeps_colors=figure.keeps_paper,
+        )
+    return ShownFigure(figure.section, source, figure.caption, drawing, figure.keeps_paper)
 
 
 def _by_section(shown: Sequence[ShownFigure]) -> dict[Section, list[ShownFigure]]:
@@ -135,14 +177,23 @@ def _by_section(shown: Sequence[ShownFigure]) -> dict[Section, list[ShownFigure]
 
 
 def _results(data: ReportData, explained_above: Sequence[str]) -> dict[str, Any]:
-    """Gathers the result table and its terms; those of the key figures are explained above it."""
-    noun = data.items.noun
-    return {
-        "result_header": RESULT_HEADER,
-        "result_rows": result_rows(data.metrics),
-        "key_terms": explained(explained_above, noun),
-        "result_terms": explained((term for term in COLUMNS if term not in explained_above), noun),
+    """Gathers the result table, a row for each figure that some method has, and its terms."""
+    noun, rows = data.items.noun, result_rows(data.metrics)
+    measured = {
+        term: cells
+        for term, *cells in zip(COLUMNS, *(row[1:] for row in rows), strict=True)
+        if any(cell != MISSING for cell in cells)
     }
+    return {
+        "result_methods": [row[0] for row in rows],
+        "result_rows": [(COLUMNS[term], cells) for term, cells in measured.items()],
+        "key_terms": explained(explained_above, noun),
+        "result_terms": explained(_new(measured, explained_above), noun),
+    }
+
+
+def _new(terms: Iterable[str], explained_above: Sequence[str]) -> list[str]:
+    return [term for term in terms if term not in explained_above]
 
 
 def _thumbnails(image_size: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ STARTS: Mapping[Start, str] = {
     "balanced-kmeans": "from different runs of balanced k-means",
     "spectral": "from different runs of spectral clustering",
     "mixed": "from different runs of spectral clustering and of k-means",
+    "words": "from the words that cover the images",
 }
 
 
@@ -51,6 +52,7 @@ class HeadSetup:
         num_heads: how many there were.
         loss: the loss under the objective "prototypes".
         entropy_weight: weight of the entropy term of that loss, which may take it below 0.
+        guidance: whether words guided the heads, and why; empty if they were not asked.
     """
 
     objective: Objective = "prototypes"
@@ -58,6 +60,7 @@ class HeadSetup:
     num_heads: int = 10
     loss: SelfLoss = "double-softmax"
     entropy_weight: float = 0.0
+    guidance: str = ""
 
     def loss_floor(self, num_clusters: int) -> float | None:
         """Returns the lowest value that the loss can reach if it is the plain double softmax.
@@ -164,6 +167,8 @@ def choices(setup: Setup, metrics: Mapping[str, Any]) -> Lines:
         ("Encoder", _encoder(setup)),
         ("Clustering heads", OBJECTIVES[setup.heads.objective]),
     ]
+    if setup.heads.guidance:
+        lines.append(("Words", setup.heads.guidance))
     if setup.encoder is not None:
         lines.append(("SPICE-Semi", _semi(setup.semi)))
     if setup.parts is not None:

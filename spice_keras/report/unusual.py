@@ -111,7 +111,8 @@ def unusual_view(unusual: Unusual, items: Items, clustering: Clustering) -> Unus
             member(row, f"cluster {clustering.clusters[row]}")
             for row in rows[:MAX_IN_GROUP].tolist()
         )
-        return DuplicateGroup(number, shown, _group_text(len(rows), clusters, items.noun))
+        where = ", ".join(map(clustering.title_of, clusters))
+        return DuplicateGroup(number, shown, _group_text(len(rows), where, clusters, items.noun))
 
     return UnusualView(
         _duplicates_text(unusual, items.noun),
@@ -124,9 +125,8 @@ def unusual_view(unusual: Unusual, items: Items, clustering: Clustering) -> Unus
     )
 
 
-def _group_text(size: int, clusters: list[Any], noun: Noun) -> str:
-    where = ", ".join(map(str, clusters))
-    text = f"{quantity(size, noun)}, cluster{'' if len(clusters) == 1 else 's'} {where}"
+def _group_text(size: int, where: str, clusters: list[Any], noun: Noun) -> str:
+    text = f"{quantity(size, noun)}, {where}"
     return text if len(clusters) == 1 else f"{text}: almost the same, yet apart"
 
 

@@ -7,13 +7,14 @@ and its band, and the reader can disagree. The expected accuracy was fitted: see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from spice_keras.metrics.expected_accuracy import fitted_on
+from spice_keras.options import fewest_items, neighbors_tell
 from spice_keras.report.clustering import Clustering, Noun, collapsed
 from spice_keras.report.formatting import count, decimal, finite, percent, quantity
 from spice_keras.report.setup import STARTS, HeadSetup
@@ -52,6 +53,10 @@ HEADLINES: Mapping[Level, str] = {
     "weak": "Important signs are poor: do not use these clusters without checking their members.",
     "unknown": "Too few figures were measured to say how far to trust these clusters.",
 }
+TOO_FEW = (
+    "How far to trust these clusters cannot be told: {items} in {clusters} are too few. What "
+    "neighbours say counts from four {noun}s a cluster on, {fewest} here."
+)
 COLLAPSED = "The clustering collapsed: every {noun} is in one cluster, so no groups were found."
 
 CAVEAT = (
@@ -99,7 +104,8 @@ def trust_verdict(
     The level is "weak" if an essential check (accuracy, expected accuracy, local consistency, a
     collapse) is weak or
     two checks are, "strong" if every check is strong and local consistency is among them,
-    "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise.
+    "unknown" if local consistency and accuracy are both missing, and "mixed" otherwise. With fewer
+    than four items a cluster, nothing is read from neighbours.
 
     Args:
         metrics: figures per method, as in `ReportData.metrics`.
@@ -114,21 +120,28 @@ def trust_verdict(
     method = final_method(metrics)
     final = metrics[method] if method else {}
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
-    accuracy = accuracy_check(final, noun)
+    accuracy, tell = accuracy_check(final, noun), neighbors_tell(sum(sizes), len(sizes))
     # Where it was measured, nobody needs to expect it.
     expected = expected_accuracy_check(metrics, noun) if accuracy is None else None
     candidates = (
         accuracy,
         expected,
-        local_consistency_check(final, sizes),
+        local_consistency_check(final, sizes) if tell else None,
         head_agreement_check(metrics.get("self") or {}, heads),
-        reliable_check(num_reliable, sizes, reliable_counts, noun),
-        cluster_size_check(sizes, noun),
-        baseline_check(final, metrics),
+        reliable_check(num_reliable, sizes, reliable_counts, noun) if tell else None,
+        cluster_size_check(sizes, noun, clustering.title_of),
+        baseline_check(final, metrics) if tell or accuracy is not None else None,
     )
     checks = tuple(check for check in candidates if check is not None)
     level = _level(checks)
     headline = COLLAPSED.format(noun=noun) if clustering.is_collapsed else HEADLINES[level]
+    if level == "unknown" and not tell:
+        headline = TOO_FEW.format(
+            items=quantity(sum(sizes), noun),
+            clusters=quantity(len(sizes), "cluster"),
+            noun=noun,
+            fewest=fewest_items(len(sizes)),
+        )
     if expected is not None and not clustering.is_collapsed:
         headline = f"Expected accuracy about {expected.value}. {headline}"
     return Verdict(level, headline, checks)
@@ -264,12 +277,17 @@ def reliable_check(
     return Check(reliable_name(noun), percent(share), grade, sentence)
 
 
-def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Check | None:
+def cluster_size_check(
+    cluster_sizes: Sequence[int],
+    noun: Noun = "image",
+    title_of: Callable[[int], str] = "cluster {}".format,
+) -> Check | None:
     """Smallest cluster against an equal share; an empty cluster is always weak.
 
     Args:
         cluster_sizes: [K] members of each final cluster.
         noun: what one item is called.
+        title_of: what a cluster is called.
 
     Returns:
         None without items. A collapse into one cluster is essential: it sinks the verdict alone.
@@ -280,7 +298,7 @@ def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Ch
     empty = [int(cluster) for cluster in np.flatnonzero(sizes == 0)]
     if collapsed(sizes):
         sentence = (
-            f"All {quantity(int(sizes.sum()), noun)} are in cluster {int(sizes.argmax())}; the "
+            f"All {quantity(int(sizes.sum()), noun)} are in {title_of(int(sizes.argmax()))}; the "
             f"other {quantity(len(empty), 'cluster')} received none. Train the clustering heads "
             "again with a lower learning rate, or start from better embeddings."
         )
@@ -295,7 +313,7 @@ def cluster_size_check(cluster_sizes: Sequence[int], noun: Noun = "image") -> Ch
     smallest, equal = int(sizes.argmin()), sizes.sum() / len(sizes)
     ratio = float(sizes[smallest] / equal)
     sentence = (
-        f"No cluster is empty. The smallest, cluster {smallest}, has "
+        f"No cluster is empty. The smallest, {title_of(smallest)}, has "
         f"{quantity(int(sizes[smallest]), noun)}: {percent(ratio, 0)} of an equal share, which is "
         f"{decimal(equal, 1)} (strong from {percent(SMALLEST_CLUSTER.strong, 0)}, weak below "
         f"{percent(SMALLEST_CLUSTER.weak, 0)}). SPICE assumes clusters of similar size."

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.csv_cells import plain_cell
 from spice_keras.errors import UserError
-from spice_keras.files import FORMULA_STARTS, plain_cell, write_csv, write_json
+from spice_keras.files import write_csv, write_json
 from spice_keras.options import ExchangeFormat
 from spice_keras.organize import MANIFEST, folder_names
 from spice_keras.review.edits import LONGEST_NAME, Change, Exclude, Move, NewCluster
@@ -42,7 +43,7 @@ def export_clusters(
     rows = np.flatnonzero(found.clusters >= 0).tolist()
     told = [(state.ids[row], names[found.clusters[row]], float(confidence[row])) for row in rows]
     if file_format == "csv":
-        write_csv(path, ["image", "cluster"], [(plain_cell(i), plain_cell(n)) for i, n, _ in told])
+        write_csv(path, ["image", "cluster"], [(i, n) for i, n, _ in told])
     elif file_format == "label-studio":
         write_json(path, [_task(*one) for one in told])
     else:
@@ -172,7 +173,7 @@ def _read(source: Path, files: Mapping[str, str]) -> dict[str, str]:
                 table = csv.DictReader(file)
                 if not {"image", "cluster"} <= set(table.fieldnames or ()):
                     raise ValueError("it has no columns image and cluster")
-                return {_unescaped(row["image"]): _unescaped(row["cluster"]) for row in table}
+                return {plain_cell(row["image"]): plain_cell(row["cluster"]) for row in table}
         return _read_json(json.loads(source.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(
@@ -180,10 +181,6 @@ def _read(source: Path, files: Mapping[str, str]) -> dict[str, str]:
             "cluster, FiftyOne's labels.json, an export of Label Studio, or a folder that spice "
             "organize has made."
         ) from error
-
-
-def _unescaped(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
 def _read_json(content: Any) -> dict[str, str]:

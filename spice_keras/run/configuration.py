@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import re
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,12 +18,14 @@ import yaml
 from spice_keras.config import RunConfig
 from spice_keras.config.loading import find_problems
 from spice_keras.errors import UserError
-from spice_keras.files import write_atomically
+from spice_keras.files import write_atomically, write_json
 from spice_keras.run.directory import RunDirectory
 from spice_keras.runtime import dtype_policy
 
 # What may change in a run directory: it decides how a run is judged, not what it is.
 _JUDGING = ("evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb")
+# Options that older versions wrote and that no longer change anything.
+_GONE = (("embed", "num_probes"),)
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -66,6 +71,9 @@ def read_run_config(path: Path) -> RunConfig:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{file} is damaged: it holds no configuration.")
+    for section, option in _GONE:
+        if isinstance(values.get(section), dict):
+            values[section].pop(option, None)
     config, problems = find_problems(values)
     if config is None:
         listed = "; ".join(f"{', '.join(p.paths)}: {p.message}" for p in problems)
@@ -99,16 +107,66 @@ def keep_configuration(run: RunDirectory, config: RunConfig) -> None:
         write_atomically(run.path / "config.yaml", text.encode())
 
 
+def keep_environment(run: RunDirectory, config: RunConfig) -> None:
+    """Write environment.json if it is missing: a command was killed before it, or it was deleted.
+
+    Args:
+        run: The run directory.
+        config: Its configuration.
+    """
+    if not (run.path / "environment.json").is_file():
+        write_json(run.path / "environment.json", environment(config))
+
+
 def environment(config: RunConfig) -> dict[str, str]:
     """Describe the machine and the versions a run is made with."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": str(os.cpu_count()),
+        **_devices(),
+        **_git_state(),
         "dtype_policy": dtype_policy(config.precision),
         "seed": str(config.seed),
         **{name: _version(name) for name in _VERSIONED},
     }
+
+
+def _devices() -> dict[str, str]:
+    """The processor and the graphics cards, as far as the system tells without TensorFlow."""
+    found = {}
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        names = re.findall(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        if names:
+            found["processor"] = names[0]
+    cards = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            text = path.read_text("utf-8", "replace")
+            cards += re.findall(r"^Model:\s*(.+)$", text, re.MULTILINE)
+    if cards:
+        found["graphics"] = ", ".join(cards)
+    return found
+
+
+def _git_state() -> dict[str, str]:
+    """The commit this package was run from, if it is a checkout; nothing if it was installed."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return {}
+    git = ["git", "-C", str(root)]
+    try:
+        commit = _output([*git, "rev-parse", "HEAD"])
+        changed = _output([*git, "status", "--porcelain", "--untracked-files=no"])
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit + (", with changes" if changed else "")}
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
 
 
 def _version(name: str) -> str:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import FeatureSpace
-from spice_keras.clustering.approximate import approximate_neighbors
-from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
+from spice_keras.clustering.approximate import neighbor_search
+from spice_keras.clustering.neighbors import NeighborSearch
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.protocol import ROLES, PartCounts, StageRows, stage_rows
 from spice_keras.data.image_store import open_images
@@ -223,10 +223,12 @@ class Context:
     def neighbor_search(self) -> NeighborSearch:
         """How the neighbours of all items are found."""
         section = self.config.embed
-        if section.neighbor_search == "exact":
-            return nearest_neighbors
-        seed = self.seed("neighbors")
-        return partial(approximate_neighbors, num_probes=section.num_probes, seed=seed)
+        return neighbor_search(
+            section.neighbor_search,
+            recall=section.recall,
+            seed=self.seed("neighbors"),
+            tell=self.screen.say,
+        )
 
     def seed(self, purpose: str) -> int:
         """Return the seed of one purpose, different from every other's."""

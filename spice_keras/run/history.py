@@ -7,7 +7,6 @@ never holds results of two different runs.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,14 +16,17 @@ from pathlib import Path
 from spice_keras.config import RunConfig
 from spice_keras.errors import UserError
 from spice_keras.files import write_json
-from spice_keras.progress import Screen, silent_screen
+from spice_keras.progress import Screen, clock, silent_screen
 from spice_keras.run.configuration import (
     differences,
     environment,
     keep_configuration,
+    keep_environment,
     read_run_config,
 )
+from spice_keras.run.damage import PUBLISHED, Damage, dependents, find_damage
 from spice_keras.run.directory import RunDirectory
+from spice_keras.training.checkpoint_files import discard_damaged
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ STAGES = (
     Stage("reliable", "reliable", "self"),
     Stage("semi", "classifier", "semi"),
     Stage("test", "test", "eval", trains=False),
+    Stage("sort", "sorted", "eval", trains=False),
     Stage("name", "names", "eval", trains=False),
     Stage("eval", "evaluation", "eval", trains=False),
     Stage("export", "export", "export", trains=False),
@@ -181,6 +184,8 @@ def chosen_stages(config: RunConfig, commands: Sequence[str]) -> tuple[Stage, ..
             asked.add("pretrain")  # whose other stage, the reading of the source, comes first here
     if config.data.protocol != "split":
         left_out.add("test")
+    if config.data.sample is None:
+        left_out.add("sort")
     if not config.semi.enabled:
         left_out.add("semi")
     return tuple(s for s in STAGES if s.command in asked and s.name not in left_out)
@@ -228,22 +233,55 @@ def _refuse_before_semi(run: RunDirectory, config: RunConfig, stages: Sequence[S
         return
     if run.has("heads") and not run.has("classifier"):
         raise UserError(
-            f"{run.path} holds no classifier yet: run `spice semi --run-dir {run.path}` first, or "
-            "take the heads as they are with --set semi.enabled=false."
+            f"{run.path} holds no classifier yet: run `spice semi --run-dir {run.path} --resume` "
+            "first, or take the heads as they are with --set semi.enabled=false."
         )
 
 
 def _forget_from(run: RunDirectory, first: Stage) -> None:
     """Remove a stage's artifact, all later ones, and what was published of them."""
-    for stage in STAGES[STAGES.index(first) :]:
+    _forget(run, STAGES[STAGES.index(first) :])
+
+
+def _forget(run: RunDirectory, stages: Sequence[Stage]) -> None:
+    """Remove what some stages left, and what was published of a run with another beginning."""
+    run.must_be_there()
+    for stage in stages:
         run.discard(stage.artifact)
         for phase in (stage.name, *stage.later_phases):
             shutil.rmtree(run.checkpoints / phase, ignore_errors=True)
             run.forget_metrics(phase, from_epoch=0)
-    tables = ("assignments.csv", "duplicates.csv", "outliers.csv")
-    for name in ("report.html", "metrics.json", *tables):
+    for name in PUBLISHED:
         (run.path / name).unlink(missing_ok=True)
     shutil.rmtree(run.path / "figures", ignore_errors=True)
+
+
+def _sweep(run: RunDirectory, screen: Screen) -> None:
+    """Remove what killed commands left, and checkpoints that cannot be gone on with."""
+    run.sweep()
+    for stage in STAGES:
+        for phase in (stage.name, *stage.later_phases):
+            folder = run.checkpoints / phase
+            if run.has(stage.artifact):  # it was killed between its artifact and this
+                shutil.rmtree(folder, ignore_errors=True)
+            for name in discard_damaged(folder):
+                screen.warn(
+                    f"the checkpoint {name} of {phase} was damaged, or copied there from another "
+                    "place. It is removed; the stage goes on without it."
+                )
+    run.sweep()
+
+
+def _refuse_damaged(run: RunDirectory, stages: Sequence[Stage]) -> None:
+    """Before anything is removed, check what these stages will be made from.
+
+    Raises:
+        UserError: If an artifact of an earlier stage is damaged; it says how to repair it.
+    """
+    first = min((STAGES.index(stage) for stage in stages), default=0)
+    for stage in STAGES[:first]:
+        if run.has(stage.artifact):
+            run.read(stage.artifact, written_by=stage.command)
 
 
 class History:
@@ -254,6 +292,7 @@ class History:
         stages: The stages of the command.
         judge_again: Whether evaluation and export are done though they are there.
         screen: Where things are said.
+        damage: What is damaged and will be made again.
     """
 
     def __init__(
@@ -263,10 +302,12 @@ class History:
         *,
         judge_again: bool = True,
         screen: Screen | None = None,
+        damage: Sequence[Damage] = (),
     ) -> None:
         self.run = run
         self._stages = {stage.name: stage for stage in stages}
         self._judge_again, self._screen = judge_again, screen or silent_screen()
+        self._damage = {found.artifact: found for found in damage}
 
     @classmethod
     def begin(
@@ -285,28 +326,70 @@ class History:
             path: The run directory, made if it does not exist.
             config: The configuration.
             commands: The commands whose stages run.
-            resume: Skip what is finished, continue what was interrupted.
+            resume: Skip what is finished, continue what was interrupted, make what is damaged
+                again.
             redo: Do these stages again and forget what later ones made of them.
             screen: Where things are said; None for warnings alone.
 
         Raises:
             UserError: If the folder holds something else, a finished stage was made with other
-                options, or a stage is finished and neither `resume` nor `redo` is given.
+                options, a stage is finished and neither `resume` nor `redo` is given, or what the
+                stages are made from is damaged.
         """
+        screen = screen or silent_screen()
         stages = chosen_stages(config, commands)
         first = _first_redone(path, config, stages) if redo else None
         run = open_run(path, config, redone_from=None if first is None else first.name)
+        _sweep(run, screen)
         if not resume and not redo:
             _refuse_finished(run, stages)
         _refuse_before_semi(run, config, stages)
+        _refuse_damaged(run, stages if first is None else [first])
         if first is not None:
             _forget_from(run, first)
         keep_configuration(run, config)
-        return cls(run, stages, judge_again=not resume, screen=screen)
+        keep_environment(run, config)
+        damage = _damage_of(run, stages, screen) if resume else ()
+        return cls(run, stages, judge_again=not resume, screen=screen, damage=damage)
+
+    @classmethod
+    def mend(cls, path: Path, config: RunConfig, *, screen: Screen | None = None) -> History:
+        """Open a run directory to make again what of it is damaged, and nothing else.
+
+        Args:
+            path: The run directory.
+            config: Its configuration.
+            screen: Where things are said; None for warnings alone.
+        """
+        screen, run = screen or silent_screen(), RunDirectory(path)
+        there = {stage.name for stage in STAGES if run.has(stage.artifact)}
+        _sweep(run, screen)
+        keep_environment(run, config)
+        damage = _damage_of(run, STAGES, screen)
+        there |= {stage.name for stage in STAGES if stage.artifact in {d.artifact for d in damage}}
+        stages = [stage for stage in STAGES if stage.name in there]
+        return cls(run, stages, judge_again=False, screen=screen, damage=damage)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands whose stages run."""
+        return tuple(dict.fromkeys(stage.command for stage in self._stages.values()))
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something has to be made again."""
+        return bool(self._damage)
 
     def has_chosen(self, name: str) -> bool:
         """Tell whether a stage belongs to the command."""
         return name in self._stages
+
+    def will_run(self, name: str) -> bool:
+        """Tell whether a stage belongs to the command and has something to do."""
+        stage = self._stages.get(name)
+        return stage is not None and (
+            not self.run.has(stage.artifact) or stage.artifact in self._damage
+        )
 
     def run_stage(self, name: str, work: Callable[[], object]) -> bool:
         """Do a stage, unless it is finished or does not belong to the command.
@@ -321,20 +404,61 @@ class History:
         stage = self._stages.get(name)
         if stage is None:
             return False
+        damage = self._damage.pop(stage.artifact, None)
         repeated = self._judge_again and name in _JUDGES
-        if self.run.has(stage.artifact) and not repeated:
+        if self.run.has(stage.artifact) and not repeated and damage is None:
             self._screen.detail(f"{name}: already there.")
             return False
-        if stage.trains:
+        if stage.trains and damage is None:
             # A report made before, of the heads alone, would pass for one of what comes now.
             _forget_from(self.run, STAGES[STAGES.index(stage) + 1])
         began = time.monotonic()
         work()
-        self._add_time(name, time.monotonic() - began)
+        self.run.add_time(name, time.monotonic() - began)
+        if damage is not None:
+            self._settle(stage, damage)
         return True
 
-    def _add_time(self, name: str, seconds: float) -> None:
-        path = self.run.path / "timings.json"
-        times = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        times[name] = round(times.get(name, 0.0) + seconds, 2)
-        write_json(path, times)
+    def _settle(self, stage: Stage, damage: Damage) -> None:
+        """Compare what was made again with what was there; forget what it no longer belongs to."""
+        if self.run.digest(stage.artifact) in damage.known:
+            self._screen.say(f"{stage.name}: made again, the same to the byte.")
+            return
+        names = dependents(stage.artifact)
+        later = [other for other in STAGES if other.artifact in names and other.is_begun(self.run)]
+        if not later:
+            self._screen.say(f"{stage.name}: made again.")
+            return
+        self._screen.say(f"{stage.name}: made again, and not the same to the byte.")
+        _forget(self.run, later)
+        for other in later:
+            self._damage.pop(other.artifact, None)
+        listed = ", ".join(other.name for other in later)
+        not_here = [other.name for other in later if other.name not in self._stages]
+        advice = f" Go on with `spice run --resume --run-dir {self.run.path}`." if not_here else ""
+        self._screen.warn(f"what was made of it is made again as well: {listed}.{advice}")
+
+
+def _damage_of(run: RunDirectory, stages: Sequence[Stage], screen: Screen) -> list[Damage]:
+    """Look for damage, write damaged manifests of whole files again, and say what is left."""
+    found = []
+    for damage in find_damage(run, [stage.artifact for stage in stages]):
+        if damage.reason.startswith("The manifest") and run.mend_manifest(
+            damage.artifact, damage.known
+        ):
+            screen.say(f"{damage.artifact}: its files are whole; its manifest is written again.")
+        else:
+            found.append(damage)
+    by_artifact = {stage.artifact: stage for stage in STAGES}
+    times = run.timings()
+    for damage in found:
+        stage = by_artifact[damage.artifact]
+        took = f", about {clock(times[stage.name])}" if stage.name in times else ""
+        later = [
+            other.name
+            for other in STAGES
+            if other.artifact in dependents(stage.artifact) and run.has(other.artifact)
+        ]
+        stays = f" {', '.join(later)} stay if it comes out the same." if later else ""
+        screen.say(f"{damage.reason}. {stage.name} is done again{took}.{stays}")
+    return found

@@ -24,6 +24,7 @@ from spice_keras.options import BackboneOptions, PretrainedSpec
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Heads
+from spice_keras.training.checkpoints import save_weights
 
 _FACTS, _WEIGHTS = "network.json", "network.weights.h5"
 
@@ -52,7 +53,7 @@ def save_network(
     folder: Path, network: keras.Model, backbone: BackboneOptions, *, image_size: int
 ) -> None:
     """Write a network's weights with the facts that rebuild it."""
-    network.save_weights(folder / _WEIGHTS)
+    save_weights(network, folder / _WEIGHTS)
     write_json(folder / _FACTS, {"backbone": backbone.model_dump(), "image_size": image_size})
 
 

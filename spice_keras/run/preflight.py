@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.errors import UserError
-from spice_keras.extras import require_faiss
+from spice_keras.progress import clock
+from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.sources import count_sources
+from spice_keras.words.text_encoder import read_nouns, require_text_encoder
 from spice_keras.words.vocabulary import vocabulary_from_file
 
 
@@ -25,8 +29,6 @@ def preflight(config: RunConfig) -> Plan | None:
         UserError: If the data is missing or empty, too few for the clusters, or a package is
             missing.
     """
-    if config.embed.neighbor_search == "approximate":
-        require_faiss()
     count = count_sources(config.data)
     return None if count is None else make_plan(config, count)
 
@@ -40,15 +42,72 @@ def check_words(config: RunConfig) -> None:
     Raises:
         UserError: If the file is missing, damaged, or has fewer words than there are clusters.
     """
-    chosen = config.words.vocabulary
-    if chosen in (None, "none"):
+    chosen, nouns = config.words.vocabulary, config.words.nouns
+    if chosen not in (None, "none"):
+        count = vocabulary_from_file(str(chosen)).num_words
+    elif nouns is not None:
+        count = len(read_nouns(nouns))
+        require_text_encoder()
+    else:
         return
-    vocabulary = vocabulary_from_file(str(chosen))
-    if vocabulary.num_words < config.num_clusters:
+    if count < config.num_clusters:
         raise UserError(
-            f"The vocabulary {vocabulary.source} has {vocabulary.num_words} words, too few for "
+            f"The vocabulary {chosen or nouns} has {count} words, too few for "
             f"{config.num_clusters} clusters. Add words, or ask for fewer clusters."
         )
+
+
+def describe_run(config: RunConfig, plan: Plan, stages: Collection[str]) -> list[str]:
+    """Say in a few lines what will happen, and how long it takes.
+
+    Args:
+        config: The configuration.
+        plan: Its sizes and steps.
+        stages: The stages that will run.
+
+    Returns:
+        A line for each stage that does something, the adaptations, and the time of all.
+    """
+    times = stage_seconds(config, plan)
+    lines = []
+    for stage, text in _stage_texts(config, plan).items():
+        if stage in stages and text is not None:
+            seconds = (times or {}).get(stage)
+            lines.append(f"  {stage:<9} {text:<56}{clock(seconds) if seconds else '':>8}".rstrip())
+    lines += [f"  note      {note}" for note in plan.notes]
+    if times is None:
+        return [*lines, "  time      the first steps tell how long it takes"]
+    total = clock(sum(seconds for stage, seconds in times.items() if stage in stages))
+    return [*lines, f"  time      about {total} on two idle cores; the run says its own"]
+
+
+def _stage_texts(config: RunConfig, plan: Plan) -> dict[str, str | None]:
+    """What each stage will do, in at most 56 characters; None for one that does nothing."""
+    pretrain, heads, semi = plan.pretrain, plan.self_labeling, plan.semi
+    side = config.data.image_size
+    images = bool(plan.image_bytes)
+    read = f"{plan.num_images:,} decoded to {side} x {side} pixels" if images else "read"
+    encoder = config.backbone.name
+    steps = heads.epochs * heads.iterations_per_epoch
+    return {
+        "images": f"{read}, {plan.image_bytes / 2**20:,.1f} MiB" if images else None,
+        "pretrain": f"{encoder}, {pretrain.steps:,} steps of {pretrain.batch_size}"
+        if pretrain.epochs
+        else None,
+        "embed": f"{encoder} as it is, views encoded too: {heads.encoder_passes:,}"
+        if config.self_labeling.cached_views is not None
+        else f"every image by {encoder}"
+        if images
+        else None,
+        "self": f"heads of {plan.num_clusters} clusters, "
+        f"{steps:,} {'steps' if heads.pseudo_labels is None else 'iterations'}",
+        "reliable": f"by {plan.reliable.num_neighbors} neighbours of each",
+        "semi": f"{semi.steps:,} steps, {semi.labeled_batch} + {semi.unlabeled_batch} images"
+        if semi.epochs
+        else None,
+        "eval": "figures, tables and the report",
+        "export": "the SavedModel, checked",
+    }
 
 
 def describe_plan(plan: Plan) -> list[str]:

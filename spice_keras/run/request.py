@@ -14,8 +14,10 @@ from spice_keras.errors import UserError
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Loudness
 from spice_keras.run.configuration import read_run_config
-from spice_keras.run.directory import RunDirectory, free_run_dir, latest_run_dir, must_hold_run
+from spice_keras.run.directory import RunDirectory, latest_run_dir, must_hold_run
+from spice_keras.run.lock import claim_run_dir, free_run_dir
 from spice_keras.run.preflight import check_words, preflight
+from spice_keras.run.storage import check_room
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,15 @@ class SourceRequest:
 
     Attributes:
         config: A YAML file, or the name of a shipped configuration.
-        images: A folder, an .npy or .npz file, or tfds:NAME.
-        embeddings: An .npy or .npz file of embeddings.
+        images: A folder, a list, shards, an .npy or .npz file, or tfds:NAME.
+        embeddings: An .npy or .npz file of embeddings, or a folder of them in shards.
+        sample: Rows of the shards that heads are trained on; None for all.
     """
 
     config: str | None = None
     images: str | None = None
     embeddings: str | None = None
+    sample: int | None = None
 
     @property
     def named(self) -> bool:
@@ -45,8 +49,15 @@ class SourceRequest:
         """
         if self.images is not None and self.embeddings is not None:
             raise UserError("--images and --embeddings name two sources; give one.")
+        if self.sample is not None and self.embeddings is None:
+            raise UserError(
+                "--sample says how many rows of embeddings in shards heads are trained on. Add "
+                "--embeddings FOLDER, or leave it out."
+            )
         if self.embeddings is not None:
             values = embeddings_overrides(self.embeddings)
+            if self.sample is not None:
+                values["data.sample"] = self.sample
             return typed(f"--embeddings {self.embeddings}", values.items())
         if self.images is not None:
             return typed(f"--images {self.images}", source_overrides(self.images).items())
@@ -66,6 +77,7 @@ class OptionRequest:
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
         words: The file of words to name clusters with.
+        nouns: The list of nouns for the encoder's text encoder.
     """
 
     backbone: str | None = None
@@ -76,6 +88,7 @@ class OptionRequest:
     fast: bool = False
     sizes: str | None = None
     words: str | None = None
+    nouns: str | None = None
 
     def as_settings(self) -> list[Setting]:
         """Return them as settings, those after `--set` last."""
@@ -83,6 +96,7 @@ class OptionRequest:
             ("--clusters", "num_clusters", 2 if self.clusters == "auto" else self.clusters),
             ("--sizes", "self.sizes", self.sizes),
             ("--words", "words.vocabulary", self.words),
+            ("--nouns", "words.nouns", self.nouns),
             ("--labels", "data.labels", self.labels),
             ("--seed", "seed", self.seed),
             ("--backbone", "backbone.name", self.backbone),
@@ -190,7 +204,7 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
         existing: Whether the command goes on with a run that was begun before.
 
     Returns:
-        What the request comes to. Nothing has been written.
+        What the request comes to. Nothing has been written; a new folder below runs/ is claimed.
 
     Raises:
         UserError: If anything that was asked for is wrong, or does not fit the data.
@@ -203,9 +217,14 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
     if existing and run_dir is not None and not request.dry_run:
         must_hold_run(run_dir)
     config, note = request_config(request, run_dir)
+    begins = run_dir is None and not goes_on
     if run_dir is None:
-        run_dir = latest_run_dir(config.name) if goes_on else free_run_dir(config.name)
+        run_dir = free_run_dir(config.name) if begins else latest_run_dir(config.name)
     has_images = (run_dir / "artifacts" / "images").is_dir()
     check_words(config)
     plan = None if has_images and not request.dry_run else preflight(config)
+    if plan is not None and not request.dry_run:
+        check_room(config, plan, run_dir)
+    if begins and not request.dry_run:
+        run_dir = claim_run_dir(config.name)
     return PreparedRun(config, run_dir, plan, note)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import local_consistency
-from spice_keras.files import plain_cell, write_csv
+from spice_keras.errors import UserError
+from spice_keras.files import write_csv
 from spice_keras.run.context import Context
-from spice_keras.run.store import Classifier, Clustering, Decisions, Heads, Names, Reliable
+from spice_keras.run.directory import RunDirectory
+from spice_keras.run.store import Classifier, Clustering, Decisions, Export, Heads, Names, Reliable
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,12 @@ def _rows(
     context: Context, result: FinalResult, names: Sequence[str], duplicates: np.ndarray
 ) -> Iterator[tuple[str | int, ...]]:
     columns: list[Sequence[str | int]] = [
-        [plain_cell(name) for name in context.ids],
+        list(context.ids),
         result.clusters.tolist(),
         [f"{value:.6f}" for value in result.confidence],
         result.reliable.astype(int).tolist(),
         result.agrees.astype(int).tolist(),
-        [plain_cell(names[cluster]) for cluster in result.clusters],
+        [names[cluster] for cluster in result.clusters],
         *_second_choices(result.probabilities),
         [f"{value:.6f}" for value in center_distances(result.embeddings, result.clusters)],
         ["" if group < 0 else group for group in duplicates.tolist()],
@@ -129,3 +132,27 @@ def _rows(
     if context.has_parts:
         columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])
     return zip(*columns, strict=True)
+
+
+def exported_model(path: Path) -> Path:
+    """Return the SavedModel that a run was exported to.
+
+    Args:
+        path: The run directory.
+
+    Returns:
+        The SavedModel's folder.
+
+    Raises:
+        UserError: If the run has none, or it is gone.
+    """
+    run = RunDirectory(path)
+    again = f"run `spice export {path}`"
+    if not run.has(Export.name):
+        raise UserError(f"The run {path} has no SavedModel yet: {again} first.")
+    found = Export.load(run.read(Export.name, written_by=Export.command)).path
+    if not (found / "saved_model.pb").is_file():
+        raise UserError(
+            f"The SavedModel {found} of the run {path} is gone: {again}, or name another place."
+        )
+    return found

@@ -29,6 +29,8 @@ def source_options(data: DataConfig, role: Role) -> SourceOptions:
         image_size=part.image_size,
         fit=part.fit,
         max_pixels=part.max_pixels,
+        value_range=part.range,
+        sample=part.sample,
     )
 
 

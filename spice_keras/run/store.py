@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
-from spice_keras.files import write_json
+from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.words.naming import ClusterName
 
@@ -68,6 +68,8 @@ class Items:
         content_hash: SHA-256 of names and content.
         parts: Items of each part, and `duplicates_removed`; empty in a run of one part.
         features: Embeddings that were given, float32 [N, D]; None in a run of images.
+        levels: What is black and white in pictures of more than eight bits, as
+            `spice_keras.data.levels.KnownLevels` has it; empty if there were none.
     """
 
     name: ClassVar[str] = "images"
@@ -79,6 +81,7 @@ class Items:
     content_hash: str | None = None
     parts: Mapping[str, int | None] = field(default_factory=dict)
     features: np.ndarray | None = None
+    levels: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def pixels_file(folder: Path) -> Path:
@@ -94,17 +97,21 @@ class Items:
         write_json(folder / "content.json", {"sha256": self.content_hash})
         if self.parts:
             write_json(folder / "parts.json", self.parts)
+        if self.levels:
+            write_json(folder / "levels.json", self.levels)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read all but the pixels."""
         parts, content = folder / "parts.json", folder / "content.json"
+        levels = folder / "levels.json"
         return cls(
             _json(folder, "ids.json"),
             [(path, reason) for path, reason in _json(folder, "skipped.json")],
             _json(folder, "content.json")["sha256"] if content.is_file() else None,
             _json(folder, "parts.json") if parts.is_file() else {},
             _optional_array(folder, "features.npy"),
+            _json(folder, "levels.json") if levels.is_file() else {},
         )
 
 
@@ -201,6 +208,7 @@ class Heads(Clustering):
             was no refinement.
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
             of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
+        guidance: If heads were to start at words: `words`, None if they did not, `fit`, `reason`.
     """
 
     name: ClassVar[str] = "heads"
@@ -214,6 +222,18 @@ class Heads(Clustering):
     weights: list[np.ndarray] = field(default_factory=list)
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    guidance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Whether all heads began at the same words."""
+        return bool(self.guidance.get("words"))
+
+    @property
+    def other_heads(self) -> np.ndarray:
+        """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
+        every = np.asarray(self.assignments)
+        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:
@@ -238,6 +258,8 @@ class Heads(Clustering):
             write_json(folder / "selection.json", facts)
         for phase, arrays in self.histories.items():
             np.savez_compressed(folder / f"history-{phase}.npz", **arrays)  # type: ignore[arg-type]
+        if self.guidance:
+            write_json(folder / "guidance.json", self.guidance)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -254,6 +276,7 @@ class Heads(Clustering):
             weights=list(_arrays(weights).values()) if weights.is_file() else [],
             unrefined=_optional_array(folder, "unrefined.npy"),
             histories=histories,
+            guidance=_json(folder, "guidance.json") if (folder / "guidance.json").is_file() else {},
         )
 
 
@@ -438,7 +461,8 @@ class Export:
 
     def save(self, folder: Path) -> None:
         """Write it."""
-        write_json(folder / "export.json", {"path": str(self.path)})
+        facts = {"path": str(self.path), "files": file_table(self.path)}
+        write_json(folder / "export.json", facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -38,8 +38,12 @@ def probabilities(model: str, items: np.ndarray) -> dict[str, np.ndarray]:
     else:
         encoded = tf.stack([tf.io.encode_png(image) for image in items])
         with ThreadPoolExecutor(2) as pool:  # TensorFlow prepares each graph on one core
-            images = pool.submit(loaded.signatures["images"], images=tf.constant(items))
-            found = {"serving_default": default(encoded_images=encoded), "images": images.result()}
+            others = {
+                name: pool.submit(loaded.signatures[name], **{name: tf.constant(items)})
+                for name in ("images", "pixels")
+            }
+            found = {"serving_default": default(encoded_images=encoded)}
+            found |= {name: answer.result() for name, answer in others.items()}
     return {name: outputs["probabilities"].numpy() for name, outputs in found.items()}
 
 

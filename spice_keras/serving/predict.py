@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,13 +14,28 @@ import tensorflow as tf
 from spice_keras.data.array_source import ArraySource
 from spice_keras.data.decoding import UndecodableImage, decode_image
 from spice_keras.data.embedding_source import read_embeddings_file
+from spice_keras.data.encoded_source import EncodedSource
 from spice_keras.data.folder_source import FolderSource
-from spice_keras.data.sources import Decoded, SkippedFile, one_line_id
+from spice_keras.data.list_source import ListSource
+from spice_keras.data.sources import Decoded, SkippedFile, SourceOptions, one_line_id
+from spice_keras.data.tar_source import TarSource
+from spice_keras.data.tfrecord_source import ENDINGS, TFRecordSource
 from spice_keras.errors import UserError
-from spice_keras.files import write_csv
+from spice_keras.extras import require_extra
+from spice_keras.files import atomic_file, write_csv
+from spice_keras.options import TableFormat
+from spice_keras.serving.facts import ModelFacts, newest_version, read_facts
+from spice_keras.serving.safety import refuse_unsafe
+from spice_keras.shards.embeddings import EmbeddingShards
 
 HEADER = ("image", "cluster", "confidence", "name")
+_SECOND = ("second_choice", "second_probability", "second_name", "unsure")
 _BATCH = 256
+_FILES_OF_IMAGES: dict[str, type[EncodedSource]] = {
+    ".txt": ListSource,
+    ".tar": TarSource,
+    **dict.fromkeys(ENDINGS, TFRecordSource),
+}
 
 
 @dataclass(frozen=True)
@@ -30,146 +44,271 @@ class Predictions:
 
     Attributes:
         images: Their names.
-        clusters: int32 [n].
-        confidence: float32 [n].
-        names: What each one's cluster is called, "" if it has no name.
+        outputs: Arrays of n rows by name: `cluster`, `confidence`, `name`, and what else the model
+            gives: `second_choice`, `second_probability`, `second_name`, `unsure`, `embedding`.
         skipped: Files left out.
     """
 
     images: tuple[str, ...]
-    clusters: np.ndarray
-    confidence: np.ndarray
-    names: tuple[str, ...]
+    outputs: dict[str, np.ndarray]
     skipped: tuple[SkippedFile, ...]
 
-    def rows(self) -> Iterator[tuple[str, int, str, str]]:
-        """Yield the rows of the CSV table."""
-        columns = zip(self.images, self.clusters, self.confidence, self.names, strict=True)
-        for image, cluster, sure, name in columns:
-            yield image, int(cluster), f"{sure:.6f}", name
+    @property
+    def clusters(self) -> np.ndarray:
+        """Cluster of each image, int32 [n]."""
+        return self.outputs["cluster"]
 
-    def write(self, path: Path) -> None:
-        """Write the table."""
-        write_csv(path, HEADER, self.rows())
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of that cluster, float32 [n]."""
+        return self.outputs["confidence"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each one's cluster is called, "" if it has no name."""
+        return tuple(self.outputs["name"].tolist())
+
+    def columns(self, *, second: bool = False, embedding: bool = False) -> dict[str, np.ndarray]:
+        """Return the table by column.
+
+        Args:
+            second: Whether the second choice and the doubt are wanted.
+            embedding: Whether the embedding is wanted, one column for each of its features.
+
+        Returns:
+            Arrays of n rows, by the name of the column.
+
+        Raises:
+            UserError: If the model, written by an older version, does not give them.
+        """
+        wanted = (*HEADER[1:], *(_SECOND if second else ()))
+        missing = [name for name in wanted if name not in self.outputs]
+        if missing or (embedding and "embedding" not in self.outputs):
+            absent = ", ".join(missing) or "embedding"
+            raise UserError(
+                f"The model does not give {absent}: an older version wrote it. Export the run "
+                "again with `spice export`."
+            )
+        table = {"image": np.array(self.images, object)}
+        table |= {name: self.outputs[name] for name in wanted}
+        if embedding:
+            features = self.outputs["embedding"].T
+            table |= {f"embedding_{place}": column for place, column in enumerate(features)}
+        return table
+
+    def rows(self, **wanted: bool) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the CSV table; the arguments are those of `columns`."""
+        return zip(*map(_as_text, self.columns(**wanted).values()), strict=True)
+
+    def write(self, path: Path, *, table: TableFormat = "csv", **wanted: bool) -> None:
+        """Write the table.
+
+        Args:
+            path: The file.
+            table: CSV or Parquet; Parquet needs pyarrow.
+            **wanted: The arguments of `columns`.
+
+        Raises:
+            UserError: If pyarrow is missing.
+        """
+        columns = self.columns(**wanted)
+        if table == "csv":
+            write_csv(path, tuple(columns), self.rows(**wanted))
+            return
+        refuse_missing_pyarrow()
+        import pyarrow
+        import pyarrow.parquet
+
+        with atomic_file(path) as file:
+            pyarrow.parquet.write_table(pyarrow.table(columns), file)
 
 
-def _facts(model: Path) -> dict[str, Any]:
-    """Read what `spice export` wrote beside the SavedModel."""
-    if not (model / "saved_model.pb").is_file():
-        versions = sorted(p.name for p in model.glob("*") if (p / "saved_model.pb").is_file())
-        hint = f" It holds versions {', '.join(versions)}: name one." if versions else ""
+def refuse_missing_pyarrow() -> None:
+    """Refuse to write Parquet without pyarrow.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    require_extra(
+        "parquet", "pyarrow", purpose="A Parquet table", otherwise="write CSV: --format csv"
+    )
+
+
+def _as_text(column: np.ndarray) -> list[Any]:
+    if column.dtype.kind == "f":
+        return [f"{value:.6f}" for value in column]
+    values: list[Any] = (column.astype(int) if column.dtype.kind == "b" else column).tolist()
+    return values
+
+
+def find_model(path: Path, *, exported: Callable[[Path], Path] | None = None) -> Path:
+    """Find the SavedModel that is meant: itself, the newest of a name, or a run's own.
+
+    Args:
+        path: A SavedModel, saved_models/NAME, or a run directory.
+        exported: Gives the SavedModel of a run directory.
+
+    Returns:
+        The SavedModel's folder.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if exported is not None and (path / "config.yaml").is_file():
+        return exported(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    newest = newest_version(path)
+    if newest is None:
         raise UserError(
-            f"{model} is not a SavedModel; `spice export` writes saved_models/NAME/VERSION.{hint}"
+            f"{path} is not a SavedModel, and neither a folder of versions nor a run with one; "
+            "`spice export` writes saved_models/NAME/VERSION."
         )
+    return newest
+
+
+def load_model(model: Path, *, trust: bool = False) -> tuple[Any, ModelFacts]:
+    """Load a SavedModel that `spice export` wrote, after a look at its graph.
+
+    Args:
+        model: Its folder.
+        trust: Whether it may hold operations that do more than compute.
+
+    Returns:
+        What `tf.saved_model.load` gives, and its facts.
+
+    Raises:
+        UserError: If it is damaged, foreign, or not to be trusted.
+    """
+    facts = read_facts(model)
+    if not trust:
+        refuse_unsafe(model)
     try:
-        facts: dict[str, Any] = json.loads((model / "spice.json").read_text("utf-8"))
-        if "num_features" in facts:
-            return {"num_features": facts["num_features"]}
-        return {key: facts[key] for key in ("image_size", "fit", "max_pixels")}
-    except (OSError, ValueError, KeyError) as error:
+        loaded = tf.saved_model.load(str(model))
+        needed = {"serving_default"} if facts.of_embeddings else {"images"}
+        missing = needed - set(loaded.signatures)
+    except Exception as error:  # damaged variables raise nearly anything
+        said = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{model} is a SavedModel, but `spice export` did not write it: it has no readable "
-            "spice.json."
+            f"The SavedModel {model} does not load: {said}. Export the run again with "
+            "`spice export`."
         ) from error
+    if missing:
+        raise UserError(f"The SavedModel {model} does not load: no signature {missing.pop()}.")
+    return loaded, facts
 
 
-def _single(path: Path, facts: dict[str, Any]) -> Decoded | SkippedFile:
+def _single(path: Path, facts: ModelFacts) -> Decoded | SkippedFile:
     try:
-        return Decoded(one_line_id(str(path)), decode_image(path, **facts))
+        return Decoded(one_line_id(str(path)), decode_image(path, **facts.decoding()))
     except UndecodableImage as error:
         return SkippedFile(one_line_id(str(path)), str(error))
 
 
-def _items(inputs: Sequence[Path], facts: dict[str, Any]) -> Iterator[Decoded | SkippedFile]:
-    size, fit = facts["image_size"], facts["fit"]
+def _items(inputs: Sequence[Path], facts: ModelFacts) -> Iterator[Decoded | SkippedFile]:
+    size, fit, most, known = facts.decoding().values()
     for path in inputs:
         if path.is_dir():
             folder = one_line_id(str(path))
-            for item in FolderSource(path, size, fit, facts["max_pixels"]).items():
+            source = FolderSource(path, size, fit, most, levels=known)
+            for item in source.items():
                 if isinstance(item, Decoded):
                     yield Decoded(f"{folder}/{item.id}", item.image)
                 else:
                     yield SkippedFile(f"{folder}/{item.path}", item.reason)
         elif path.suffix in {".npy", ".npz"}:
-            yield from ArraySource(path, size, fit).items()
+            stated = known.integers if known is not None and known.overrules else None
+            yield from ArraySource(path, size, fit, stated).items()
+        elif path.suffix in _FILES_OF_IMAGES and path.is_file():
+            options = SourceOptions(path=str(path), image_size=size, fit=fit, max_pixels=most)
+            yield from _FILES_OF_IMAGES[path.suffix].open(options).items()
         elif path.exists():
             yield _single(path, facts)
         else:
             raise UserError(f"There is no file or folder {path}.")
 
 
-def predict(model: Path, inputs: Sequence[Path]) -> Predictions:
+def predict(model: Path, inputs: Sequence[Path], *, trust: bool = False) -> Predictions:
     """Sort new images, or embeddings, with an exported model.
 
     Args:
-        model: A SavedModel that `spice export` wrote.
-        inputs: Image files, folders, .npy or .npz arrays; for a model of embeddings, files of
-            those.
+        model: A SavedModel that `spice export` wrote, or the folder of its versions.
+        inputs: Image files, folders, .npy or .npz arrays, .txt lists, tar or TFRecord shards; for
+            a model of embeddings, files of those, or folders of them in shards.
+        trust: Whether the graph may hold operations that do more than compute.
 
     Returns:
-        Cluster and confidence of every readable item, and the files left out.
+        What the model says of every readable item, and the files left out.
 
     Raises:
         UserError: If the model or an input cannot be used, or nothing is readable.
     """
-    facts = _facts(model)
-    of_embeddings = "num_features" in facts
-    try:
-        loaded = tf.saved_model.load(str(model))
-        endpoint = loaded.signatures["serving_default" if of_embeddings else "images"]
-    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"The SavedModel {model} does not load: {error}") from error
+    loaded, facts = load_model(find_model(model), trust=trust)
     images: list[str] = []
     skipped: list[SkippedFile] = []
-    clusters, confidence, names = [], [], []
-    if of_embeddings:
-        batches = _embedding_batches(inputs, facts["num_features"])
+    said: list[dict[str, np.ndarray]] = []
+    if facts.num_features is not None:
+        name, batches = "embeddings", _embedding_batches(inputs, facts.num_features)
+        endpoint = loaded.signatures["serving_default"]
     else:
-        batches = _image_batches(inputs, facts, skipped)
-    for ids, arguments in batches:
-        outputs = endpoint(**arguments)
+        # Squares need no resize; a model of an older version resizes them to themselves.
+        name = "pixels" if "pixels" in loaded.signatures else "images"
+        batches, endpoint = _image_batches(inputs, facts, skipped), loaded.signatures[name]
+    for ids, batch in batches:
         images += ids
-        clusters.append(outputs["cluster"].numpy())
-        confidence.append(outputs["confidence"].numpy())
-        # Models that an older version wrote give no names.
-        found = outputs["name"].numpy() if "name" in outputs else [b""] * len(ids)
-        names += [name.decode() for name in found]
+        said.append(_told(endpoint(**{name: tf.constant(batch)}), facts))
     if not images:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
         raise UserError(f"None of the {len(skipped)} files is a readable image ({reasons}).")
-    return Predictions(
-        tuple(images),
-        np.concatenate(clusters),
-        np.concatenate(confidence),
-        tuple(names),
-        tuple(skipped),
-    )
+    outputs = {key: np.concatenate([part[key] for part in said]) for key in said[0]}
+    return Predictions(tuple(images), outputs, tuple(skipped))
+
+
+def _told(outputs: dict[str, tf.Tensor], facts: ModelFacts) -> dict[str, np.ndarray]:
+    """The outputs as arrays, texts decoded; the name of the second choice beside its number."""
+    found = {key: value.numpy() for key, value in outputs.items() if key != "probabilities"}
+    # Models that an older version wrote give no names.
+    texts = found.get("name", [b""] * len(found["cluster"]))
+    found["name"] = np.array([text.decode("utf-8", "replace") for text in texts], object)
+    if "second_choice" in found:
+        names = facts.names or ("",) * facts.num_clusters
+        found["second_name"] = np.array([names[place] for place in found["second_choice"]], object)
+    return found
 
 
 def _image_batches(
-    inputs: Sequence[Path], facts: dict[str, Any], skipped: list[SkippedFile]
-) -> Iterator[tuple[list[str], dict[str, tf.Tensor]]]:
-    """Yield names and endpoint arguments; files left out go to `skipped`."""
+    inputs: Sequence[Path], facts: ModelFacts, skipped: list[SkippedFile]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield names and pixels; files left out go to `skipped`."""
     items = _items(inputs, facts)
     while chunk := list(islice(items, _BATCH)):
         decoded = [item for item in chunk if isinstance(item, Decoded)]
         skipped += [item for item in chunk if isinstance(item, SkippedFile)]
         if decoded:
-            images = tf.constant(np.stack([item.image for item in decoded]))
-            yield [item.id for item in decoded], {"images": images}
+            yield [item.id for item in decoded], np.stack([item.image for item in decoded])
 
 
 def _embedding_batches(
     inputs: Sequence[Path], num_features: int
-) -> Iterator[tuple[list[str], dict[str, tf.Tensor]]]:
-    """Yield names and endpoint arguments, file by file."""
-    for path in inputs:
-        found = read_embeddings_file(path)
-        if found.features.shape[1] != num_features:
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield names and embeddings, file by file."""
+    for ids, features, path in _embeddings(inputs):
+        if features.shape[1] != num_features:
             raise UserError(
                 f"The model takes embeddings of {num_features} features. Received: {path} with "
-                f"{found.features.shape[1]}."
+                f"{features.shape[1]}."
             )
-        for start in range(0, len(found.ids), _BATCH):
+        for start in range(0, len(ids), _BATCH):
             rows = slice(start, start + _BATCH)
-            yield list(found.ids[rows]), {"embeddings": tf.constant(found.features[rows])}
+            yield list(ids[rows]), np.asarray(features[rows], np.float32)
+
+
+def _embeddings(inputs: Sequence[Path]) -> Iterator[tuple[Sequence[str], np.ndarray, Path]]:
+    """Yield ids and rows, file by file, shard by shard."""
+    for path in inputs:
+        if path.is_dir():
+            for _, ids, rows in EmbeddingShards(path).shards():
+                yield ids, rows, path
+        else:
+            found = read_embeddings_file(path)
+            yield found.ids, found.features, path

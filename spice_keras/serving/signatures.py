@@ -1,4 +1,4 @@
-"""The clusterer as a SavedModel that takes encoded images or pixels of any size."""
+"""The clusterer as a SavedModel that takes encoded images, or pixels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from spice_keras.data.decoding import TRANSPARENCY_BACKGROUND
 from spice_keras.options import Fit
+from spice_keras.serving.file_headers import Header, read_header
+from spice_keras.serving.file_pixels import decoded
+from spice_keras.serving.resizing import resized
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Outputs = dict[str, tf.Tensor]
+
+_DEFAULT_MAX_PIXELS = 100_000_000
+_PARALLEL_FILES = 4
+_ALL_ROWS = 2**40
+_DAMAGED = "damaged: its picture cannot be decoded"
 
 
 def export_clusterer(
@@ -22,14 +29,18 @@ def export_clusterer(
     image_size: int,
     fit: Fit = "crop",
     names: Sequence[str] = (),
+    unsure_below: float = 0.0,
+    max_pixels: int = _DEFAULT_MAX_PIXELS,
 ) -> Path:
     """Writes a clusterer as a SavedModel with decoding and resizing inside.
 
-    Its signatures return the clusterer's dictionary and ``name``, string ``[B]``:
-    ``serving_default`` takes encoded images (JPEG, PNG, GIF's first frame, BMP) as
-    ``encoded_images`` string ``[B]``, each of its own size; ``images`` takes ``images`` uint8
-    ``[B, H, W, 3]``. Unlike the decoding before training,
-    neither turns a photograph by its EXIF orientation.
+    Its signatures return the clusterer's dictionary and what `answers` adds: ``second_choice``
+    int32 ``[B]``, ``second_probability`` float32 ``[B]``, ``unsure`` bool ``[B]`` and ``name``
+    string ``[B]``. ``serving_default`` takes encoded images (JPEG, PNG, GIF, WebP, BMP) as
+    ``encoded_images`` string ``[B]``, each of its own size, turned by its EXIF orientation; it adds
+    ``error`` string ``[B]``, and an image that cannot be decoded gets cluster -1 without failing
+    the others. ``images`` takes ``images`` uint8 ``[B, H, W, 3]``, ``pixels`` takes ``pixels``
+    uint8 ``[B, S, S, 3]``, which are not resized.
 
     Args:
         clusterer: uint8 ``[B, S, S, 3]`` to a dictionary of tensors.
@@ -37,6 +48,8 @@ def export_clusterer(
         image_size: The side S the clusterer was built for, in pixels.
         fit: ``crop`` cuts the central square before resizing, ``stretch`` does not.
         names: What each cluster is called, "" if it has no name; none at all without words.
+        unsure_below: Images with a confidence below this are told as unsure, in 0..1.
+        max_pixels: Height times width from which on an encoded image is refused.
 
     Returns:
         The folder.
@@ -52,51 +65,55 @@ def export_clusterer(
             f"image_size={image_size}, clusterer.input_shape={clusterer.input_shape}"
         )
 
-    # Traced once, and called by both endpoints.
-    squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "squares")
-    classify = tf.function(partial(clusterer, training=False), [squares], autograph=False)
+    def classify_squares(squares: tf.Tensor) -> Outputs:
+        return answers(clusterer(squares, training=False), names, unsure_below)
 
-    def from_bytes(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.map_fn(
-            lambda data: resized(decoded(data)[tf.newaxis], image_size, fit)[0],
-            encoded_images,
-            fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
-        )
-        return named(classify(images), names)
+    # Traced once, and called by every endpoint.
+    squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "pixels")
+    classify = tf.function(classify_squares, [squares], autograph=False)
 
-    def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(classify(resized(images, image_size, fit)), names)
+    def from_bytes(encoded_images: tf.Tensor) -> Outputs:
+        pixels, error = decoded_squares(encoded_images, image_size, fit, max_pixels)
+        return _without_failures(classify(pixels), error)
+
+    def from_images(images: tf.Tensor) -> Outputs:
+        return classify(resized(images, image_size, fit))
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()
-    archive.add_endpoint(
-        "serving_default", from_bytes, [tf.TensorSpec([None], tf.string, "encoded_images")]
-    )
-    pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
-    archive.add_endpoint("images", from_pixels, [pixels])
+    encoded = tf.TensorSpec([None], tf.string, "encoded_images")
+    archive.add_endpoint("serving_default", from_bytes, [encoded])
+    images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
+    archive.add_endpoint("images", from_images, [images])
+    archive.add_endpoint("pixels", lambda pixels: classify(pixels), [squares])
     archive.write_out(str(directory), verbose=False)
     return Path(directory)
 
 
 def export_embedding_clusterer(
-    clusterer: keras.Model, directory: str | Path, *, names: Sequence[str] = ()
+    clusterer: keras.Model,
+    directory: str | Path,
+    *,
+    names: Sequence[str] = (),
+    unsure_below: float = 0.0,
 ) -> Path:
     """Writes a clusterer of embeddings as a SavedModel.
 
     Its signature ``serving_default`` takes ``embeddings`` float32 ``[B, D]``, not normalised, and
-    returns the clusterer's dictionary and ``name``, string ``[B]``.
+    returns the clusterer's dictionary and what `answers` adds.
 
     Args:
         clusterer: float32 ``[B, D]`` to a dictionary of tensors.
         directory: Folder to write; created with its parents.
         names: What each cluster is called, "" if it has no name; none at all without words.
+        unsure_below: Items with a confidence below this are told as unsure, in 0..1.
 
     Returns:
         The folder.
     """
 
-    def from_embeddings(embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(clusterer(embeddings, training=False), names)
+    def from_embeddings(embeddings: tf.Tensor) -> Outputs:
+        return answers(clusterer(embeddings, training=False), names, unsure_below)
 
     archive = keras.export.ExportArchive()
     rows = tf.TensorSpec([None, clusterer.input_shape[1]], tf.float32, "embeddings")
@@ -105,71 +122,102 @@ def export_embedding_clusterer(
     return Path(directory)
 
 
-def named(outputs: dict[str, tf.Tensor], names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Adds what the clusters are called.
+def answers(outputs: Outputs, names: Sequence[str], unsure_below: float) -> Outputs:
+    """Adds second choice, doubt and name to a clusterer's outputs.
 
     Args:
-        outputs: The clusterer's dictionary, with ``cluster`` int ``[B]``.
+        outputs: The clusterer's dictionary, with ``cluster`` int ``[B]``, ``confidence`` and
+            ``probabilities``.
         names: What each cluster is called; none at all without words.
+        unsure_below: The confidence below which ``unsure`` is true.
 
     Returns:
-        The dictionary with ``name``, string ``[B]``, "" for a cluster without a name.
+        The dictionary with ``name``, string ``[B]``, "" for a cluster without a name, and the
+        outputs of `second_choices`.
     """
+    outputs = outputs | second_choices(outputs, unsure_below)
     if not names:
         return outputs | {"name": tf.fill(tf.shape(outputs["cluster"]), "")}
     return outputs | {"name": tf.gather(tf.constant(list(names)), outputs["cluster"])}
 
 
-def decoded(data: tf.Tensor) -> tf.Tensor:
-    """Decodes one image, in the graph.
+def second_choices(outputs: Outputs, unsure_below: float) -> Outputs:
+    """Reads off the second most probable cluster, and whether the first is in doubt.
 
     Args:
-        data: Scalar string, the bytes of a JPEG, PNG (transparency goes over white, as in
-            training), GIF or BMP file.
+        outputs: The clusterer's dictionary, with ``probabilities`` ``[B, K]``, K > 1.
+        unsure_below: The confidence below which ``unsure`` is true.
 
     Returns:
-        uint8 RGB ``[H, W, 3]``.
+        ``second_choice`` int32 ``[B]``, ``second_probability`` float32 ``[B]`` and ``unsure`` bool
+        ``[B]``.
     """
-    # TensorFlow's default for JPEG is the fast, inexact transform; Pillow's is the accurate one.
-    image = tf.case(
-        [
-            (
-                tf.io.is_jpeg(data),
-                lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-            ),
-            (
-                tf.strings.substr(data, 0, len(_PNG_SIGNATURE)) == _PNG_SIGNATURE,
-                lambda: _over_background(tf.io.decode_png(data, channels=4)),
-            ),
-        ],
-        default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
-    )
-    return tf.ensure_shape(image, [None, None, 3])
+    values, clusters = tf.math.top_k(outputs["probabilities"], 2)
+    return {
+        "second_choice": clusters[:, 1],
+        "second_probability": values[:, 1],
+        "unsure": outputs["confidence"] < unsure_below,
+    }
 
 
-def _over_background(image: tf.Tensor) -> tf.Tensor:
-    """Lays transparency over the background that training saw; uint8 RGBA to RGB."""
-    color, alpha = tf.split(tf.cast(image, tf.float32), [3, 1], axis=-1)
-    background = tf.constant(TRANSPARENCY_BACKGROUND, tf.float32)
-    return tf.cast(tf.round(background + (color - background) * alpha / 255.0), tf.uint8)
-
-
-def resized(images: tf.Tensor, image_size: int, fit: Fit) -> tf.Tensor:
-    """Resizes a batch to squares, bilinear and antialiased.
+def decoded_squares(
+    encoded_images: tf.Tensor, image_size: int, fit: Fit, max_pixels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes and resizes files, in the graph; a file that fails leaves the others alone.
 
     Args:
-        images: uint8 ``[B, H, W, 3]`` of any size.
+        encoded_images: string ``[B]``, any B.
         image_size: Side S of the result, in pixels.
-        fit: ``crop`` keeps the aspect ratio and the central square, ``stretch`` neither.
+        fit: ``crop`` or ``stretch``.
+        max_pixels: Height times width from which on an image is refused.
 
     Returns:
-        uint8 ``[B, S, S, 3]``.
+        uint8 ``[B, S, S, 3]``, zeros for a file without an image, and string ``[B]``: why it has
+        none, "" if it has one.
     """
-    if fit == "crop":
-        height, width = tf.shape(images)[1], tf.shape(images)[2]
-        side = tf.minimum(height, width)
-        images = tf.image.crop_to_bounding_box(
-            images, (height - side) // 2, (width - side) // 2, side, side
-        )
-    scaled = tf.image.resize(images, [image_size, image_size], antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(scaled), 0.0, 255.0), tf.uint8)
+    count = tf.size(encoded_images, tf.int64)
+    # One more file at the end, so that there is a batch even if there are no files.
+    every = tf.concat([encoded_images, [b""]], axis=0)
+    headers = tf.data.Dataset.from_tensor_slices(every).map(
+        partial(read_header, max_pixels=max_pixels), num_parallel_calls=_PARALLEL_FILES
+    )
+    header = Header(*_in_one_batch(headers))
+    readable = tf.where(header.reason == "")[:, 0]
+
+    def square(row: tf.Tensor, data: tf.Tensor, *fields: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = decoded(data, Header(*fields), image_size)
+        return row, resized(image[tf.newaxis], image_size, fit)[0]
+
+    fields = [tf.gather(part, readable) for part in (every, *header)]
+    files = tf.data.Dataset.from_tensor_slices((readable, *fields))
+    squares = files.map(square, num_parallel_calls=_PARALLEL_FILES).ignore_errors()
+    nothing = tf.zeros([image_size, image_size, 3], tf.uint8)
+    squares = squares.concatenate(tf.data.Dataset.from_tensors((count, nothing)))
+    rows, pixels = _in_one_batch(squares)
+    shape = tf.concat([[count + 1], tf.shape(nothing, tf.int64)], axis=0)
+    placed = tf.scatter_nd(rows[:, tf.newaxis], pixels, shape)[:count]
+    found = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), [count + 1]) > 0
+    error = tf.where(header.reason != "", header.reason, tf.where(found, "", _DAMAGED))
+    return tf.ensure_shape(placed, [None, image_size, image_size, 3]), error[:count]
+
+
+def _in_one_batch(dataset: tf.data.Dataset) -> tuple[tf.Tensor, ...]:
+    """All elements of a data set that is not empty, in order."""
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False  # its thread may hold up the end by a minute
+    batch: tuple[tf.Tensor, ...] = (
+        dataset.batch(_ALL_ROWS).with_options(options).get_single_element()
+    )
+    return batch
+
+
+def _without_failures(outputs: Outputs, error: tf.Tensor) -> Outputs:
+    """Empty answers for images that were not decoded, and the reason beside them."""
+    failed = error != ""
+    blanks = {"cluster": -1, "second_choice": -1, "name": "", "unsure": True}
+    result = {"error": error}
+    for name, value in outputs.items():
+        rows = failed if value.shape.rank == 1 else failed[:, tf.newaxis]
+        result[name] = tf.where(rows, tf.constant(blanks.get(name, 0), value.dtype), value)
+    return result

@@ -11,9 +11,11 @@ import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
+from spice_keras.files import allocate
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Task, clock
 from spice_keras.run.context import Context
+from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.networks import pretrained_encoder
 from spice_keras.run.store import Embeddings
 from spice_keras.training.encoding import encode_images, encoded_batches
@@ -80,13 +82,17 @@ def _tell_time(context: Context, encoder: keras.Model, passes: int) -> None:
     encoder.predict_on_batch(batch)  # the first time it is traced as well
     began = time.monotonic()
     encoder.predict_on_batch(batch)
-    seconds = (time.monotonic() - began) / _TIMED_IMAGES * passes
+    per_image = (time.monotonic() - began) / _TIMED_IMAGES
+    seconds = per_image * passes
     text = f"embed: {context.config.backbone.name} at {side} pixels will take about "
     text += clock(seconds)
     if side > FAST_SIDE:
         # A convolution costs as much as its map has pixels.
         fast = clock(seconds * (FAST_SIDE / side) ** 2)
         text += f"; with --fast ({FAST_SIDE} pixels) {fast}"
+    times = stage_seconds(context.config, context.plan, per_image)
+    if times is not None:
+        text += f". The whole run: about {clock(sum(times.values()))}"
     context.screen.say(f"{text}.")
 
 
@@ -98,6 +104,8 @@ def _write_views(
         return
     shape = (count, len(context.images), encoder.output_shape[-1])
     views = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    with path.open("rb+") as file:  # a full disk would otherwise end the process
+        allocate(file.fileno(), path.stat().st_size)
     for number in range(count):
         seed = context.seed(f"{path.stem} view {number}")
         for rows, features in encoded_batches(

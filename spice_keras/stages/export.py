@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import atomic_folder, write_json
+from spice_keras.files import atomic_folder, reserve, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
@@ -18,13 +18,19 @@ from spice_keras.models.clusterer import (
 )
 from spice_keras.run.context import Context
 from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
-from spice_keras.run.results import network_clustering
-from spice_keras.run.store import Export, Names
+from spice_keras.run.results import final_result, network_clustering
+from spice_keras.run.store import Export, Items, Names
+from spice_keras.serving.card import write_card
 from spice_keras.serving.check import Checker
+from spice_keras.serving.facts import FILE as FACTS_FILE
+from spice_keras.serving.facts import ModelFacts
 from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
+from spice_keras.stages.model_card import model_card
 from spice_keras.stages.name import names_of
+from spice_keras.training.checkpoints import model_bytes
 
 _CHECKED_ITEMS = 16
+_AGREEING = 0.95
 
 
 def build_final_clusterer(context: Context) -> keras.Model:
@@ -43,25 +49,105 @@ def next_version(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
-    """Write the SavedModel with the facts `spice predict` needs, and ask it about some items."""
+def unsure_threshold(context: Context) -> float:
+    """Return the confidence below which an answer is in doubt.
+
+    Args:
+        context: The run.
+
+    Returns:
+        What the configuration says, or the threshold of `calibrated_threshold`.
+    """
+    chosen = context.config.export.unsure_below
+    if chosen is not None:
+        return chosen
+    result = final_result(context)
+    return calibrated_threshold(result.confidence, result.agrees)
+
+
+def calibrated_threshold(confidence: np.ndarray, agrees: np.ndarray) -> float:
+    """Find the confidence from which on items agree with their neighbours.
+
+    Args:
+        confidence: float [N], N >= 1.
+        agrees: bool [N], whether most of an item's neighbours are in its cluster.
+
+    Returns:
+        The smallest confidence of an item such that of the items with this confidence or more at
+        least 95 % agree; 1 if there is none.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    sorted_confidence = confidence[order]
+    share = np.cumsum(agrees[order]) / np.arange(1, len(order) + 1)
+    # Items of one confidence stand or fall together.
+    last_of_its_kind = np.append(sorted_confidence[:-1] != sorted_confidence[1:], True)
+    good = np.flatnonzero((share >= _AGREEING) & last_of_its_kind)
+    return float(sorted_confidence[good[-1]]) if len(good) else 1.0
+
+
+def model_facts(context: Context) -> ModelFacts:
+    """Gather what a client of the exported model needs to know.
+
+    Args:
+        context: The run; its training stages are finished.
+
+    Returns:
+        The facts that go into spice.json.
+    """
     data = context.config.data
-    clusterer = build_final_clusterer(context)
-    probabilities = network_clustering(context).probabilities
-    rows = np.linspace(0, len(probabilities) - 1, _CHECKED_ITEMS).astype(np.int64)
-    rows = np.unique(rows)
     names = (context.load(Names) if context.run.has(Names.name) else names_of(context)).texts
-    facts: dict[str, Any] = {"num_clusters": context.config.num_clusters, "names": names}
+    facts: dict[str, Any] = {
+        "num_clusters": context.config.num_clusters,
+        "names": names,
+        "unsure_below": unsure_threshold(context),
+    }
     if context.has_images:
-        export_clusterer(clusterer, folder, image_size=data.image_size, fit=data.fit, names=names)
         facts |= {key: getattr(data, key) for key in ("image_size", "fit", "max_pixels")}
-        items = np.asarray(context.images[rows])
+        facts["levels"] = context.load(Items).levels or None
     else:
-        export_embedding_clusterer(clusterer, folder, names=names)
-        items = context.given_features[rows]
-        facts["num_features"] = items.shape[1]
-    write_json(folder / "spice.json", facts)
+        facts["num_features"] = int(context.given_features.shape[1])
+    return ModelFacts(**facts)
+
+
+def run_items(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take items of the run, evenly over its rows.
+
+    Args:
+        context: The run.
+        count: How many, at most.
+
+    Returns:
+        Their rows, int64 [n]; and the images uint8 [n, S, S, 3], or embeddings float32 [n, D].
+    """
+    items = context.images if context.has_images else context.given_features
+    rows = np.unique(np.linspace(0, len(items) - 1, count).astype(np.int64))
+    return rows, np.asarray(items[rows])
+
+
+def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
+    """Write the SavedModel with its facts and its card, and ask it about some items."""
+    clusterer = build_final_clusterer(context)
+    reserve(folder, model_bytes(clusterer))  # TensorFlow says less well that a disk is full
+    probabilities = network_clustering(context).probabilities
+    rows, items = run_items(context, _CHECKED_ITEMS)
+    facts = model_facts(context)
+    unsure = facts.unsure_below or 0.0
+    if facts.of_embeddings:
+        export_embedding_clusterer(clusterer, folder, names=facts.names, unsure_below=unsure)
+    else:
+        export_clusterer(
+            clusterer,
+            folder,
+            names=facts.names,
+            unsure_below=unsure,
+            image_size=context.config.data.image_size,
+            fit=context.config.data.fit,
+            max_pixels=context.config.data.max_pixels,
+        )
+    write_json(folder / FACTS_FILE, facts.model_dump(exclude_none=True))
     checker.verify(folder, items, probabilities[rows])
+    described = {"format": "savedmodel", "compared with the run": f"{len(rows)} items"}
+    write_card(folder, model_card(context, facts, described))
 
 
 def export(context: Context) -> Path:

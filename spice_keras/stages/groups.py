@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from spice_keras.data.embedding_source import read_embeddings_file
 from spice_keras.errors import UserError
 from spice_keras.files import write_csv, write_json
 from spice_keras.groups.candidates import NUM_NEIGHBORS, GridTraining
+from spice_keras.groups.changes import Changes, Part, Split
 from spice_keras.groups.hierarchy import Hierarchy, merge_clusters
-from spice_keras.groups.suggest import GroupSuggestion, suggest_clusters
+from spice_keras.groups.suggest import GroupCurves, GroupSuggestion, suggest_clusters
 from spice_keras.progress import Screen
 from spice_keras.report.figures import save_chart
 from spice_keras.report.groups import (
@@ -25,6 +28,7 @@ from spice_keras.report.groups import (
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.lock import run_lock
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Embeddings
 
@@ -63,6 +67,14 @@ def report_groups(request: GroupsRequest, screen: Screen) -> list[str]:
         UserError: If the source is neither a run nor embeddings, or the numbers do not suit it.
     """
     context = _context(request.source, screen)
+    if context is None:
+        return _reported(request, None, screen)
+    with run_lock(request.source, screen):
+        return _reported(request, context, screen)
+
+
+def _reported(request: GroupsRequest, context: Context | None, screen: Screen) -> list[str]:
+    """Do what was asked for, of a run or of a file."""
     if request.cut is not None:
         if context is None:
             raise UserError(
@@ -87,7 +99,7 @@ def report_groups(request: GroupsRequest, screen: Screen) -> list[str]:
         *curve_lines(found.curves, found.num_clusters, found.interval),
     ]
     if context is not None:
-        lines += ["", f"Figure  {_write_suggestion(context.run.path, found)}"]
+        lines += ["", f"Figure  {keep_suggestion(context, found)}"]
     return lines
 
 
@@ -108,7 +120,16 @@ def _context(source: Path, screen: Screen) -> Context | None:
     return Context(read_run_config(source), RunDirectory(source), screen)
 
 
-def _write_suggestion(folder: Path, found: GroupSuggestion) -> Path:
+def keep_suggestion(context: Context, found: GroupSuggestion) -> Path:
+    """Write how many groups there are into the run: `groups.json`, and the figure.
+
+    Args:
+        context: The run; its embeddings are there.
+        found: The suggestion.
+
+    Returns:
+        The PNG file.
+    """
     facts = {
         "num_clusters": found.num_clusters,
         "interval": found.interval,
@@ -116,9 +137,52 @@ def _write_suggestion(folder: Path, found: GroupSuggestion) -> Path:
         "unclear": found.unclear,
         "changes": asdict(found.changes),
         "curves": asdict(found.curves),
+        "features": _fingerprint(context),
     }
-    write_json(folder / "groups.json", facts)
-    return save_chart(groups_chart(found), folder).path
+    write_json(context.run.path / "groups.json", facts)
+    return save_chart(groups_chart(found), context.run.path).path
+
+
+def kept_suggestion(context: Context) -> GroupSuggestion | None:
+    """Read how many groups there are, if that was looked for on the embeddings the run has now.
+
+    Args:
+        context: The run; its embeddings are there.
+
+    Returns:
+        The suggestion without its clusters, which are not kept; None if there is none.
+    """
+    path = context.run.path / "groups.json"
+    facts = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if facts.get("features") != _fingerprint(context):
+        return None
+    changes = facts["changes"]
+    splits = tuple(
+        Split(cluster, num_items, tuple(Part(*part) for part in parts))
+        for cluster, num_items, parts in changes["splits"]
+    )
+    values = facts["curves"]
+    numbers = np.asarray(values.pop("num_clusters"), np.int64)
+    curves = GroupCurves(
+        numbers, **{name: np.asarray(row, np.float64) for name, row in values.items()}
+    )
+    return GroupSuggestion(
+        num_clusters=facts["num_clusters"],
+        interval=tuple(facts["interval"]),
+        second=facts["second"],
+        unclear=facts["unclear"],
+        changes=Changes(**changes | {"splits": splits, "dissolved": tuple(changes["dissolved"])}),
+        curves=curves,
+        clusters=np.zeros((len(curves.num_clusters), 0), np.int32),
+        rows=np.zeros(0, np.int64),
+    )
+
+
+def _fingerprint(context: Context) -> int:
+    """Tell the embeddings of this run from others: a checksum of at most 1,000 of them."""
+    features = context.bank.features
+    rows = np.ascontiguousarray(features[:: -(-len(features) // 1000)])
+    return zlib.crc32(rows.tobytes(), len(features))
 
 
 def cut_run(context: Context, num_groups: int) -> list[str]:

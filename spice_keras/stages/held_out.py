@@ -45,8 +45,10 @@ def _features(test: Context) -> np.ndarray:
 
 def _neighbors(test: Context, features: np.ndarray) -> np.ndarray:
     """The neighbours of a test image are test images."""
-    half_a_cluster = max(1, len(features) // (2 * test.config.num_clusters))
-    count = min(test.plan.reliable.num_neighbors, half_a_cluster)
+    half_a_cluster = len(features) // (2 * test.config.num_clusters)
+    # The first of them is the image itself, which says nothing.
+    count = max(2, min(test.plan.reliable.num_neighbors, half_a_cluster))
+    count = min(count, len(features))
     return test.neighbor_search(test.similarity_rows(features, test.space), count)
 
 

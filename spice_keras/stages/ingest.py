@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,15 +15,25 @@ from spice_keras.data.embedding_source import EmbeddingSource
 from spice_keras.data.image_store import TooManySkipped, write_images
 from spice_keras.data.parted_source import Part, PartedSource
 from spice_keras.data.sources import DataSource, Decoded, ImageSource, SkippedFile
-from spice_keras.files import write_csv, write_json
+from spice_keras.files import json_text, write_atomically, write_csv
 from spice_keras.progress import Task
 from spice_keras.run.context import Context
 from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
 
+_MOST_LINES = 1000  # of the decoders, in the log
 
-def _parted(data: DataConfig, sources: Sources) -> PartedSource:
-    """Put the parts of a data set behind one another."""
+
+def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
+    """Put the parts of a data set behind one another.
+
+    Args:
+        data: The configuration of the data.
+        sources: The opened source of each part.
+
+    Returns:
+        One source of all images.
+    """
     parts = []
     for role, source in sources.items():
         if not isinstance(source, ImageSource):
@@ -48,6 +59,47 @@ class _Counted:
             yield item
 
 
+class _Lines(logging.Handler):
+    """Keeps what the decoders say, up to a bound."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+        self.num_more = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line, or count it."""
+        if len(self.lines) < _MOST_LINES:
+            self.lines.append(record.getMessage())
+        else:
+            self.num_more += 1
+
+
+@contextmanager
+def _decoding_log(context: Context) -> Iterator[None]:
+    """Write what the decoders say into `decoding.log`, and show the first of it."""
+    logger, handler = logging.getLogger("spice_keras.decoding"), _Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        if handler.lines:
+            more = [f"and {handler.num_more} more lines"] if handler.num_more else []
+            text = "\n".join([*handler.lines, *more]) + "\n"
+            path = context.run.path / "decoding.log"
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+            context.screen.say(
+                f"{handler.lines[0]}"
+                if len(handler.lines) == 1
+                else f"{path} holds {len(handler.lines)} lines of the decoders; the first: "
+                f"{handler.lines[0]}"
+            )
+
+
 def _list_skipped(context: Context, skipped: Sequence[SkippedFile]) -> None:
     rows = [(file.path, file.reason) for file in skipped]
     write_csv(context.run.path / "skipped.csv", ["path", "reason"], rows)
@@ -70,7 +122,7 @@ def ingest(context: Context) -> None:
             if role != "extra":  # its images are never judged
                 source.check_labels()
     if context.has_images:
-        _ingest_images(context, _parted(data, sources))
+        _ingest_images(context, parted_source(data, sources))
     else:
         _ingest_embeddings(context, sources["train"])
     keep_plan(context)
@@ -80,9 +132,16 @@ def ingest(context: Context) -> None:
 
 def keep_plan(context: Context) -> None:
     """Write the arithmetic of the run, unless the file has it already."""
-    path, plan = context.run.path / "plan.json", context.plan.as_dict()
-    if not path.is_file() or json.loads(path.read_text("utf-8")) != plan:
-        write_json(path, plan)
+    path = context.run.path / "plan.json"
+    text = json_text(context.plan.as_dict()).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        write_atomically(path, text)
+
+
+def keep_skipped(context: Context) -> None:
+    """Write skipped.csv again if it is missing."""
+    if not (context.run.path / "skipped.csv").is_file():
+        _list_skipped(context, [SkippedFile(*each) for each in context.skipped])
 
 
 def _ingest_embeddings(context: Context, source: DataSource) -> None:
@@ -113,11 +172,12 @@ def _ingest_images(context: Context, source: PartedSource) -> None:
         context.writing(Items) as folder,
     ):
         try:
-            stored = write_images(
-                _Counted(source, task),
-                Items.pixels_file(folder),
-                max_skipped_share=data.max_skipped_share,
-            )
+            with _decoding_log(context):
+                stored = write_images(
+                    _Counted(source, task),
+                    Items.pixels_file(folder),
+                    max_skipped_share=data.max_skipped_share,
+                )
         except TooManySkipped as error:
             _list_skipped(context, error.skipped)
             raise
@@ -128,7 +188,8 @@ def _ingest_images(context: Context, source: PartedSource) -> None:
             duplicates = source.num_duplicates if data.deduplicate else None
             parts = {**source.counts, "duplicates_removed": duplicates}
         skipped = [(file.path, file.reason) for file in stored.skipped]
-        Items(list(stored.ids), skipped, stored.content_hash, parts).save(folder)
+        levels = source.levels.as_dict() if source.levels is not None else {}
+        Items(list(stored.ids), skipped, stored.content_hash, parts, levels=levels).save(folder)
     _say_parts(context, source)
     _list_skipped(context, stored.skipped)
     if stored.skipped:

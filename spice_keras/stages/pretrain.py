@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -20,12 +21,16 @@ from spice_keras.metrics.trust import local_consistency_rate
 from spice_keras.models.moco import MoCo
 from spice_keras.progress import clock
 from spice_keras.run.context import Context
+from spice_keras.run.directory import RunDirectory
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, build_initial_encoder
 from spice_keras.training.callbacks import EstimateRun
 from spice_keras.training.encoding import encode_images
 from spice_keras.training.loop import FitLength, compile_for_device
 from spice_keras.training.optimizers import FusedSGD
+
+# Encoders that were loaded before their run's images were read; they go with the run.
+_prepared: WeakKeyDictionary[RunDirectory, keras.Model] = WeakKeyDictionary()
 
 _QUALITY_IMAGES = 2000
 _QUALITY_NEIGHBORS = 20
@@ -130,6 +135,26 @@ def _warn_of_collapse(context: Context, logs: Mapping[str, Any]) -> None:
         )
 
 
+def prepare_encoder(context: Context) -> None:
+    """Load an encoder that comes with weights, and keep it for `pretrain`.
+
+    Args:
+        context: The run; nothing of it need be there.
+
+    Raises:
+        UserError: If the weights cannot be had.
+    """
+    if context.has_images and context.config.backbone.pretrained:
+        encoder = _encoder_as_it_comes(context)
+        if not context.config.trains_encoder:
+            _prepared[context.run] = encoder
+
+
+def _encoder_as_it_comes(context: Context) -> keras.Model:
+    backbone, size = context.config.backbone, context.config.data.image_size
+    return build_initial_encoder(backbone, image_size=size, seed=context.seed("pretrain"))
+
+
 def pretrain(context: Context) -> None:
     """Train the encoder, or take a pretrained one as it is, and write the artifact `encoder`.
 
@@ -142,8 +167,8 @@ def pretrain(context: Context) -> None:
     if context.config.trains_encoder:
         _train(context)
         return
-    backbone, size = context.config.backbone, context.config.data.image_size
-    encoder = build_initial_encoder(backbone, image_size=size, seed=context.seed("pretrain"))
+    backbone = context.config.backbone
+    encoder = _prepared.pop(context.run, None) or _encoder_as_it_comes(context)
     context.save(Encoder(encoder, backbone))
     context.screen.say(f"pretrain: none; {backbone.name} with the weights it comes with.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from spice_keras.algorithm.local_consistency import (
@@ -10,8 +12,54 @@ from spice_keras.algorithm.local_consistency import (
     reliable_labels,
 )
 from spice_keras.errors import UserError
+from spice_keras.options import fewest_items, neighbors_tell
 from spice_keras.run.context import Context
 from spice_keras.run.store import Heads, Reliable
+
+
+def _can_be_told(context: Context) -> bool:
+    """Whether there are items enough to judge labels by neighbours."""
+    return neighbors_tell(context.plan.num_images, context.config.num_clusters)
+
+
+def _trains_on_none(context: Context) -> bool:
+    """Whether no stage trains on reliable labels."""
+    semi = context.config.semi
+    return not (semi.enabled and semi.labels_from == "reliable")
+
+
+def _none(found: ReliableLabels) -> ReliableLabels:
+    """Return the same without any label."""
+    return replace(
+        found,
+        indices=found.indices[:0],
+        labels=found.labels[:0],
+        counts=np.zeros_like(found.counts),
+        repaired=(),
+    )
+
+
+def _say_too_few(context: Context, found: ReliableLabels) -> None:
+    """Say that no label can be called reliable, and what is trained on if something is.
+
+    Raises:
+        UserError: SPICE-Semi comes next and has fewer than two clusters to learn from.
+    """
+    k, total = context.config.num_clusters, context.plan.num_images
+    noun = "image" if context.has_images else "item"
+    text = (
+        f"{total} {noun}s in {k} clusters are too few to tell which labels are reliable; "
+        f"{fewest_items(k)} would do (four a cluster)."
+    )
+    if _trains_on_none(context):
+        context.screen.warn(text)
+        return
+    context.screen.warn(
+        f"{text} SPICE-Semi trains on the {len(found.indices)} whose nearest neighbour agrees or "
+        "that their cluster's head is surest of."
+    )
+    if np.count_nonzero(found.counts) < 2:
+        _collapsed(context, found)
 
 
 def _report(context: Context, found: ReliableLabels) -> None:
@@ -46,8 +94,9 @@ def _report(context: Context, found: ReliableLabels) -> None:
 def _collapsed(context: Context, found: ReliableLabels) -> None:
     """Warn that there is one cluster, or stop if SPICE-Semi would have to learn from it."""
     section, semi = context.config.reliable, context.config.semi
+    some = "Only one cluster has" if found.counts.any() else "No cluster has"
     fact = (
-        f"Only one cluster has reliable labels (counts {found.counts.tolist()}, thresholds "
+        f"{some} reliable labels (counts {found.counts.tolist()}, thresholds "
         f"consistency > {section.consistency_threshold}, confidence > "
         f"{section.confidence_threshold})"
     )
@@ -101,7 +150,11 @@ def select_reliable(context: Context) -> None:
         balance=section.balance,
         seed=context.seed("reliable"),
     )
-    _report(context, found)
+    if not _can_be_told(context):
+        found = _none(found) if _trains_on_none(context) else found
+        _say_too_few(context, found)
+    else:
+        _report(context, found)
     thresholds = {
         **section.model_dump(),
         "num_neighbors": context.plan.reliable.num_neighbors,

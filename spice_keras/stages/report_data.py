@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import shlex
@@ -22,13 +23,15 @@ from spice_keras.report.setup import EncoderSetup, HeadSetup, PartsSetup, SemiSe
 from spice_keras.report.unusual import Unusual
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
-from spice_keras.run.store import Heads, Names, Reliable
+from spice_keras.run.store import Export, Heads, Names, Reliable
+from spice_keras.stages.export import next_version
 from spice_keras.stages.figures import (
     head_curves,
     least_certain_images,
     prototype_images,
     prototype_maps,
 )
+from spice_keras.stages.groups import kept_suggestion
 
 _HISTORIES = ("pretrain", "self", "refine", "semi")
 
@@ -73,6 +76,7 @@ def report_data(
         classes=classes,
         prototype_maps=maps,
         unusual=unusual,
+        groups=kept_suggestion(context.train_part or context),
     )
 
 
@@ -125,9 +129,9 @@ def _words_from(names: Names) -> str | None:
 
 def _links(context: Context, result: FinalResult) -> ClusterLinks:
     heads, neighbors = context.load(Heads), context.bank.neighbors
-    every = np.asarray(heads.assignments)
-    others = every[np.arange(len(every)) != heads.head]
-    return cluster_links(result.clusters, neighbors[:, 1:], others, context.config.num_clusters)
+    return cluster_links(
+        result.clusters, neighbors[:, 1:], heads.other_heads, context.config.num_clusters
+    )
 
 
 def _reliable_selection(context: Context) -> ReliableSelection:
@@ -143,26 +147,49 @@ def _run_record(context: Context) -> RunRecord:
         name=context.config.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        timings=_json(folder / "timings.json"),
+        timings=context.run.timings(),
         environment=_json(folder / "environment.json"),
+        folder=str(folder),
+        model=_model(context),
         config_yaml=(folder / "config.yaml").read_text("utf-8"),
         skipped=context.skipped,
         notes=context.plan.notes,
     )
 
 
+def _model(context: Context) -> str:
+    """Where the SavedModel lies, or goes to."""
+    if context.run.has(Export.name):
+        return str(context.load(Export).path)
+    name = Path(context.config.export.directory) / context.config.name
+    return str(name / str(next_version(name)))
+
+
 def _setup(context: Context) -> Setup:
-    config, heads = context.config, context.config.self_labeling
+    config = context.config
     backbone, semi = config.backbone, config.semi
     return Setup(
         encoder=EncoderSetup(backbone.name, bool(backbone.pretrained), config.trains_encoder)
         if context.has_images
         else None,
-        heads=HeadSetup(
-            heads.objective, heads.start, heads.num_heads, heads.loss, heads.entropy_weight
-        ),
+        heads=_head_setup(context),
         semi=SemiSetup(semi.labels_from, semi.labels_per_class) if semi.enabled else None,
         parts=_parts(context) if context.has_parts else None,
+    )
+
+
+def _head_setup(context: Context) -> HeadSetup:
+    section, heads = context.config.self_labeling, (context.train_part or context).load(Heads)
+    start = section.start
+    if start == "words" and not heads.guidance.get("words"):
+        start = "mixed"
+    return HeadSetup(
+        section.objective,
+        start,
+        len(heads.assignments),  # `sizes: auto` trains more than are asked for
+        section.loss,
+        section.entropy_weight,
+        heads.guidance.get("reason", ""),
     )
 
 
@@ -177,4 +204,7 @@ def _parts(context: Context) -> PartsSetup:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}

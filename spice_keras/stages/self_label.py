@@ -29,7 +29,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, pretrained_encoder
 from spice_keras.run.store import Heads
-from spice_keras.stages.name import vocabulary_of
+from spice_keras.stages.vocabulary import Guidance, guidance_of, vocabulary_of
 from spice_keras.training.encoding import encode_images
 from spice_keras.training.loop import FitLength
 
@@ -44,7 +44,10 @@ def self_label(context: Context) -> None:
         context: The run; its encoder and embeddings are there.
     """
     section, bank = context.config.self_labeling, context.bank
-    labeling = bound_objective(context, bank)
+    guidance = guidance_of(context)
+    if guidance is not None:
+        context.screen.say(f"self: {guidance.reason}")
+    labeling = bound_objective(context, bank, guidance)
     choice, past = _train_heads(context, labeling, bank)
     features, encoder = bank.features, _moving_encoder(context, labeling)
     if encoder is not None:
@@ -66,11 +69,14 @@ def self_label(context: Context) -> None:
         choice.weights,
         unrefined,
         histories,
+        {} if guidance is None else guidance.facts(),
     )
     _save(context, heads, encoder)
 
 
-def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
+def bound_objective(
+    context: Context, bank: FeatureBank, guidance: Guidance | None = None
+) -> SelfLabeling:
     """Bind the objective the configuration asks for to the feature bank."""
     config, plan = context.config, context.plan.self_labeling
     section, neighbors = config.self_labeling, config.self_labeling.neighbors
@@ -81,6 +87,7 @@ def bound_objective(context: Context, bank: FeatureBank) -> SelfLabeling:
         epochs=plan.epochs,
         learning_rate=section.learning_rate,
         seed=context.seed("self"),
+        guide=None if guidance is None else guidance.guide,
     )
     if section.objective == "neighbors":
         return neighbor_labeling(

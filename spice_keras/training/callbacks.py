@@ -113,15 +113,38 @@ class SaveCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self._checkpoints, self._every = checkpoints, every
         self._carriers, self._epochs = carriers, epochs
+        self._unsaved: tuple[int, list[np.ndarray], dict[str, np.ndarray]] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save when it is time."""
-        completed = epoch + 1
-        if completed % self._every == 0 and completed < self._epochs:
-            state: dict[str, np.ndarray] = {}
-            for carrier in self._carriers:
-                state |= carrier.state()
+        """Save when it is time; otherwise keep in memory what `save_unsaved` would save."""
+        completed, self._unsaved = epoch + 1, None
+        if completed >= self._epochs:
+            return
+        state: dict[str, np.ndarray] = {}
+        for carrier in self._carriers:
+            state |= carrier.state()
+        if completed % self._every == 0:
             self._checkpoints.save(completed, self.model, state)
+        else:
+            self._unsaved = completed, [np.array(v) for v in self._variables()], state
+
+    def save_unsaved(self) -> int | None:
+        """Save the last epoch that ended, if it is not: training was interrupted after it.
+
+        Returns:
+            Epochs completed; None if there was nothing to save.
+        """
+        if self._unsaved is None:
+            return None
+        completed, values, state = self._unsaved
+        self._unsaved = None
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.assign(value)
+        self._checkpoints.save(completed, self.model, state)
+        return completed
+
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.model.variables, *self.model.optimizer.variables]
 
 
 class EstimateRun(keras.callbacks.Callback):

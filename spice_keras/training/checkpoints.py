@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,27 +12,57 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import atomic_folder, sha256, write_json
+from spice_keras.files import atomic_folder, reserve, write_atomically
+from spice_keras.training.checkpoint_files import (
+    STATE,
+    WEIGHTS,
+    checkpoint_folder,
+    checkpoints_in,
+    epoch_of,
+    is_whole,
+    write_facts,
+)
 
-_WEIGHTS, _STATE, _SUM = "model.weights.h5", "state.npz", "checksums.json"
+_ROOM = 2**20  # for what a file holds beside its numbers
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    return {name: sha256(folder / name) for name in (_WEIGHTS, _STATE)}
+def model_bytes(model: keras.Model) -> int:
+    """Return the bytes of all variables of a model, its optimizer's included."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+    return sum(
+        int(np.prod(variable.shape)) * np.dtype(keras.backend.standardize_dtype(variable.dtype)
+        .replace("bfloat16", "float32")
+        .replace("string", "uint8")).itemsize
+        for variable in variables
+    )  # fmt: skip
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Save a model's weights, once it is certain that there is room for them.
+
+    HDF5 ends the process if the disk is full in the middle of a file.
+
+    Args:
+        model: The model, built.
+        path: The file, `*.weights.h5`; its folder is there.
+
+    Raises:
+        OSError: If there is no room.
+    """
+    reserve(path.parent, model_bytes(model) + _ROOM)
+    model.save_weights(path)
 
 
 class Checkpoints:
     """The checkpoints of one stage.
 
     Args:
-        folder: Where they lie; made when the first is saved.
+        folder: Where they lie, named after the stage; made when the first is saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def _complete(self) -> list[Path]:
-        return sorted(p for p in self._folder.glob("epoch-*") if (p / _SUM).is_file())
 
     def save(self, epoch: int, model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
         """Save a built, compiled model with its optimizer, and arrays beside it.
@@ -41,13 +71,18 @@ class Checkpoints:
             epoch: Epochs completed.
             model: What is being trained.
             state: What the callbacks carry from epoch to epoch.
+
+        Raises:
+            OSError: If it cannot be written; the last one is still there.
         """
-        target = self._folder / f"epoch-{epoch:07d}"
+        target = checkpoint_folder(self._folder, epoch)
         with atomic_folder(target) as folder:
-            model.save_weights(folder / _WEIGHTS)
+            save_weights(model, folder / WEIGHTS)
             arrays: dict[str, Any] = dict(state)
-            np.savez(folder / _STATE, **arrays)
-            write_json(folder / _SUM, _checksums(folder))
+            archive = io.BytesIO()
+            np.savez(archive, **arrays)
+            write_atomically(folder / STATE, archive.getvalue())
+            write_facts(folder, stage=self._folder.name, epoch=epoch)
         for old in self._folder.iterdir():
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)
@@ -62,25 +97,27 @@ class Checkpoints:
             Epochs completed (0 if there is no checkpoint), and the saved arrays.
 
         Raises:
-            UserError: If the checkpoint is damaged.
+            UserError: If the checkpoint is damaged, or another model's.
         """
-        complete = self._complete()
+        complete = checkpoints_in(self._folder)
         if not complete:
             return 0, {}
         folder = complete[-1]
-        try:
-            recorded = json.loads((folder / _SUM).read_text(encoding="utf-8"))
-            intact = recorded == _checksums(folder)
-        except (OSError, ValueError):
-            intact = False
-        if not intact:
+        if not is_whole(folder):
             raise UserError(
-                f"The checkpoint {folder} is damaged; delete it to start this stage afresh."
+                f"The checkpoint {folder} is damaged, or was copied there from another place; "
+                "--resume removes it, and this stage goes on from an earlier one or begins again."
             )
-        model.load_weights(folder / _WEIGHTS)
-        with np.load(folder / _STATE, allow_pickle=False) as archive:
-            state = {name: archive[name] for name in archive.files}
-        return int(folder.name.removeprefix("epoch-")), state
+        try:
+            model.load_weights(folder / WEIGHTS)
+            with np.load(folder / STATE, allow_pickle=False) as archive:
+                state = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"The checkpoint {folder} does not fit the model of this stage. Delete it to begin "
+                "the stage again."
+            ) from error
+        return epoch_of(folder) or 0, state
 
     def clear(self) -> None:
         """Remove them: the stage is finished."""

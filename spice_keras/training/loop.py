@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,23 +100,48 @@ def fit_resumable(
         per_step=length.items_per_step,
         start=first * length.steps_per_epoch,
     ) as task:
-        model.fit(
-            batches(first),
+        saver = SaveCheckpoint(
+            checkpoints,
+            every=length.checkpoint_every,
+            carriers=carriers,
             epochs=length.epochs,
-            initial_epoch=first,
-            steps_per_epoch=length.steps_per_epoch,
-            verbose=0,
-            shuffle=False,  # the batches come shuffled
-            callbacks=[
-                StopWhenDiverged(stage, monitor.learning_rate),
-                *monitor.callbacks,
-                ShowProgress(task, monitor.figures),
-                LogEpoch(monitor.write_row, task),
-                SaveCheckpoint(
-                    checkpoints,
-                    every=length.checkpoint_every,
-                    carriers=carriers,
-                    epochs=length.epochs,
-                ),
-            ],
         )
+        callbacks = [
+            StopWhenDiverged(stage, monitor.learning_rate),
+            *monitor.callbacks,
+            ShowProgress(task, monitor.figures),
+            LogEpoch(monitor.write_row, task),
+            saver,
+        ]
+        with _saved_if_interrupted(saver, monitor.screen, stage):
+            _fit(model, batches(first), length, first, callbacks)
+
+
+@contextmanager
+def _saved_if_interrupted(saver: SaveCheckpoint, screen: Screen, stage: str) -> Iterator[None]:
+    """Save the last whole epoch if Ctrl-C or SIGTERM ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        epoch = saver.save_unsaved()
+        if epoch is not None:
+            screen.say(f"{stage}: saved after epoch {epoch}.")
+        raise
+
+
+def _fit(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    length: FitLength,
+    first: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    model.fit(
+        batches,
+        epochs=length.epochs,
+        initial_epoch=first,
+        steps_per_epoch=length.steps_per_epoch,
+        verbose=0,
+        shuffle=False,  # the batches come shuffled
+        callbacks=callbacks,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spice_keras.data.array_file import open_array_file
 from spice_keras.errors import UserError
 from spice_keras.options import KERAS_PREFIX, LITE0
 from spice_keras.words.hierarchy import Hierarchy
@@ -268,21 +267,13 @@ def nouns_from_file(path: str | Path) -> tuple[str, ...]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = {"names", "vectors", "bias", "temperature"}
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is not an .npz file; write it with `numpy.savez`.")
-            with archive:
-                return {name: archive[name] for name in archive.files if name in wanted}
-    except OSError as error:
-        raise UserError(f"Cannot read the words from {path}: {error.strerror or error}.") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path} is damaged, holds Python objects, or is not an .npz file; "
-            "write it with `numpy.savez(path, names=..., vectors=...)`."
-        ) from error
+    wanted = ("names", "vectors", "bias", "temperature")
+    advice = "Write it with numpy.savez(path, names=..., vectors=...)."
+    with open_array_file(path, "words", advice) as file:
+        if not file.is_archive:
+            file.header(file.names[0])
+            raise UserError(f"{path} is not an .npz file; write it with `numpy.savez`.")
+        return {name: file.read(name) for name in wanted if name in file.names}
 
 
 def _numbers(values: np.ndarray, what: str, source: str) -> np.ndarray:

@@ -158,5 +158,17 @@ def wordnet_nouns(path: str | Path, *, literal: bool = False) -> tuple[str, ...]
     return tuple(nouns) if literal else tuple(dict.fromkeys(_readable(noun) for noun in nouns))
 
 
+def is_wordnet(path: str | Path) -> bool:
+    """Tell one of WordNet's files of nouns by its name.
+
+    Args:
+        path: A file.
+
+    Returns:
+        Whether `wordnet_nouns` reads it.
+    """
+    return Path(path).name in ("index.noun", "data.noun")
+
+
 def _readable(noun: str) -> str:
     return noun.replace("_", " ")

@@ -15,6 +15,7 @@ from benchmarks import (
     head_training,
     moco_step,
     moco_views,
+    neighbor_search,
     neighbors,
     self_iteration,
     strong_policy,
@@ -53,6 +54,14 @@ def test_data_are_the_same_in_every_process() -> None:
     rows = embeddings(20, 8)
     np.testing.assert_array_equal(rows, embeddings(20, 8))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-6)
+
+
+def test_repeated_features_lie_where_their_neighbors_do() -> None:
+    features = np.random.default_rng(0).standard_normal((40, 12)) + 3.0
+    rows = neighbor_search.repeated(features, 100, 8)
+    assert rows.shape == (100, 8)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(rows, neighbor_search.repeated(features, 100, 8))
 
 
 def test_operations_of_a_convolution() -> None:

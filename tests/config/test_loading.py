@@ -265,7 +265,7 @@ def test_a_wrong_value_brings_no_second_problem_about_what_hangs_on_it(write: Wr
 def test_a_long_value_is_cut(write: Write) -> None:
     lines = _problems(write(f"seed: {'9' * 500}x\n"))
     assert len(lines[1]) < 150
-    assert lines[1].endswith("...")
+    assert "999...999" in lines[1]
 
 
 @pytest.mark.parametrize(

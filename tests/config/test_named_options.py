@@ -105,7 +105,7 @@ def test_what_does_not_exist_would_be_seen(text: str) -> None:
     [
         "--set self.neighbors.epochs=3 --run-dir runs/x, or semi.weak.zoom",
         f"--set {_HOLE}: an option",
-        "pip install --force-reinstall 'spice-keras[faiss]'",
+        "pip install --force-reinstall 'spice-keras[hub]'",
         "data/labels.py, models.semi.x, reliable.npz",
         "--set a.b=VALUE",
     ],

@@ -183,7 +183,7 @@ def test_every_plan_can_be_carried_out(
     assert 1 <= labels.confident_per_cluster <= labels.labels_per_cluster
     assert labels.labels <= plan.self_labeling.large_batch
     assert labels.steps >= 1
-    assert 1 <= plan.reliable.num_neighbors <= max(1, images // (2 * clusters))
+    assert 2 <= plan.reliable.num_neighbors <= max(2, images // (2 * clusters))
     assert plan.semi.unlabeled_batch <= images
     assert 0 <= plan.semi.steps - steps < plan.semi.epochs
     assert plan.semi.steps_per_epoch <= steps_per_epoch
@@ -204,7 +204,7 @@ def test_as_many_clusters_as_items_can_be_asked_for(images: int, source: str) ->
         of_source = {**_OWN_NETWORK, "self__cached_views": {"weak": 1, "strong": 1}}
     plan = _plan(images, **neighbors, **of_source)
     assert plan.self_labeling.iterations_per_epoch >= 1
-    assert (plan.self_labeling.num_neighbors, plan.reliable.num_neighbors) == (1, 1)
+    assert (plan.self_labeling.num_neighbors, plan.reliable.num_neighbors) == (1, 2)
     assert plan.self_labeling.pseudo_labels is None
     json.dumps(plan.as_dict())
 

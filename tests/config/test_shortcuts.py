@@ -70,3 +70,23 @@ def test_every_text_gives_a_name_the_schema_takes(text: str) -> None:
 
 def test_a_name_that_is_one_stays() -> None:
     assert run_name("cifar10-small_2.b") == "cifar10-small_2.b"
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("a.tar", "b.tar", "manifest.json", ".hidden"), "tar"),
+        (("a.tfrecord",), "tfrecord"),
+        (("a.tar", "b.tfrecord"), "folder"),
+        (("a.tar", "b.png"), "folder"),
+        (("facts.json",), "folder"),
+        ((), "folder"),
+    ],
+)
+def test_a_folder_of_nothing_but_shards_is_read_as_such(
+    tmp_path: Path, names: tuple[str, ...], kind: str
+) -> None:
+    (tmp_path / "below").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    assert source_overrides(str(tmp_path))["data.source"] == kind

@@ -67,12 +67,25 @@ def test_bad_files_are_listed_with_reasons(tmp_path: Path) -> None:
         "empty.png",
         "half.png",
         "large.bmp",
-        "notes.txt",
         "pipe.png",
     ]
     assert "too large: 9 x 9" in skipped["large.bmp"]
-    assert "not an image" in skipped["notes.txt"]
     assert len(folder) == len(images) + len(skipped)
+
+
+def test_files_that_do_not_claim_to_be_images_are_passed_over(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(png(number))
+        (tmp_path / f"{number}.jpg.json").write_text("{}")
+    (tmp_path / "photo.jpg_large").write_bytes(png(7))
+    (tmp_path / "list.csv").symlink_to("gone")
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "raw.heic").write_text("cannot be decoded")
+    folder = source(tmp_path)
+    images, skipped = split(list(folder.items()))
+    assert images == {"0.jpg": 0, "1.jpg": 1, "2.jpg": 2, "photo.jpg_large": 7}
+    assert list(skipped) == ["raw.heic"], "it claims to be an image"
+    assert len(folder) == 5
 
 
 def png_of_side(side: int) -> bytes:
@@ -146,7 +159,10 @@ def test_errors_a_user_can_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".hidden").touch()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
     for name, reason in {
+        "texts": "has 1 files, and by their endings none is an image",
         "gone": "is not a folder",
         "file": "is not a folder",
         "empty": "has no files",

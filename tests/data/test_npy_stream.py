@@ -25,10 +25,12 @@ def test_the_header_is_that_of_the_array(version: tuple[int, int]) -> None:
 
 
 def test_other_versions_and_other_files_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"version=\(3, 0\)"):
-        read_header(saved(np.zeros(2, np.dtype([("é", "f4")])), (3, 0)))
-    with pytest.raises(ValueError, match="magic"):
-        read_header(io.BytesIO(b"no array, but a text"))
+    named = read_header(saved(np.zeros(2, np.dtype([("é", "f4")])), (3, 0)))
+    assert not named.is_numeric
+    later = saved(np.zeros(2), (1, 0)).getvalue().replace(b"NUMPY\1", b"NUMPY\4")
+    for data in (later, b"no array, but a text"):
+        with pytest.raises(ValueError, match="does not begin as an"):
+            read_header(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("block_bytes", [1, 40, 1 << 22])

@@ -82,7 +82,7 @@ def test_everything_promised_is_there(tiny: Path, finished: Finished) -> None:
         "artifacts", "checkpoints", "figures",
         "config.yaml", "environment.json", "timings.json", "plan.json",
         "metrics.json", "metrics.jsonl", "assignments.csv", "skipped.csv", "report.html",
-        "duplicates.csv", "outliers.csv",
+        "duplicates.csv", "outliers.csv", "source.json",
     }  # fmt: skip
     assert not [path for path in finished.run.rglob(".*")]
     assert {path.name for path in (tiny / "saved_models" / "tiny" / "1").iterdir()} >= {
@@ -272,7 +272,7 @@ def test_predict_into_a_file(here: Path, new_images: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("model", "images", "message"),
     [
-        ("saved_models/tiny", "one.png", "is not a SavedModel; .* It holds versions 1"),
+        ("saved_models", "one.png", "saved_models is not a SavedModel, and neither"),
         ("nowhere", "one.png", "nowhere is not a SavedModel"),
         ("saved_models/tiny/1", "gone.png", "There is no file or folder .*gone.png"),
         ("saved_models/tiny/1", "photos/broken.png", "None of the 1 files is a readable image"),
@@ -411,7 +411,11 @@ def test_a_stage_without_the_one_before_it_is_refused(scene: Path, finished: Fin
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "Interrupted. The same command with --resume continues.\n"),
-        (OSError(28, "No space left on device"), 2, "Error: [Errno 28] No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "Error: The output cannot be written: the disk is full.\n",
+        ),
     ],
 )
 def test_an_interrupt_and_a_full_disk_are_no_traceback(
@@ -435,7 +439,15 @@ def test_an_interrupt_and_a_full_disk_are_no_traceback(
 def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene: Path) -> None:
     before = snapshot(scene)
     result = invoke(
-        "run", "--images", "few", "--clusters", "2", "--backbone", "small_resnet", "--dry-run"
+        "run",
+        "--images",
+        "few",
+        "--clusters",
+        "2",
+        "--backbone",
+        "small_resnet",
+        "--dry-run",
+        "--verbose",
     )
     assert result.exit_code == 0, result.output
     values = yaml.safe_load(result.stdout)
@@ -446,13 +458,18 @@ def test_a_dry_run_prints_configuration_and_arithmetic_and_writes_nothing(scene:
     assert "# note        SPICE-Semi takes 8 unlabelled images" in result.stdout
     assert result.stdout.splitlines()[-1] == "# run directory runs/few"
     assert result.stderr == ""
+    few = invoke(
+        "run", "--images", "few", "--clusters", "2", "--backbone", "small_resnet", "--dry-run"
+    )
+    assert few.stdout.startswith("few: 8 items, 2 clusters, in runs/few\n")
+    assert few.stdout.endswith("--verbose shows every option and the arithmetic.\n")
     assert snapshot(scene) == before
 
 
 def test_a_dry_run_of_a_run_directory_prints_its_own_configuration(
     here: Path, finished: Finished
 ) -> None:
-    result = invoke("self", "--run-dir", "run", "--dry-run")
+    result = invoke("self", "--run-dir", "run", "--dry-run", "--verbose")
     assert result.exit_code == 0, result.output
     written = yaml.safe_load((finished.run / "config.yaml").read_text(encoding="utf-8"))
     assert yaml.safe_load(result.stdout) == written
@@ -471,7 +488,7 @@ def test_help_lists_the_commands_in_the_order_of_a_run() -> None:
     commands = re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE)
     assert commands == [
         "run", "pretrain", "self", "semi", "eval", "export", "name", "ablate", "predict",
-        "groups", "review", "edits", "apply", "organize", "configs",
+        "serve", "groups", "review", "edits", "apply", "organize", "embed", "pack", "configs",
     ]  # fmt: skip
     assert invoke("-h").stdout == result.stdout
     assert re.search(r"^ +spice run --images photos/ --clusters 12 ", result.stdout, re.MULTILINE)

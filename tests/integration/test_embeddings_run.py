@@ -9,8 +9,6 @@ import click.testing
 import numpy as np
 import pytest
 
-from spice_keras.clustering.approximate import approximate_neighbors
-from spice_keras.run import context
 from tests.integration.conftest import unverified
 from tests.integration.tiny import invoke, metrics
 
@@ -61,7 +59,7 @@ def test_the_number_of_clusters_is_looked_for(
 ) -> None:
     monkeypatch.chdir(folder)
     arguments = ["self", "--embeddings", "blobs.npz", "--clusters", "auto", *_FEW]
-    arguments += ["--run-dir", "runs/auto"]
+    arguments += ["--run-dir", "runs/auto", "--set", "export.directory=auto_models"]
     said = invoke(*arguments)
     assert said.exit_code == 0, said.output
     assert "groups: " in said.stderr
@@ -144,25 +142,17 @@ def test_words_that_do_not_fit_are_refused_before_anything(
 def test_neighbors_can_be_searched_approximately(
     folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So few rows lie in so few lists that both searches find the same."""
-    pytest.importorskip("faiss", reason="the extra faiss")
+    """So few rows lie in one cell, so that both searches find the same."""
     monkeypatch.chdir(folder)
-    asked: list[int] = []
-
-    def spy(embeddings: np.ndarray, count: int, **options: int) -> np.ndarray:
-        asked.append(options["num_probes"])
-        return approximate_neighbors(embeddings, count, **options)
-
-    monkeypatch.setattr(context, "approximate_neighbors", spy)
     unverified(monkeypatch)
-    options = ("--set", "embed.neighbor_search=approximate", "--set", "embed.num_probes=7")
+    options = ("--set", "embed.neighbor_search=approximate", "--set", "embed.recall=0.9")
     said = invoke(
         "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW, *options,
-        "--run-dir", "runs/faiss",
+        "--run-dir", "runs/cells",
     )  # fmt: skip
     assert said.exit_code == 0, said.output
-    assert asked == [7, 7]  # of the embeddings, and of the start
-    tables = [(folder / "runs" / name / "assignments.csv") for name in ("blobs", "faiss")]
+    assert "so the search is exact" in said.stderr
+    tables = [(folder / "runs" / name / "assignments.csv") for name in ("blobs", "cells")]
     assert tables[0].read_text("utf-8") == tables[1].read_text("utf-8")
 
 

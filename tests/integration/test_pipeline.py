@@ -80,7 +80,7 @@ def test_without_semi_it_is_passed_over(quick: Quick) -> None:
 
 def test_what_was_judged_before_a_stage_was_trained_is_judged_again(quick: Quick) -> None:
     heads, run = _manifests(quick.heads), quick.run
-    assert _remade(heads, run) == ["classifier", "evaluation", "export"]
+    assert _remade(heads, run) == ["classifier", "names", "evaluation", "export"]
     assert metrics(quick.heads)["semi"] is None
     assert metrics(run)["semi"] is not None
     pages = [(path / "report.html").read_text("utf-8") for path in (quick.heads, run)]
@@ -124,9 +124,9 @@ def test_images_alone_are_no_obstacle_and_times_add_up(run: Path) -> None:
 def test_judging_can_be_repeated_at_any_time(run: Path) -> None:
     before = _manifests(run)
     run_stages(_config(), run, commands=("eval",))
-    assert _remade(before, run) == ["evaluation"]
+    assert _remade(before, run) == ["names", "evaluation"]
     run_stages(_config(), run, commands=("export",))
-    assert _remade(before, run) == ["evaluation", "export"]
+    assert _remade(before, run) == ["names", "evaluation", "export"]
 
 
 @pytest.mark.parametrize(

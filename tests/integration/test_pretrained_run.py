@@ -36,7 +36,7 @@ def test_the_shipped_encoder_sorts_a_folder(
     arguments = ["run", "--images", "photos", "--clusters", CLUSTERS, "--labels", "from-folders"]
     arguments += ["--set", "data.image_size=32", "--set", "self.neighbors.epochs=10"]
     arguments += ["--set", "evaluate.map_method=pca"]
-    named = invoke(*arguments, "--backbone", "efficientnet_lite0", "--dry-run")
+    named = invoke(*arguments, "--backbone", "efficientnet_lite0", "--dry-run", "--verbose")
     assert named.exit_code == 0, named.output
     said = invoke(*arguments)
     assert said.exit_code == 0, said.output
@@ -57,7 +57,7 @@ def test_fast_is_a_smaller_side_and_for_encoders_with_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(_photos(tmp_path))
-    arguments = ["run", "--images", "photos", "--clusters", 3, "--dry-run"]
+    arguments = ["run", "--images", "photos", "--clusters", 3, "--dry-run", "--verbose"]
     assert yaml.safe_load(invoke(*arguments).stdout)["data"]["image_size"] == 224
     assert yaml.safe_load(invoke(*arguments, "--fast").stdout)["data"]["image_size"] == 128
     said = invoke(*arguments, "--fast", "--backbone", "small_resnet")

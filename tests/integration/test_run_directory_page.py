@@ -62,4 +62,4 @@ def test_every_described_artifact_is_one() -> None:
         store.Items, networks.Encoder, store.Embeddings, store.Heads, store.Reliable,
         store.Classifier, store.Names, store.Evaluation, store.Export,
     )  # fmt: skip
-    assert described_artifacts().keys() - {"test"} == {kind.name for kind in kinds}
+    assert described_artifacts().keys() - {"test", "sorted"} == {kind.name for kind in kinds}

@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.backbones.normalization import FusedBatchNormalization, PixelNormalization
+from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.heads.neighbor_clustering import NeighborClustering
 from spice_keras.heads.semantic_clustering import SemanticClustering
 from spice_keras.heads.spice_self import SpiceSelf
+from spice_keras.models.clusterer import build_clusterer
 from spice_keras.models.moco import MoCo
 from spice_keras.models.spice_semi import SpiceSemi
 
@@ -155,3 +157,10 @@ def fit(model: keras.Model, batch: Any, steps: range) -> dict[str, list[float]]:
     data = batches(batch, steps)
     history = model.fit(data, epochs=len(steps), steps_per_epoch=1, shuffle=False, verbose=0)
     return dict(history.history)
+
+
+def clusterer() -> keras.Model:
+    """The encoder with one head, as a run would export it."""
+    heads = MultiHeadClassifier(2, CLUSTERS, seed=4)
+    heads.build((None, FEATURES))
+    return build_clusterer(encoder(), heads.head_model(1))

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from spice_keras.groups.changes import Changes, Part, Split
+from spice_keras.groups.suggest import GroupCurves, GroupSuggestion
+from spice_keras.metrics.cluster_links import ClusterLinks
 from spice_keras.report.chart import Caption
 from spice_keras.report.classes import Classes
 from spice_keras.report.clustering import Clustering, Items
@@ -142,7 +145,8 @@ def report_data(
         "matching": {0: 0, 1: 1, 2: 2},
         "prototype_maps": prototype_maps(members),
     }
-    unknown = overrides.keys() - values.keys() - {"parts"}
+    optional = {"parts", "links", "cluster_names", "words_from", "folder", "model", "groups"}
+    unknown = overrides.keys() - values.keys() - optional
     assert not unknown, unknown
     return _assembled(values | overrides)
 
@@ -162,7 +166,31 @@ def _assembled(values: dict[str, Any]) -> ReportData:
         classes=None if classes.labels is None else classes,
         metrics=values["metrics"],
         prototype_maps=values["prototype_maps"],
+        groups=values.get("groups"),
     )
+
+
+def cluster_links(**figures: Any) -> ClusterLinks:
+    """Four clusters: 0 is tight, 1 and 2 mix, 3 may be two."""
+    values: dict[str, Any] = {
+        "kept": [0.95, 0.7, 0.5, 0.9],
+        "mixes_with": [1, 2, 1, 0],
+        "mixed_share": [0.02, 0.25, 0.3, 0.05],
+        "stability": [0.9, 0.9, 0.9, 0.4],
+        "split_share": [0.0, 0.0, 0.0, 0.7],
+    }
+    return ClusterLinks(**{name: np.asarray(row) for name, row in (values | figures).items()})
+
+
+def suggestion() -> GroupSuggestion:
+    """Three numbers tried, of which 3 is the best."""
+    numbers = np.asarray([2, 3, 4])
+    values = np.asarray([0.4, 0.6, 0.5])
+    rows = {name: values for name in ("modularity", "relative", "score", "stability")}
+    curves = GroupCurves(numbers, **rows, silhouette=np.full(3, np.nan), coding_length=values)
+    changes = Changes(3, 4, (Split(1, 20, (Part(0, 12), Part(3, 8))),), (), 2)
+    empty = np.zeros((3, 0), np.int32), np.zeros(0, np.int64)
+    return GroupSuggestion(3, (3, 4), 4, None, changes, curves, *empty)
 
 
 def label_free(**overrides: Any) -> ReportData:

@@ -6,6 +6,7 @@ import pytest
 from spice_keras.metrics.cluster_links import ClusterLinks
 from spice_keras.report.advice import Advice, cluster_advice
 from spice_keras.report.clustering import Clustering
+from spice_keras.words.naming import ClusterName
 
 
 def _advice(
@@ -28,6 +29,7 @@ def _advice(
         prototypes={},
         least_certain={},
         links=links,
+        cluster_names=[ClusterName("dog"), ClusterName(None, reason="none fits")],
     )
     return cluster_advice(1, clustering, "image")
 
@@ -43,12 +45,14 @@ def test_a_cluster_that_other_heads_split_may_be_two() -> None:
     advice = _advice(0.9, stability=0.4, split=0.6)
     assert advice is not None
     assert "Perhaps two groups: 60" in advice.sentence
+    assert advice.action == "split"
 
 
 def test_a_cluster_that_mixes_names_the_other() -> None:
     advice = _advice(0.7, mixed=0.25)
     assert advice is not None
-    assert "Mixes with cluster 0" in advice.sentence
+    assert "Mixes with cluster 0 (dog)," in advice.sentence
+    assert (advice.action, advice.other) == ("merge", 0)
 
 
 def test_a_cluster_that_other_heads_draw_otherwise_is_to_be_looked_at() -> None:

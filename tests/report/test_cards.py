@@ -7,7 +7,7 @@ from spice_keras.report.cards import MAX_ID_CHARACTERS, ClusterCard
 from spice_keras.report.data import ReportData
 from spice_keras.report.formatting import MISSING
 from spice_keras.report.thumbnails import PLANS
-from tests.report.run_data import embedding_run, report_data
+from tests.report.run_data import cluster_links, embedding_run, report_data
 
 
 def cluster_cards(data: ReportData, max_characters: int) -> list[ClusterCard]:
@@ -113,3 +113,19 @@ def test_long_names_are_cut_and_their_characters_counted() -> None:
     assert card.has_more_names
     shown = cluster_cards(embedding_run(ids=ids), 20_000)[0]
     assert PLANS[-1].prototypes <= len(shown.prototypes) < PLANS[0].prototypes
+
+
+def test_the_worst_clusters_have_the_most_doubt() -> None:
+    clusters = np.arange(60, dtype=np.int32) % 3
+    links = cluster_links()
+    cards = cluster_cards(report_data(clusters=clusters, links=links), 10**7)
+    order = sorted(cards, key=lambda card: -card.doubt)
+    assert [card.cluster for card in order] == [3, 2, 1, 0], "empty, loose, mixed, tight"
+    agrees = np.arange(60) % 4 != 2
+    cards = cluster_cards(report_data(agrees=agrees), 10**7)
+    assert [card.doubt for card in cards] == [0.0, 0.0, 1.0, 0.0], "without links, by neighbours"
+
+
+def test_every_card_has_a_shape_of_its_own() -> None:
+    cards = cluster_cards(report_data(), 10**7)
+    assert len({card.shape for card in cards}) == len(cards)

@@ -36,3 +36,16 @@ def test_shares_are_of_each_cluster_and_an_empty_one_has_none() -> None:
     overall = axes.get_lines()[0]
     assert np.ravel(overall.get_ydata())[0] == pytest.approx(100 * 10 / 14)
     assert len(reliable_share_figure(np.full(200, 5), np.ones(200)).axes[0].texts) == 0
+
+
+def test_the_line_of_an_equal_share_does_not_strike_labels_through() -> None:
+    for axes in (
+        cluster_sizes_figure([5, 4, 3], [2, 0, 3]).axes[0],
+        reliable_share_figure([4, 4, 10], [1, 2, 9]).axes[0],
+    ):
+        (line,) = axes.get_lines()
+        for text in axes.texts:
+            patch = text.get_bbox_patch()
+            assert patch is not None
+            assert patch.get_facecolor() == (1, 1, 1, 1)
+            assert text.get_zorder() > line.get_zorder()

@@ -14,7 +14,8 @@ from spice_keras.report.embedding_map import (
     reliable_map_figure,
     trust_map_figure,
 )
-from spice_keras.report.palette import cluster_colors
+from spice_keras.report.palette import cluster_colors, marker
+from spice_keras.words.naming import ClusterName
 from tests.report.run_data import label_free, report_data
 
 
@@ -27,7 +28,9 @@ def test_without_labels_the_groups_are_the_clusters() -> None:
     groups = groups_of(data)
     np.testing.assert_array_equal(groups.values, data.clustering.clusters)
     assert list(groups.colors) == cluster_colors(data.clustering.num_clusters)
-    assert groups.names is None
+    assert list(groups.names) == ["0", "1", "2", "3"]
+    assert list(groups.shapes) == [marker(cluster) for cluster in range(4)]
+    assert not groups.are_classes
     assert groups.titles[0] == "all 60 images"
     assert groups.titles[1] == f"the {data.clustering.reliable.sum()} reliable ones"
 
@@ -38,7 +41,19 @@ def test_a_class_has_the_colour_of_its_cluster() -> None:
     found = list(groups_of(data).colors)
     assert (found[0], found[2]) == (colors[3], colors[1])
     assert found[1] in {colors[0], colors[2]}
-    assert groups_of(data).names == ["cat", "dog", "owl"]
+    assert list(groups_of(data).names) == [
+        "cat: cluster 3",
+        "dog: no cluster",
+        "owl: cluster 1",
+    ]
+    shapes = groups_of(data).shapes
+    assert (shapes[0], shapes[2]) == (marker(3), marker(1))
+
+
+def test_the_legend_knows_the_names_of_the_clusters() -> None:
+    names = [ClusterName("tench"), ClusterName(None, reason="none fits")] * 2
+    data = label_free(cluster_names=names, words_from="a list")
+    assert list(groups_of(data).names) == ["0 tench", "1", "2 tench", "3"]
 
 
 def test_the_titles_state_the_accuracy_of_the_points_with_a_class() -> None:
@@ -63,9 +78,13 @@ def test_more_classes_than_clusters_have_colours_too() -> None:
 def test_maps_draw_every_point_and_number_every_cluster() -> None:
     points = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
     clusters = np.repeat([0, 2], 15)
-    axes = embedding_map_figure(points, clusters, 3).axes[0]
-    assert np.shape(axes.collections[0].get_offsets())[0] == 30
+    figure = embedding_map_figure(points, clusters, ["0", "1", "2 owl"])
+    axes = figure.axes[0]
+    assert [np.shape(drawn.get_offsets())[0] for drawn in axes.collections] == [15, 15]
+    outlines = {drawn.get_paths()[0].vertices.tobytes() for drawn in axes.collections}
+    assert len(outlines) == 2, "each cluster has its shape"
     assert [text.get_text() for text in axes.texts] == ["0", "2"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1", "2 owl"]
 
 
 def _panel(figure: Figure, word: str) -> Axes:
@@ -81,13 +100,14 @@ def test_the_second_panel_holds_the_reliable_points_on_the_same_plane(share: flo
     points = np.random.default_rng(0).normal(size=(10, 2)).astype(np.float32)
     reliable = np.arange(10) < 10 * share
     values = np.asarray([0, 1, -1] * 3 + [0])
-    groups = MapGroups(values, ["#ff0000", "#0000ff"], None, ("all", "reliable"))
+    groups = MapGroups(values, ["#ff0000", "#0000ff"], "os", "ab", ("all", "reliable"))
     figure = reliable_map_figure(points, groups, reliable)
     left, right = _panel(figure, "(a) all"), _panel(figure, "(b) reliable")
     assert (_points(left), _points(right)) == (10, reliable.sum())
     assert left.get_xlim() == right.get_xlim()
     assert left.get_ylim() == right.get_ylim()
-    assert len(np.unique(left.collections[0].get_facecolor(), axis=0)) == 3
+    drawn = [np.unique(one.get_facecolor(), axis=0) for one in left.collections]
+    assert [len(colors) for colors in drawn] == [2, 1], "circles: a group, and those of none"
 
 
 def test_a_legend_names_the_classes_where_they_fit() -> None:
@@ -95,7 +115,7 @@ def test_a_legend_names_the_classes_where_they_fit() -> None:
 
     def legends(names: list[str]) -> list[Legend]:
         colors = ["#ff0000"] * len(names)
-        groups = MapGroups(np.arange(4), colors, names, ("all", "reliable"))
+        groups = MapGroups(np.arange(4), colors, ["o"] * len(names), names, ("all", "reliable"))
         return reliable_map_figure(points, groups, chosen).legends
 
     names = ["$x^", "b", "c", "d"]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
-from spice_keras.files import plain_cell
 from spice_keras.options import ExchangeFormat
 from spice_keras.organize import Layout, make_folders, plan_folders
 from spice_keras.review.edits import Exclude, Move, NewCluster
@@ -120,9 +119,3 @@ def test_exports_of_label_studio_with_a_persons_choice(tmp_path: Path) -> None:
     path.write_text(json.dumps([task]))
     assert import_clusters(log, path) == (1, [])
     assert log.state.groups[log.state.key_of(0)].name == "dogs"
-
-
-def test_cells_are_not_formulas() -> None:
-    for start in "=+-@\t\r":
-        assert plain_cell(f"{start}1").startswith("'")
-    assert plain_cell("1=1") == "1=1"

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from spice_keras.config import RunConfig, load_config
 from spice_keras.errors import UserError
+from spice_keras.progress import Screen
 from spice_keras.run.configuration import environment, keep_configuration, read_run_config
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.history import STAGES, History, chosen_stages, open_run
+from spice_keras.training.checkpoint_files import (
+    FACTS,
+    STATE,
+    WEIGHTS,
+    checkpoint_folder,
+    write_facts,
+)
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ _READ_BY = {
     "backbone.width": ("encoder", "pretrain"),
     "pretrain.epochs": ("encoder", "pretrain"),
     "num_clusters": ("embeddings", "self"),
-    "embed.num_probes": ("embeddings", "self"),
+    "embed.recall": ("embeddings", "self"),
     "self.cached_views": ("embeddings", "self"),
     "self.neighbors.num_neighbors": ("embeddings", "self"),
     "self.epochs": ("heads", "self"),
@@ -89,6 +100,7 @@ _VALUES: dict[str, Any] = {
     "self.cached_views": {"weak": 1, "strong": 2},
     "reliable.confidence_threshold": 0.5,
     "data.image_size": 24,
+    "embed.recall": 0.9,
 }
 
 
@@ -180,7 +192,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 _ALL = ("pretrain", "self", "semi", "eval", "export")
-_NAMES = [stage.name for stage in STAGES if stage.name != "test"]  # of the protocol `whole`
+_NAMES = [stage.name for stage in STAGES if stage.name not in ("test", "sort")]  # of one part
 
 
 def test_everything_runs_once_in_order(config: RunConfig, do: Do, run: RunDirectory) -> None:
@@ -201,9 +213,19 @@ def test_what_is_finished_is_not_overwritten(config: RunConfig, do: Do, run: Run
     assert (run.path / "artifacts" / "encoder" / "manifest.json").stat().st_mtime_ns == before
 
 
+def _checkpoint(run: RunDirectory, stage: str, epoch: int = 2) -> Path:
+    """A whole checkpoint, of no model."""
+    folder = checkpoint_folder(run.checkpoints / stage, epoch)
+    folder.mkdir(parents=True)
+    for name in (WEIGHTS, STATE):
+        (folder / name).write_bytes(b"x")
+    write_facts(folder, stage=stage, epoch=epoch)
+    return folder
+
+
 def test_what_was_begun_is_not_begun_again(config: RunConfig, do: Do, run: RunDirectory) -> None:
     open_run(run.path, config)
-    (run.checkpoints / "pretrain").mkdir(parents=True)
+    _checkpoint(run, "pretrain")
     with pytest.raises(UserError, match="already holds pretrain"):
         do(config, ("pretrain",))
 
@@ -248,7 +270,7 @@ def test_redoing_a_stage_forgets_what_was_made_of_it(
 # What embedding reads, and what it does not.
 _EMBEDS_AGAIN = {
     "num_clusters": 9,
-    "embed.num_probes": 7,
+    "embed.recall": 0.9,
     "reliable.num_neighbors": 7,
     "self.cached_views": {"weak": 1, "strong": 2},
 }
@@ -323,12 +345,22 @@ def test_embeddings_need_no_encoder() -> None:
     assert found == ["images", "embed", "self", "reliable", "name", "eval"]
 
 
+def test_a_sample_is_followed_by_all_others(do: Do, run: RunDirectory) -> None:
+    overrides = {"data.path": "shards", "data.sample": 100}
+    config = load_config("embeddings", overrides=overrides)
+    assert do(config, ("self", "eval")) == [
+        "images", "embed", "self", "reliable", "sort", "name", "eval",
+    ]  # fmt: skip
+    do(config, ("self",), redo=True)
+    assert not run.has("sorted")
+
+
 def test_under_split_the_test_images_are_classified_before_evaluation(
     do: Do, run: RunDirectory
 ) -> None:
     overrides = {"data.source": "arrays", "data.path": "a.npy", "data.test_path": "b.npy"}
     config = load_config("digits", overrides={**overrides, "data.protocol": "split"})
-    assert do(config) == [stage.name for stage in STAGES]
+    assert do(config) == [stage.name for stage in STAGES if stage.name != "sort"]
     do(config, ("semi",), redo=True)
     assert not run.has("test")
     assert do(config, ("eval",)) == ["test", "name", "eval"]
@@ -362,3 +394,164 @@ def test_a_run_directory_of_an_older_version_goes_on(
     (run.path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     assert do(config, resume=True) == ["semi", "name", "eval", "export"]
     assert run.read("heads", written_by="self").is_dir()
+
+
+# Damage, and what killed commands left
+
+
+def _files(run: RunDirectory, artifact: str) -> Path:
+    return run.path / "artifacts" / artifact
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+Mend = Callable[..., tuple[list[str], str]]
+
+
+@pytest.fixture
+def mend(config: RunConfig, run: RunDirectory) -> Mend:
+    """Repairs the run; a stage writes the text it is given, "x" if none."""
+
+    def _mend(**texts: str) -> tuple[list[str], str]:
+        console = Console(file=io.StringIO(), soft_wrap=True)
+        history = History.mend(run.path, config, screen=Screen(console=console))
+        done = []
+        for stage in STAGES:
+
+            def work(stage: Any = stage) -> None:
+                done.append(stage.name)
+                with run.write(stage.artifact, stage=stage.name) as folder:
+                    (folder / "x").write_text(texts.get(stage.artifact, "x"))
+
+            history.run_stage(stage.name, work)
+        assert isinstance(console.file, io.StringIO)
+        return done, console.file.getvalue()
+
+    return _mend
+
+
+def test_a_whole_run_needs_no_repair(do: Do, mend: Mend, config: RunConfig) -> None:
+    do(config)
+    assert mend() == ([], "")
+
+
+@pytest.mark.parametrize("artifact", _ARTIFACTS)
+def test_what_comes_out_as_it_was_keeps_all_that_was_made_of_it(
+    do: Do, mend: Mend, run: RunDirectory, config: RunConfig, artifact: str
+) -> None:
+    do(config)
+    before = {name: run.digest(name) for name in _ARTIFACTS}
+    stamps = {name: _files(run, name).stat().st_ino for name in _ARTIFACTS}
+    _flip(_files(run, artifact) / "x")
+    done, said = mend()
+    assert done == [stage.name for stage in STAGES if stage.artifact == artifact]
+    assert f"{artifact}/x does not match its checksum" in said
+    assert {name: run.digest(name) for name in _ARTIFACTS} == before
+    kept = {name for name in _ARTIFACTS if _files(run, name).stat().st_ino == stamps[name]}
+    assert kept >= set(_ARTIFACTS) - {artifact}
+    assert mend() == ([], "")
+
+
+def test_what_comes_out_otherwise_takes_what_was_made_of_it_along(
+    do: Do, mend: Mend, run: RunDirectory, config: RunConfig
+) -> None:
+    do(config)
+    _flip(_files(run, "reliable") / "x")
+    done, said = mend(reliable="other")
+    assert done == ["reliable", "semi", "name", "eval", "export"]
+    assert "not the same to the byte" in said
+    assert "what was made of it is made again as well: semi" in said
+    assert mend() == ([], "")
+
+
+def test_a_missing_artifact_that_others_were_made_of_is_damage(
+    do: Do, mend: Mend, run: RunDirectory, config: RunConfig
+) -> None:
+    do(config)
+    shutil.rmtree(_files(run, "embeddings"))
+    done, said = mend()
+    assert done == ["embed"]
+    assert "the same to the byte" in said
+
+
+@pytest.mark.parametrize("damage", ["gone", "flipped", "cut"])
+def test_a_damaged_manifest_of_whole_files_is_written_again(
+    do: Do, mend: Mend, run: RunDirectory, config: RunConfig, damage: str
+) -> None:
+    do(config)
+    path = _files(run, "heads") / "manifest.json"
+    text = path.read_text()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_text(
+            text[:40] if damage == "cut" else text.replace('"sha256": "', '"sha256": "0')
+        )
+    done, said = mend()
+    assert done == []
+    assert "heads: its files are whole; its manifest is written again." in said
+    assert json.loads(path.read_text())["files"] == json.loads(text)["files"]
+
+
+def test_an_artifact_of_another_run_is_not_taken_for_this_ones(
+    do: Do, mend: Mend, run: RunDirectory, config: RunConfig
+) -> None:
+    do(config)
+    with run.write("embeddings", stage="embed") as folder:
+        (folder / "x").write_text("of another run")
+    done, said = mend()
+    assert done[0] == "self"
+    assert "was made from another embeddings" in said
+
+
+def test_resuming_makes_damage_good_and_redo_touches_nothing_before_it(
+    do: Do, run: RunDirectory, config: RunConfig
+) -> None:
+    do(config)
+    _flip(_files(run, "images") / "x")
+    before = sorted(path.name for path in (run.path / "artifacts").iterdir())
+    with pytest.raises(UserError, match=r"images/x does not match .*`spice repair"):
+        do(config, ("self",), redo=True)
+    assert sorted(path.name for path in (run.path / "artifacts").iterdir()) == before
+    assert do(config, resume=True) == ["images"]
+
+
+def test_left_overs_of_kills_are_swept(do: Do, run: RunDirectory, config: RunConfig) -> None:
+    open_run(run.path, config)
+    (run.path / "environment.json").unlink()
+    whole = _checkpoint(run, "self", 3)
+    half = checkpoint_folder(run.checkpoints / "self", 4)
+    half.mkdir()
+    (half / WEIGHTS).write_bytes(b"half")
+    for folder in ("artifacts/.heads.0123abcd", ".writing.model", "checkpoints/semi"):
+        (run.path / folder).mkdir(parents=True)
+    for name in (".config.yaml.0123abcd", ".metrics.jsonl.ffff0000"):
+        (run.path / name).write_text("half")
+    with pytest.raises(UserError, match="already holds self"):
+        do(config, ("self",))
+    assert not [path for path in run.path.rglob(".*")]
+    assert [path.name for path in run.checkpoints.rglob("epoch-*")] == [whole.name]
+    assert not (run.checkpoints / "semi").exists()
+    assert do(config, resume=True)
+    assert (run.path / "environment.json").is_file()
+
+
+def test_a_checkpoint_is_what_it_says_inside(run: RunDirectory, config: RunConfig) -> None:
+    """A copy under another number, of another stage, or a damaged one is not gone on with."""
+    open_run(run.path, config)
+    whole = _checkpoint(run, "self", 3)
+    shutil.copytree(whole, checkpoint_folder(whole.parent, 9999999))
+    shutil.copytree(whole, whole.parent / "epoch-zzz")
+    shutil.copytree(whole.parent, run.checkpoints / "pretrain")
+    _flip(_checkpoint(run, "self", 5) / WEIGHTS)
+    (_checkpoint(run, "self", 6) / FACTS).write_text("[]")
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    History.begin(run.path, config, commands=("self",), resume=True, screen=Screen(console=console))
+    assert [path.name for path in run.checkpoints.rglob("epoch-*")] == [whole.name]
+    assert isinstance(console.file, io.StringIO)
+    for name in ("epoch-9999999 of self", "epoch-0000003 of pretrain", "epoch-0000005 of self"):
+        assert name in console.file.getvalue()

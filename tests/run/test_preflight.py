@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from spice_keras.data import folder_source
 from spice_keras.data.digits_source import DigitsSource
 from spice_keras.data.sources import Decoded
 from spice_keras.errors import UserError
-from spice_keras.run.preflight import describe_plan, preflight
+from spice_keras.run.estimate import stage_seconds
+from spice_keras.run.history import STAGES
+from spice_keras.run.preflight import describe_plan, describe_run, preflight
 from spice_keras.run.sources import count_sources, take_sources
 from tests.integration.tiny import invoke
 
@@ -37,15 +38,8 @@ def test_the_digits_are_counted_without_being_loaded() -> None:
     assert count_sources(_config().data) == PartCounts(len(given))
 
 
-def test_a_missing_faiss_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert preflight(_config()) is not None
-    with pytest.raises(UserError, match=r"pip install 'spice-keras\[faiss\]'"):
-        preflight(_config(embed__neighbor_search="approximate"))
-
-
 def test_files_and_rows_are_counted_and_nothing_is_decoded(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.png", "b.txt", ".hidden"):
+    for name in ("a/1.png", "a/2.png", "b", "a/1.json", ".hidden"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_text("no image")
     np.save(tmp_path / "x.npy", np.zeros((7, 4, 4), np.uint8))
@@ -163,3 +157,56 @@ def test_adaptations_are_among_the_lines(tmp_path: Path) -> None:
     lines = [line for line in describe_plan(plan) if line.startswith("note ")]
     assert [line.removeprefix("note        ") for line in lines] == list(plan.notes)
     assert len(lines) >= 3
+
+
+def test_a_run_is_told_in_ten_lines_of_eighty_characters(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(600):
+        (tmp_path / "photos" / f"{number}.jpg").touch()
+        (tmp_path / "photos" / f"{number}.json").touch()
+    overrides = {"data.path": str(tmp_path / "photos"), "num_clusters": 3}
+    config = load_config("pretrained", overrides=overrides)
+    plan = preflight(config)
+    assert plan is not None
+    every = {stage.name for stage in STAGES}
+    lines = describe_run(config, plan, every)
+    assert len(lines) <= 10
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines] == [
+        "images", "embed", "self", "reliable", "eval", "export", "time",
+    ]  # fmt: skip
+    assert "600 decoded to 224 x 224 pixels" in lines[0]
+    assert lines[0].endswith("0:01")
+    assert [line.split()[0] for line in describe_run(config, plan, {"eval"})] == ["eval", "time"]
+
+
+def test_a_run_that_trains_an_encoder_is_timed_by_its_first_steps() -> None:
+    config = load_config("digits")
+    plan = preflight(config)
+    assert plan is not None
+    assert stage_seconds(config, plan) is None
+    lines = describe_run(config, plan, {stage.name for stage in STAGES})
+    assert {"pretrain", "semi"} <= {line.split()[0] for line in lines}
+    assert "first steps" in lines[-1]
+
+
+def test_the_time_follows_pixels_images_and_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(100):
+        (tmp_path / "photos" / f"{number}.jpg").touch()
+    overrides = {"data.path": str(tmp_path / "photos"), "num_clusters": 3}
+    config = load_config("pretrained", overrides=overrides)
+    plan = preflight(config)
+    assert plan is not None
+    usual = stage_seconds(config, plan)
+    small = load_config("pretrained", overrides=overrides | {"data.image_size": 112})
+    half = stage_seconds(small, plan)
+    assert usual is not None
+    assert half is not None
+    assert half["embed"] == pytest.approx(usual["embed"] / 4)
+    slow = stage_seconds(config, plan, per_image=2.0)
+    assert slow is not None
+    assert slow["embed"] == pytest.approx(2.0 * 200)
+    assert slow["export"] / usual["export"] == pytest.approx(slow["embed"] / usual["embed"])
+    unknown = load_config("pretrained", overrides=overrides | {"backbone.name": "keras:ResNet50"})
+    assert stage_seconds(unknown, plan) is None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from spice_keras.errors import UserError
-from spice_keras.run.directory import free_run_dir, latest_run_dir, must_hold_run
+from spice_keras.run.directory import latest_run_dir, must_hold_run
+from spice_keras.run.lock import free_run_dir
 
 
 @pytest.fixture(autouse=True)

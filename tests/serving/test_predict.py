@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from spice_keras.errors import UserError
 from spice_keras.serving import predict as predict_module
-from spice_keras.serving.predict import HEADER, predict
+from spice_keras.serving.predict import HEADER, Predictions, find_model, predict
 
 _SIDE = 4
 
@@ -97,13 +98,89 @@ def test_many_images_pass_in_batches(
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not a SavedModel; `spice export` writes"):
+    with pytest.raises(UserError, match=r"is not a SavedModel, .* `spice export` writes"):
         predict(tmp_path, [])
 
 
-def test_a_name_without_its_version_lists_the_versions(model: Path) -> None:
-    with pytest.raises(UserError, match=r"It holds versions 1: name one\."):
-        predict(model.parent, [])
+def test_a_name_means_its_newest_version_and_a_run_its_own_model(
+    tmp_path: Path, model: Path
+) -> None:
+    assert find_model(model) == model
+    assert find_model(model.parent) == model
+    (tmp_path / "config.yaml").touch()
+    assert find_model(tmp_path, exported=lambda run: run / "elsewhere") == tmp_path / "elsewhere"
+    bright = _picture(tmp_path / "bright.png", 255)
+    assert predict(model.parent, [bright]).clusters.tolist() == [1]
+
+
+def test_a_graph_that_writes_a_file_is_refused_unless_it_is_trusted(
+    tmp_path: Path, model: Path
+) -> None:
+    stolen = tmp_path / "stolen"
+
+    class Writer(_Brightness):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "images")])
+        def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+            with tf.control_dependencies([tf.io.write_file(str(stolen), "x")]):
+                zeros = tf.zeros_like(images[:, 0, 0, 0], tf.int32)
+            return {"cluster": zeros, "confidence": tf.cast(zeros, tf.float32)}
+
+    module, folder = Writer(), tmp_path / "evil"
+    tf.saved_model.save(module, str(folder), signatures={"images": module.images})
+    (folder / "spice.json").write_text((model / "spice.json").read_text())
+    bright = _picture(tmp_path / "bright.png", 255)
+    with pytest.raises(UserError, match="WriteFile"):
+        predict(folder, [bright])
+    assert not stolen.exists()
+    assert predict(folder, [bright], trust=True).clusters.tolist() == [0]
+    assert stolen.exists()
+
+
+def test_an_older_model_has_no_second_choice(tmp_path: Path, model: Path) -> None:
+    found = predict(model, [_picture(tmp_path / "bright.png", 255)])
+    with pytest.raises(UserError, match=r"does not give second_choice, .* Export the run again"):
+        found.columns(second=True)
+    with pytest.raises(UserError, match="does not give embedding"):
+        found.columns(embedding=True)
+
+
+@pytest.fixture
+def found() -> Predictions:
+    outputs = {
+        "cluster": np.array([1, 0], np.int32),
+        "confidence": np.array([0.75, 0.5], np.float32),
+        "name": np.array(["b", "a"], object),
+        "second_choice": np.array([0, 1], np.int32),
+        "second_probability": np.array([0.25, 0.5], np.float32),
+        "second_name": np.array(["a", "b"], object),
+        "unsure": np.array([False, True]),
+        "embedding": np.array([[1, 0, 0], [0, 0.6, 0.8]], np.float32),
+    }
+    return Predictions(("one.png", "two.png"), outputs, ())
+
+
+def test_more_columns_on_request(tmp_path: Path, found: Predictions) -> None:
+    assert [*found.columns()] == [*HEADER]
+    assert [*found.rows(second=True, embedding=True)] == [
+        ("one.png", 1, "0.750000", "b", 0, "0.250000", "a", 0, "1.000000", "0.000000", "0.000000"),
+        ("two.png", 0, "0.500000", "a", 1, "0.500000", "b", 1, "0.000000", "0.600000", "0.800000"),
+    ]
+
+
+def test_a_parquet_table_holds_the_same(tmp_path: Path, found: Predictions) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    found.write(tmp_path / "deep" / "t.parquet", table="parquet", second=True, embedding=True)
+    table = parquet.read_table(tmp_path / "deep" / "t.parquet").to_pydict()
+    for name, column in found.columns(second=True, embedding=True).items():
+        assert table[name] == column.tolist()
+
+
+def test_damaged_variables_are_refused(tmp_path: Path, exported: Path) -> None:
+    damaged = shutil.copytree(exported / "1", tmp_path / "1")
+    (weights,) = (damaged / "variables").glob("*.data-*")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"does not load: .* Export the run again"):
+        predict(damaged, [_picture(tmp_path / "bright.png", 255)])
 
 
 @pytest.mark.parametrize("text", [None, "{", "{}", '{"image_size": 4}'])

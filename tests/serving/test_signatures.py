@@ -5,20 +5,18 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from spice_keras.data.decoding import decode_image, resize_image
-from spice_keras.heads.classifier import MultiHeadClassifier
-from spice_keras.models.clusterer import build_clusterer
-from spice_keras.serving.signatures import decoded, export_clusterer, resized
+from spice_keras.serving.resizing import resized
+from spice_keras.serving.signatures import export_clusterer
 from tests.models.contract import precision
-from tests.models.synthetic import CLUSTERS, FEATURES, SIDE, encoder, images
+from tests.models.synthetic import CLUSTERS, SIDE, clusterer, images
 
 _RELOAD = """
 import sys
@@ -40,14 +38,15 @@ for count in (1, 5):
         answers[f"images{count}_{name}"] = value.numpy()
 wide = loaded.signatures["images"](images=tf.constant(given["wide"]))
 answers["wide_probabilities"] = wide["probabilities"].numpy()
-np.savez(folder + "/answers.npz", **answers)
+for name, value in loaded.signatures["pixels"](
+    pixels=tf.constant(given["images"])
+).items():
+    answers["pixels_" + name] = value.numpy()
+none = loaded.signatures["serving_default"](encoded_images=tf.constant([], tf.string))
+answers["none"] = none["probabilities"].numpy()
+texts = {name: value.astype("S") for name, value in answers.items() if value.dtype == object}
+np.savez(folder + "/answers.npz", **(answers | texts))
 """
-
-
-def _clusterer() -> keras.Model:
-    heads = MultiHeadClassifier(2, CLUSTERS, seed=4)
-    heads.build((None, FEATURES))
-    return build_clusterer(encoder(), heads.head_model(1))
 
 
 def _picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -66,8 +65,11 @@ def _file(image: np.ndarray, file_format: str, **options: object) -> bytes:
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_another_process_gives_the_same_answers(dtype: str, tmp_path: Path) -> None:
     with precision(dtype):
-        clusterer = _clusterer()
-    export_clusterer(clusterer, tmp_path / "model", image_size=SIDE, fit="crop")
+        model = clusterer()
+    names = ("cats", "", "dogs")
+    export_clusterer(
+        model, tmp_path / "model", image_size=SIDE, fit="crop", names=names, unsure_below=0.5
+    )
     files = [
         _file(_picture(20, 30), "JPEG"),
         _file(_picture(9, 8, 1), "PNG"),
@@ -76,6 +78,7 @@ def test_another_process_gives_the_same_answers(dtype: str, tmp_path: Path) -> N
         _file(_picture(12, 12, 4)[:, :, 0], "PNG"),
         _file(_picture(12, 15, 5)[:, :, 0], "JPEG"),
         _file(_picture(10, 10, 6), "BMP"),
+        b"not an image",
     ]
     small, wide = images(5), np.stack([_picture(12, 30, seed) for seed in range(2)])
     np.savez(
@@ -88,26 +91,52 @@ def test_another_process_gives_the_same_answers(dtype: str, tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", _RELOAD, str(tmp_path)], check=True, timeout=120)
     answers = np.load(tmp_path / "answers.npz")
 
-    training = [decode_image(data, image_size=SIDE, max_pixels=10_000) for data in files]
-    expected = clusterer(np.stack(training))
+    training = [decode_image(data, image_size=SIDE, max_pixels=10_000) for data in files[:-1]]
+    expected = model(np.stack(training))
     # A grey level of the resize may differ from Pillow's by one.
     exact, tolerance = (1e-6, 3e-3) if dtype == "float32" else (3e-3, 2e-2)
     for name, value in expected.items():
-        np.testing.assert_allclose(answers[f"bytes_{name}"], value, atol=tolerance)
+        np.testing.assert_allclose(answers[f"bytes_{name}"][:-1], value, atol=tolerance)
     for count in (1, 5):
-        for name, value in clusterer(small[:count]).items():
+        for name, value in model(small[:count]).items():
             np.testing.assert_allclose(answers[f"images{count}_{name}"], value, atol=exact)
     shrunk = np.stack([resize_image(image, SIDE) for image in wide])
     np.testing.assert_allclose(
-        answers["wide_probabilities"], clusterer(shrunk)["probabilities"], atol=tolerance
+        answers["wide_probabilities"], model(shrunk)["probabilities"], atol=tolerance
     )
+    _check_what_is_added(answers, names)
+    assert answers["none"].shape == (0, CLUSTERS)
 
 
-def test_weights_are_written_once(tmp_path: Path) -> None:
-    clusterer = _clusterer()
-    folder = export_clusterer(clusterer, tmp_path / "deep" / "model", image_size=SIDE)
-    weights = 4 * clusterer.count_params()
-    written = sum(file.stat().st_size for file in (folder / "variables").glob("*.data-*"))
+def _check_what_is_added(answers: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
+    """Second choice, doubt, names and errors, by the probabilities beside them."""
+    for endpoint in ("bytes", "pixels", "images5"):
+        got = {name: answers[f"{endpoint}_{name}"] for name in _ADDED}
+        good = np.arange(len(got["cluster"]) - (endpoint == "bytes"))
+        order = np.argsort(-got["probabilities"][good], axis=1, kind="stable")
+        assert got["cluster"].dtype == got["second_choice"].dtype == np.int32
+        np.testing.assert_array_equal(got["second_choice"][good], order[:, 1])
+        second = got["probabilities"][good, order[:, 1]]
+        np.testing.assert_array_equal(got["second_probability"][good], second)
+        np.testing.assert_array_equal(got["unsure"][good], got["confidence"][good] < 0.5)
+        assert [text.decode() for text in got["name"][good]] == [names[c] for c in order[:, 0]]
+    assert answers["bytes_cluster"][-1] == answers["bytes_second_choice"][-1] == -1
+    assert answers["bytes_name"][-1] == b""
+    assert answers["bytes_unsure"][-1]
+    assert not answers["bytes_embedding"][-1].any()
+    assert [bool(error) for error in answers["bytes_error"]] == [False] * 7 + [True]
+
+
+_ADDED = (
+    "cluster", "confidence", "probabilities", "second_choice", "second_probability", "unsure",
+    "name",
+)  # fmt: skip
+
+
+def test_weights_are_written_once(exported: Path) -> None:
+    weights = 4 * clusterer().count_params()
+    folder = exported / "1" / "variables"
+    written = sum(file.stat().st_size for file in folder.glob("*.data-*"))
     assert weights <= written < 1.5 * weights + 2_000
 
 
@@ -122,26 +151,15 @@ def test_resizes_like_training(fit: str, height: int, width: int, side: int) -> 
     assert np.abs(ours - resize_image(picture, side, fit)).max() <= 1
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF"])
-def test_decodes_like_training(file_format: str) -> None:
-    data = _file(_picture(24, 24), file_format)
-    ours = decoded(tf.constant(data)).numpy().astype(int)
-    theirs = decode_image(data, image_size=24, max_pixels=1000)
-    assert np.abs(ours - theirs).max() == 0
-
-
-def test_transparency_lies_over_the_background_of_training() -> None:
-    alpha = np.linspace(0, 255, 144, dtype=np.uint8).reshape(12, 12, 1)
-    data = _file(np.concatenate([_picture(12, 12), alpha], axis=2), "PNG")
-    ours = decoded(tf.constant(data)).numpy().astype(int)
-    assert np.abs(ours - decode_image(data, image_size=12, max_pixels=1000)).max() <= 1
+def test_a_batch_without_images_gives_none() -> None:
+    assert resized(np.zeros((0, 9, 7, 3), np.uint8), 4, "crop").shape == (0, 4, 4, 3)
 
 
 def test_refuses_an_unknown_fit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fit='pad'"):
-        export_clusterer(_clusterer(), tmp_path, image_size=SIDE, fit="pad")
+        export_clusterer(clusterer(), tmp_path, image_size=SIDE, fit="pad")
 
 
 def test_refuses_another_image_size(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="image_size=9"):
-        export_clusterer(_clusterer(), tmp_path, image_size=9)
+        export_clusterer(clusterer(), tmp_path, image_size=9)

@@ -13,8 +13,9 @@ import pytest
 from spice_keras.errors import UserError
 from spice_keras.run.store import Export
 from spice_keras.serving.check import Checker
+from spice_keras.serving.facts import read_facts
 from spice_keras.stages import export as export_module
-from spice_keras.stages.export import export, next_version
+from spice_keras.stages.export import calibrated_threshold, export, next_version
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     CLUSTERS,
@@ -122,11 +123,11 @@ class _Exports:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def _write(
-        self, clusterer: None, folder: Path, *, image_size: int, fit: str, names: tuple[str, ...]
-    ) -> None:
-        assert names == ("",) * CLUSTERS
-        (folder / "saved_model.pb").write_text(f"{image_size} {fit}")
+    def _write(self, clusterer: None, folder: Path, **facts: Any) -> None:
+        assert facts.pop("names") == ("",) * CLUSTERS
+        self.unsure_below = facts.pop("unsure_below")
+        assert facts.pop("max_pixels") > 0
+        (folder / "saved_model.pb").write_text("{image_size} {fit}".format(**facts))
 
     def verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
         assert (folder / "spice.json").is_file()
@@ -153,6 +154,9 @@ def test_each_export_is_a_version_that_was_checked_first(tmp_path: Path, exports
         assert target == tmp_path / "models" / "mine" / version
         assert context.load(Export).path == target
         assert (target / "saved_model.pb").read_text() == "8 crop"
+        assert read_facts(target).unsure_below == pytest.approx(0.97)
+        assert json.loads((target / "card.json").read_text())["clusters"]["number"] == CLUSTERS
+        assert "## Limits" in (target / "card.md").read_text()
     assert len(exports.checked) == 2
     assert all(count == 16 and not folder.exists() for folder, count in exports.checked)
     assert sorted(p.name for p in (tmp_path / "models" / "mine").iterdir()) == ["1", "2"]
@@ -170,6 +174,23 @@ def test_a_model_that_fails_its_check_leaves_nothing(
         export(context)
     assert list((tmp_path / "models" / "mine").iterdir()) == []
     assert not context.run.has("export")
+
+
+def test_the_threshold_of_doubt_is_what_is_asked_for(tmp_path: Path, exports: _Exports) -> None:
+    target = export(_finished(tmp_path, export__unsure_below=0.25))
+    assert exports.unsure_below == 0.25
+    assert read_facts(target).unsure_below == 0.25
+
+
+def test_the_threshold_of_doubt_by_hand() -> None:
+    confidence = np.array([0.99, 0.9, 0.9, 0.8, 0.7], np.float32)
+    agrees = np.array([True, True, True, True, True])
+    assert calibrated_threshold(confidence, agrees) == pytest.approx(0.7)  # what is less is new
+    agrees[4] = False
+    assert calibrated_threshold(confidence, agrees) == pytest.approx(0.8)
+    agrees[1] = False  # the two of .9 stand or fall together
+    assert calibrated_threshold(confidence, agrees) == pytest.approx(0.99)
+    assert calibrated_threshold(confidence, ~agrees & False) == 1.0
 
 
 def test_a_place_that_cannot_be_written_is_a_users_error(tmp_path: Path, exports: _Exports) -> None:

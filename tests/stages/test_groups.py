@@ -12,9 +12,15 @@ from click.testing import CliRunner
 
 from spice_keras.cli import main
 from spice_keras.errors import UserError
+from spice_keras.groups.suggest import suggest_clusters
 from spice_keras.progress import silent_screen
 from spice_keras.run.context import Context
-from spice_keras.stages.groups import GroupsRequest, report_groups
+from spice_keras.stages.groups import (
+    GroupsRequest,
+    keep_suggestion,
+    kept_suggestion,
+    report_groups,
+)
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import COUNT, make_context, truth, write_heads
 
@@ -97,3 +103,20 @@ def test_a_range_upside_down_is_one_sentence(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.output.count("Error: ") == 1
     assert "from 5 to 3" in done.output
+
+
+def test_what_was_counted_is_read_again_unless_the_embeddings_are_others(run: Context) -> None:
+    assert kept_suggestion(run) is None
+    found = suggest_clusters(run.bank.features, largest=4)
+    keep_suggestion(run, found)
+    kept = kept_suggestion(run)
+    assert kept is not None
+    assert (kept.num_clusters, kept.interval, kept.second, kept.unclear, kept.changes) == (
+        found.num_clusters, found.interval, found.second, found.unclear, found.changes,
+    )  # fmt: skip
+    for name, values in vars(found.curves).items():
+        np.testing.assert_array_equal(getattr(kept.curves, name), values)
+    path = run.run.path / "groups.json"
+    facts = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(facts | {"features": 1}), "utf-8")
+    assert kept_suggestion(run) is None

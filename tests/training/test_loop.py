@@ -56,16 +56,16 @@ class _Remembers(CarriesState):
 class _Interrupt(keras.callbacks.Callback):
     """Stands for a kill in the middle of an epoch."""
 
-    def __init__(self, epoch: int | None) -> None:
+    def __init__(self, epoch: int | None, error: type[BaseException]) -> None:
         super().__init__()
-        self._at, self._epoch = epoch, -1
+        self._at, self._epoch, self._error = epoch, -1, error
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if (self._epoch, batch) == (self._at, 1):
-            raise KeyboardInterrupt
+            raise self._error
 
 
 class _Training:
@@ -83,7 +83,9 @@ class _Training:
         self.forgotten.append(epoch)
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
 
-    def fit(self, interrupt_at: int | None = None) -> tuple[MoCo, _Remembers]:
+    def fit(
+        self, interrupt_at: int | None = None, error: type[BaseException] = MemoryError
+    ) -> tuple[MoCo, _Remembers]:
         """Train a fresh model from wherever the checkpoints allow."""
         model = make_moco()
         remembers = _Remembers()
@@ -93,7 +95,7 @@ class _Training:
             lambda row: self.rows.append(row),  # the list is replaced when rows are forgotten
             self._forget,
             "pretrain.learning_rate",
-            (remembers, _Interrupt(interrupt_at)),
+            (remembers, _Interrupt(interrupt_at, error)),
         )
         length = FitLength(_EPOCHS, _STEPS, self.every, _BATCH)
         fit_resumable(
@@ -113,17 +115,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[MoCo, _Remembers, _
     return (*training.fit(), training)
 
 
+@pytest.mark.parametrize(("error", "saved"), [(MemoryError, 2), (KeyboardInterrupt, 3)])
 def test_two_and_two_epochs_are_four(
-    tmp_path: Path, whole: tuple[MoCo, _Remembers, _Training]
+    tmp_path: Path,
+    whole: tuple[MoCo, _Remembers, _Training],
+    error: type[BaseException],
+    saved: int,
 ) -> None:
-    """Interrupted in the fourth epoch, after three rows and the checkpoint of the second."""
+    """Broken off in the fourth epoch, after three rows and the checkpoint of the second.
+
+    Who interrupts it keeps the third epoch as well.
+    """
     training = _Training(tmp_path / "pretrain")
-    with pytest.raises(KeyboardInterrupt):
-        training.fit(interrupt_at=3)
+    with pytest.raises(error):
+        training.fit(interrupt_at=3, error=error)
     assert [row["epoch"] for row in training.rows] == [0, 1, 2]
     model, remembers = training.fit()
-    assert training.forgotten == [0, 2]
-    assert "pretrain: continues after epoch 2 of 4." in training.said.getvalue()
+    assert training.forgotten == [0, saved]
+    assert f"pretrain: continues after epoch {saved} of 4." in training.said.getvalue()
 
     expected_model, expected_memory, expected = whole
     pairs = zip(
@@ -142,7 +151,7 @@ def test_two_and_two_epochs_are_four(
 
 def test_an_epoch_that_was_not_saved_is_done_again(tmp_path: Path) -> None:
     training = _Training(tmp_path / "pretrain")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(MemoryError):
         training.fit(interrupt_at=1)
     assert not training.folder.exists()
     training.fit(interrupt_at=None)

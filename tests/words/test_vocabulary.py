@@ -103,7 +103,7 @@ def test_an_npz_file_without_words(tmp_path: Path, arrays: dict[str, Any], messa
 
 def test_a_file_that_is_not_npz(tmp_path: Path) -> None:
     path = tmp_path / "words.npz"
-    with pytest.raises(UserError, match="Cannot read the words"):
+    with pytest.raises(UserError, match="There is no file"):
         vocabulary_from_file(path)
     path.write_text("names")
     with pytest.raises(UserError, match="damaged"):
