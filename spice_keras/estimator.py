@@ -227,14 +227,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         consistency = local_consistency(self.labels_, bank.neighbors)
         tell = neighbors_tell(len(rows), int(self.n_clusters))
         self.reliable_ = (consistency > _CONSISTENCY) & tell
-        empty = self.n_clusters - len(np.unique(self.labels_))
-        if empty:
-            warnings.warn(
-                f"{empty} of the {self.n_clusters} clusters are empty: the rows have fewer groups, "
-                "or the heads collapsed. Ask for fewer clusters or lower the learning rate.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        _warn_of_empty(self.labels_, int(self.n_clusters))
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -357,6 +350,18 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
+
+
+def _warn_of_empty(labels: np.ndarray, num_clusters: int) -> None:
+    """Warn the caller of `fit` if clusters stayed empty."""
+    empty = num_clusters - len(np.unique(labels))
+    if empty:
+        warnings.warn(
+            f"{empty} of the {num_clusters} clusters are empty: the rows have fewer groups, "
+            "or the heads collapsed. Ask for fewer clusters or lower the learning rate.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _partial_labels(y: Any, num_rows: int, num_clusters: int) -> np.ndarray:
