@@ -23,6 +23,7 @@ from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.float32 import float32_layers
 from spice_keras.heads.inference import head_probabilities
+from spice_keras.heads.losses import has_diverged
 from spice_keras.heads.objectives import (
     HeadOptions,
     PrototypeOptions,
@@ -39,7 +40,6 @@ from spice_keras.options import (
     Sizes,
     Start,
     head_training,
-    neighbors_tell,
 )
 from spice_keras.progress import Loudness, Screen
 from spice_keras.training.callbacks import ShowProgress
@@ -103,8 +103,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     Attributes:
         labels_: int32 cluster of each row. Shape: (n_samples,).
         reliable_: Whether more than 95 % of a row's up to 50 nearest neighbours are in its own
-            cluster (the paper's local consistency). No row is, if there are fewer than four a
-            cluster: neighbours then say nothing. Shape: (n_samples,).
+            cluster (the paper's local consistency); with fewer than four rows a cluster, its
+            nearest neighbour's alone. Shape: (n_samples,).
         loss_: Loss of the chosen head over all rows.
         head_losses_: Loss of every head at the chosen head's epoch. Shape: (n_heads,), or twice
             as many for sizes="auto", those for even clusters first.
@@ -204,16 +204,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         guide = self._guide(rows)
         self.words_ = None if guide is None else guide.words
-        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
         self.space_ = fitted_space(rows, self.input_scale)
-        bank = unit_feature_bank(
-            rows,
-            for_heads=min(int(self.n_neighbors), half_a_cluster),
-            # A row is one of its own neighbours, and alone would call every label reliable.
-            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
-            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
-            space=self.space_,
-        )
+        bank = self._bank(rows, seed)
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
@@ -224,11 +216,27 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
-        consistency = local_consistency(self.labels_, bank.neighbors)
-        tell = neighbors_tell(len(rows), int(self.n_clusters))
-        self.reliable_ = (consistency > _CONSISTENCY) & tell
-        _warn_of_empty(self.labels_, int(self.n_clusters))
+        self.reliable_ = local_consistency(self.labels_, bank.neighbors) > _CONSISTENCY
+        empty = self.n_clusters - len(np.unique(self.labels_))
+        if empty:
+            warnings.warn(
+                f"{empty} of the {self.n_clusters} clusters are empty: the rows have fewer groups, "
+                "or the heads collapsed. Ask for fewer clusters or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
+
+    def _bank(self, rows: np.ndarray, seed: int) -> FeatureBank:
+        half_a_cluster = max(1, len(rows) // (2 * self.n_clusters))
+        return unit_feature_bank(
+            rows,
+            for_heads=min(int(self.n_neighbors), half_a_cluster),
+            # A row is one of its own neighbours, and alone would call every label reliable.
+            for_reliability=max(2, min(_RELIABLE_NEIGHBORS, half_a_cluster)),
+            search=neighbor_search(self.neighbor_search, seed=seed, tell=self._screen().say),
+            space=self.space_,
+        )
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Give each row its most probable cluster.
@@ -310,6 +318,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 "Training diverged: no head ever had a finite loss. Lower the learning rate. "
                 f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
             )
+        if self.objective == "neighbors" and has_diverged(choice.loss, int(self.n_clusters)):
+            raise ValueError(
+                f"Training diverged: the loss of the best head is {choice.loss:.3g}, far above "
+                f"that of a head that knows nothing ({math.log(self.n_clusters):.2f}). Lower the "
+                "learning rate. "
+                f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
+            )
         labeling.model.classifier.set_weights(choice.weights)
         losses = labeling.losses(head_logits(labeling.model, bank.features))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
@@ -350,18 +365,6 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.head_losses_ = head_losses
         self.loss_ = float(head_losses[head])
         self.n_iter_ = epochs
-
-
-def _warn_of_empty(labels: np.ndarray, num_clusters: int) -> None:
-    """Warn the caller of `fit` if clusters stayed empty."""
-    empty = num_clusters - len(np.unique(labels))
-    if empty:
-        warnings.warn(
-            f"{empty} of the {num_clusters} clusters are empty: the rows have fewer groups, "
-            "or the heads collapsed. Ask for fewer clusters or lower the learning rate.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
 
 
 def _partial_labels(y: Any, num_rows: int, num_clusters: int) -> np.ndarray:

@@ -294,6 +294,11 @@ def release_memory() -> None:
     What one stage frees otherwise stays with the process, and the peaks of the stages add up.
     """
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give freed memory back to the system, where the C library is glibc."""
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -23,6 +23,7 @@ DOCUMENTS = sorted(
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "saved_models" / "README.md",
         *(ROOT / "docs").rglob("*.md"),

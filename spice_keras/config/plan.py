@@ -247,11 +247,7 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
             f"{section.neighbors.num_neighbors}: more would reach beyond half a cluster."
         )
     if not neighbors_tell(plan.num_images, plan.num_clusters):
-        yield (
-            f"{plan.num_images} items in {plan.num_clusters} clusters are too few to judge the "
-            "clusters by their items' neighbours: how reliable they are cannot be told. From "
-            f"{fewest_items(plan.num_clusters)} items on (four a cluster) it can."
-        )
+        yield _too_few(plan)
     elif plan.reliable.num_neighbors < config.reliable.num_neighbors:
         yield (
             f"n_s = {plan.reliable.num_neighbors} neighbours instead of "
@@ -271,6 +267,14 @@ def _adaptations(config: RunConfig, plan: Plan) -> Iterator[str]:
             f"SPICE-Semi runs {plan.semi.steps} steps instead of {semi.steps}: "
             f"{plan.semi.epochs} equal stretches of {plan.semi.steps_per_epoch}."
         )
+
+
+def _too_few(plan: Plan) -> str:
+    return (
+        f"{plan.num_images} items in {plan.num_clusters} clusters are too few to judge the "
+        "clusters by their items' neighbours: how reliable they are cannot be told. From "
+        f"{fewest_items(plan.num_clusters)} items on (four a cluster) it can."
+    )
 
 
 def _length(rows: slice) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from spice_keras.data.deep_pixels import Box, declared_range, is_deep, read_deep, strips
-from spice_keras.data.levels import Extent, Levels
+from spice_keras.data.levels import Extent, Levels, Range
 from spice_keras.data.libtiff_lines import libtiff_lines
 from spice_keras.data.pixel_budget import PixelBudget
 from spice_keras.data.png_text import without_large_texts
@@ -73,39 +73,42 @@ def decode_image(
             file or no image.
     """
     _check_target(image_size, fit)
-    with _decodable(data, max_pixels) as (file, image):
+    # The room is given back last, when the pixels are gone.
+    with ExitStack() as room, _decodable(data, max_pixels) as (file, image):
         if is_deep(image):
-            return _decode_deep(image, file, data, _Target(image_size, fit, levels, budget))
+            value_range = _range_from(levels, image)
+            room.enter_context(_room(image, budget))
+            overruled = levels is not None and levels.overrules
+            return _deep_square(image, file, data, _Target(image_size, fit, value_range, overruled))
         # Twice the target leaves the last halving to the antialiased resize below.
         image.draft(None, (2 * image_size, 2 * image_size))
-        with _room(image, budget):
-            with _printed_lines(image, data):
-                image.load()
-            # Asked after loading: a PNG may have it behind its pixels. Pillow turns a TIFF itself.
-            orientation = 1 if image.format == "TIFF" else _orientation(image)
-            box = _kept_box(image.size, fit, orientation)
-            return _square(_rgb(image, box), orientation, image_size)
+        room.enter_context(_room(image, budget))
+        with _printed_lines(image, data):
+            image.load()
+        # Asked after loading: a PNG may have it behind its pixels. Pillow turns a TIFF itself.
+        orientation = 1 if image.format == "TIFF" else _orientation(image)
+        return _square(
+            _rgb(image, _kept_box(image.size, fit, orientation)), orientation, image_size
+        )
 
 
-def deep_extent(
-    path: Path, max_pixels: int, overrules: bool = False, budget: PixelBudget | None = None
-) -> Extent | None:
+def deep_extent(path: Path, max_pixels: int, budget: PixelBudget | None = None) -> Extent | None:
     """Look at the values of a picture of more than eight bits that does not state their range.
 
     Args:
         path: any file.
         max_pixels: width times height from which on a file is passed over.
-        overrules: whether to look at a picture that states a range as well.
         budget: as for `decode_image`.
 
     Returns:
         The smallest and largest value; None for any other file, and for one that gives no image.
     """
     try:
-        with _decodable(path, max_pixels) as (file, image):
-            if not is_deep(image) or (declared_range(image) and not overrules):
+        with ExitStack() as room, _decodable(path, max_pixels) as (file, image):
+            if not is_deep(image) or declared_range(image):
                 return None
-            with _room(image, budget), _printed_lines(image, path):
+            room.enter_context(_room(image, budget))
+            with _printed_lines(image, path):
                 return read_deep(image, file).extent()
     except UndecodableImage:
         return None
@@ -192,7 +195,10 @@ def _decodable(data: bytes | Path, max_pixels: int) -> Iterator[tuple[BinaryIO, 
                         f"too large: {width} x {height} pixels, more than the limit of "
                         f"{max_pixels:,} (data.max_pixels)"
                     )
-                yield file, image
+                try:
+                    yield file, image
+                finally:
+                    image.close()  # its pixels too, which `with` leaves
         except UndecodableImage:
             raise
         # A damaged file can make Pillow's decoders raise nearly anything; none may end a run.
@@ -201,33 +207,38 @@ def _decodable(data: bytes | Path, max_pixels: int) -> Iterator[tuple[BinaryIO, 
 
 
 class _Target(NamedTuple):
-    """What a picture is decoded to, and with what."""
+    """What a picture of more than eight bits is decoded to.
+
+    The range is what `Levels` say, or None; `overruled` is whether it replaces a stated one.
+    """
 
     image_size: int
     fit: Fit
-    levels: Levels | None
-    budget: PixelBudget | None
+    value_range: Range | None
+    overruled: bool
 
 
-def _decode_deep(
+def _range_from(levels: Levels | None, image: Image.Image) -> Range | None:
+    """Ask for the range of a picture that states none. It may mean to decode every other file."""
+    if levels is None or (declared_range(image) is not None and not levels.overrules):
+        return None
+    return levels.of("floats" if image.mode == "F" else "integers")
+
+
+def _deep_square(
     image: Image.Image, file: BinaryIO, data: bytes | Path, target: _Target
 ) -> np.ndarray:
     """Decode a picture of more than eight bits a sample, and resize it."""
-    image_size, fit, levels, budget = target
-    stated, asked = declared_range(image), None
-    if levels is not None and (stated is None or levels.overrules):
-        # Asked before room is taken: the answer may mean to decode every other file.
-        asked = levels.of("floats" if image.mode == "F" else "integers")
-    with _room(image, budget):
-        with _printed_lines(image, data):
-            picture = read_deep(image, file)
-        if stated is None and not (levels is not None and levels.overrules):
-            stated = picture.extent().value_range()
-        value_range = asked or stated or (0.0, 1.0)
-        orientation = 1 if picture.is_upright else _orientation(image)
-        box = _kept_box(picture.size, fit, orientation)
-        rgb = _over_white(box, lambda strip: picture.strip(strip, value_range))
-        return _square(rgb, orientation, image_size)
+    stated = declared_range(image)
+    with _printed_lines(image, data):
+        picture = read_deep(image, file)
+    if stated is None and not target.overruled:
+        stated = picture.extent().value_range()
+    value_range = target.value_range or stated or (0.0, 1.0)
+    orientation = 1 if picture.is_upright else _orientation(image)
+    box = _kept_box(picture.size, target.fit, orientation)
+    rgb = _over_white(box, lambda strip: picture.strip(strip, value_range))
+    return _square(rgb, orientation, target.image_size)
 
 
 def _room(image: Image.Image, budget: PixelBudget | None) -> AbstractContextManager[None]:

@@ -6,6 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from spice_keras.runtime import trim_heap
+
+_LARGE_SHARES = 8  # pictures that take more of the room than one part in so many
+
 
 class PixelBudget:
     """A number of pixels that threads share while each of them decodes a picture.
@@ -34,6 +38,9 @@ class PixelBudget:
         try:
             yield
         finally:
+            if share * _LARGE_SHARES >= self.most:
+                # Each thread would keep what it has freed, and the room would be lent twice.
+                trim_heap()
             with self._changed:
                 self._free += share
                 self._changed.notify_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -133,6 +134,27 @@ def neighbor_head_losses(
             total += float(np.sum(pairs.numpy(), dtype=np.float64))
         losses.append(total / neighbors.size - weight * float(mean_entropy(scores)))
     return np.array(losses, np.float64)
+
+
+def has_diverged(loss: float, num_clusters: int) -> bool:
+    """Whether a head of neighbour consistency has lost its way: its learning rate was too high.
+
+    A head that gives every cluster the same probability has a loss of at most ln K, whatever the
+    weight of the entropy. A head that is sure of everything and wrong about half of it comes out
+    some times higher; beyond 2 + 4 ln K the logits have grown without bound.
+
+    Args:
+        loss: What `neighbor_head_losses` gives it, in nats.
+        num_clusters: K.
+
+    Returns:
+        Whether the loss is above that, or not a number.
+
+    Example:
+        >>> has_diverged(1.5e28, 10), has_diverged(0.4, 10)
+        (True, False)
+    """
+    return not loss <= 2.0 + 4.0 * math.log(num_clusters)
 
 
 def semantic_head_losses(

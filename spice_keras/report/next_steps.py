@@ -52,9 +52,11 @@ def _other_numbers(data: ReportData, advice: Sequence[Advice | None]) -> Iterato
     pairs = _pairs(advice)
     splits = [cluster for cluster, said in enumerate(advice) if said and said.action == "split"]
     if clustering.is_collapsed:
+        start = "kmeans" if data.setup.heads.start == "random" else "balanced-kmeans"
         yield NextStep(
-            "Every cluster but one is empty: start the training of the clusters from other draws.",
-            _again(data, "--seed", "1"),
+            "Every cluster but one is empty: start the clusters elsewhere. This replaces those of "
+            "the run.",
+            _again(data, "--set", f"self.start={start}"),
         )
         return
     if empty and number - empty >= 2:

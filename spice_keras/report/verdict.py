@@ -122,7 +122,7 @@ def trust_verdict(
     sizes, num_reliable = clustering.sizes.tolist(), int(np.count_nonzero(clustering.reliable))
     accuracy, tell = accuracy_check(final, noun), neighbors_tell(sum(sizes), len(sizes))
     # Where it was measured, nobody needs to expect it.
-    expected = expected_accuracy_check(metrics, noun) if accuracy is None else None
+    expected = expected_accuracy_check(metrics, noun) if accuracy is None and tell else None
     candidates = (
         accuracy,
         expected,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ import tensorflow as tf
 
 from spice_keras.augment.policies import build_policy
 from spice_keras.data.batches import training_batches
+from spice_keras.errors import UserError
 from spice_keras.heads.feature_bank import FeatureBank
+from spice_keras.heads.losses import has_diverged
 from spice_keras.heads.objectives import (
     Batches,
     HeadOptions,
@@ -203,9 +206,28 @@ def _train_heads(
     )
     _fit(context, "self", labeling, selection, epochs)
     choice = selection.choice
+    if section.objective == "neighbors":
+        _refuse_diverged(context, choice)
     if isinstance(labeling.model, SpiceSelf):
         choice = replace(choice, weights=labeling.model.plain_weights(choice.weights))
     return choice, selection.past()
+
+
+def _refuse_diverged(context: Context, choice: HeadChoice) -> None:
+    """Stop if neighbour consistency has made even the best head worse than one that knows nothing.
+
+    Raises:
+        UserError: If it has; it names the learning rate.
+    """
+    config = context.config
+    if has_diverged(choice.loss, config.num_clusters):
+        rate = config.self_labeling.neighbors.learning_rate
+        raise UserError(
+            f"Self-labelling diverged: the loss of the best head is {choice.loss:.3g}, far above "
+            f"that of a head that knows nothing ({math.log(config.num_clusters):.2f}). Lower the "
+            f"learning rate (now {rate:g}): --set self.neighbors.learning_rate={rate / 10:g}, with "
+            f"another --run-dir than {context.run.path}."
+        )
 
 
 def _refine_heads(
@@ -216,6 +238,7 @@ def _refine_heads(
     history = HeadHistory(epochs)
     selection = HeadSelection(bank.features, labeling.losses, epochs - 1, history=history)
     _fit(context, "refine", labeling, selection, epochs)
+    _refuse_diverged(context, selection.choice)
     return selection.choice, selection.past()
 
 

@@ -91,13 +91,13 @@ def test_what_mixes_is_joined_and_what_may_be_two_asks_for_more() -> None:
     assert "spice groups 'runs/my photos'" in found
 
 
-def test_empty_clusters_ask_for_fewer_and_a_collapse_for_other_draws() -> None:
+def test_empty_clusters_ask_for_fewer_and_a_collapse_for_another_start() -> None:
     clusters = np.arange(60, dtype=np.int32) % 3
     commands = [one for step in steps(report_data(clusters=clusters)) for one in step.commands]
     assert "spice self --run-dir RUN --clusters 3 --redo" in commands
     collapsed = report_data(clusters=np.full(60, 2, np.int32))
     commands = [one for step in steps(collapsed) for one in step.commands]
-    assert commands[0] == "spice self --run-dir RUN --seed 1 --redo"
+    assert commands[0] == "spice self --run-dir RUN --set self.start=kmeans --redo"
     assert not any(command.startswith("spice groups") for command in commands)
 
 

@@ -220,3 +220,22 @@ def test_an_accuracy_that_was_measured_takes_its_place() -> None:
     found = verdict(run_metrics() | {"expected_accuracy": _EXPECTED})
     assert "Expected accuracy" not in {one.name for one in found.checks}
     assert not found.headline.startswith("Expected")
+
+
+def test_few_items_a_cluster_leave_the_verdict_open() -> None:
+    metrics = without_labels(run_metrics())
+    few = verdict(metrics, (4, 3, 4, 4))
+    assert few.level == "unknown"
+    assert few.headline == (
+        "How far to trust these clusters cannot be told: 15 images in 4 clusters are too few. What "
+        "neighbours say counts from 4 images a cluster on, 16 here."
+    )
+    names = {check.name for check in few.checks}
+    assert names.isdisjoint({"Local consistency", "Reliable images", "Against k-means"})
+    assert "Local consistency" in {check.name for check in verdict(metrics, (4, 4, 4, 4)).checks}
+
+
+def test_few_items_with_labels_are_judged_by_them() -> None:
+    few = verdict(run_metrics(), (4, 3, 4, 4))
+    assert check(few, "Accuracy").grade == "strong"
+    assert few.level == "mixed"  # strong takes local consistency, which is not asked
