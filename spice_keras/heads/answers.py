@@ -12,6 +12,7 @@ from spice_keras.heads.soft_targets import fit_soft_targets
 
 _LINKS = 10
 _SHARPNESS = 2
+_LARGEST_SCALE, _HALVINGS = 100.0, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ def learn_answers(
 
     The answers spread along the neighbour graph over what was believed before; the head is then
     fitted to the spread probabilities, squared and normalised, so that it does not learn their
-    softness.
+    softness. At the end its weights are scaled until it is as sure as the prior was on average.
 
     Args:
         unit_rows: Features of unit length. Shape: (num_samples, dim).
@@ -60,4 +61,20 @@ def learn_answers(
     spread = spread_labels(neighbors[:, :_LINKS], prior, rows, labels)
     sharp = spread**_SHARPNESS
     targets = sharp / sharp.sum(axis=1, keepdims=True)
-    return Taught(*fit_soft_targets(unit_rows, targets), targets)
+    kernel, bias = fit_soft_targets(unit_rows, targets)
+    scale = _scale(np.asarray(unit_rows) @ kernel + bias, float(prior.max(axis=1).mean()))
+    return Taught(kernel * scale, bias * scale, targets)
+
+
+def _scale(logits: np.ndarray, confidence: float) -> np.float32:
+    """The factor, at least 1, at which the mean largest probability is what it was before.
+
+    A head that is held to small weights is unsure of everything; no row changes its class.
+    """
+    logits = logits - logits.max(axis=1, keepdims=True)
+    low, high = 1.0, _LARGEST_SCALE
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = float((1.0 / np.exp(middle * logits).sum(axis=1)).mean())
+        low, high = (middle, high) if found < confidence else (low, middle)
+    return np.float32(low)

@@ -105,8 +105,10 @@ class Questions:
             pair = (state.keys[one], state.keys[other])
             if frozenset(pair) in state.distinct:
                 continue
-            rows = [*self._surest(state, pair[0]), *self._surest(state, pair[1])]
-            found.append(Question("same", pair, tuple(rows), int(min(sizes[one], sizes[other]))))
+            left, right = (self._surest(state, key) for key in pair)
+            shown = min(len(left), len(right))  # as many of each, so that halves tell them apart
+            rows = (*left[:shown], *right[:shown])
+            found.append(Question("same", pair, rows, int(min(sizes[one], sizes[other]))))
         return found
 
     def _surest(self, state: ReviewState, key: str) -> list[int]:

@@ -144,6 +144,11 @@ def test_answers_mend_clusters_that_mix_two_groups() -> None:
     taught = learn_answers(rows, neighbors, prior, asked, truth[asked])
     assert (believed == truth).mean() < 0.7
     assert ((rows @ taught.kernel + taught.bias).argmax(axis=1) == truth).mean() > 0.95
+    certain = np.where(prior > 0.5, 0.99, 0.005)
+    sharp = learn_answers(rows, neighbors, certain, asked, truth[asked])
+    scores = rows @ sharp.kernel + sharp.bias
+    sure = np.exp(scores.max(axis=1)) / np.exp(scores).sum(axis=1)
+    assert sure.mean() == pytest.approx(0.99, abs=0.005)  # as sure as the prior
     unasked = learn_answers(rows, neighbors, prior, np.array([0]), truth[:1])
     assert ((rows @ unasked.kernel + unasked.bias).argmax(axis=1) == believed).mean() > 0.95
 

@@ -120,6 +120,10 @@ def settled(page: Any, state: Callable[[], bool]) -> None:
 def test_every_action_by_keyboard(open_page: Callable[..., Any], served: _Served) -> None:
     page = open_page()
     press, state = page.keyboard.press, lambda: served.session.state
+
+    def told(text: str) -> None:
+        settled(page, lambda: page.locator("#said").inner_text() == text)
+
     press("ArrowRight")
     press("r")
     page.keyboard.type("reds")
@@ -147,25 +151,30 @@ def test_every_action_by_keyboard(open_page: Callable[..., Any], served: _Served
     press("v")
     page.wait_for_selector("dialog[open] .choices button")
     press("1")
-    settled(page, lambda: state().counts() == {"c0": 10, "c1": 14, "c2": 12})
+    told("2 images moved.")
+    assert state().counts() == {"c0": 10, "c1": 14, "c2": 12}
     press(" ")
     press("n")
     page.wait_for_selector("dialog[open] input")
     page.keyboard.type("odd one")
     press("Enter")
-    settled(page, lambda: state().counts().get("n1") == 1)
+    told("New cluster made.")
+    assert state().counts()["n1"] == 1
     press(" ")
     press("x")
-    settled(page, lambda: state().num_excluded == 1)
+    told("1 image excluded.")
+    assert state().num_excluded == 1
     press(" ")
     press("c")
-    settled(page, lambda: (state().decisions == 1).sum() == 1)
+    told("1 image checked.")
+    assert (state().decisions == 1).sum() == 1
     press("s")
     page.wait_for_selector("dialog[open] section")
     press("3")
     page.wait_for_selector("dialog[open] section:nth-child(3)")
     press("y")
-    settled(page, lambda: len(state().counts()) == 6)
+    told("Split into 3 parts.")
+    assert len(state().counts()) == 6
     press("?")
     page.wait_for_selector("dialog[open] kbd")
     press("Escape")

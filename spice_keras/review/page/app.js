@@ -24,14 +24,17 @@ const titled = () => overview.groups.map((one) => ({ ...one, title: title(one) }
 
 /** Sends an edit, then shows what it changed. */
 async function edit(wish, done) {
+  const rows = [...selection], keys_ = [...chosen];
+  selection.clear(); // before the answer, so that what is selected meanwhile stays
+  chosen.clear();
   try {
     await api.edit(wish);
-    selection.clear();
-    chosen.clear();
     await refresh();
     if (done) say(done);
     return true;
   } catch (error) {
+    rows.forEach((row) => selection.add(row));
+    keys_.forEach((key) => chosen.add(key));
     say(error.message);
     return false;
   }
