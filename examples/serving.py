@@ -20,7 +20,7 @@ def export_small_model(folder: Path) -> Path:
     """Writes a model as `spice export` does: files in, clusters and confidences out."""
     encoder = build_backbone("small_resnet", image_size=16, width=8)
     head = keras.Sequential([keras.Input(encoder.output_shape[1:]), keras.layers.Dense(3)])
-    return export_clusterer(build_clusterer(encoder, head), folder / "model", image_size=16)
+    return export_clusterer(build_clusterer(encoder, head), folder / "model")
 
 
 if len(sys.argv) == 3:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from spice_keras.data.levels import KnownLevels
+from spice_keras.data.levels import KnownLevels, Range
 from spice_keras.errors import UserError
 from spice_keras.options import Fit, Options, Positive, Share
 
@@ -58,6 +58,11 @@ class ModelFacts(Options):
     def of_embeddings(self) -> bool:
         """Whether the model takes embeddings rather than images."""
         return self.num_features is not None
+
+    @property
+    def deep_range(self) -> Range | None:
+        """What is black and white in pictures of more than eight bits; None to find out."""
+        return None if self.levels is None else KnownLevels.from_dict(self.levels).integers
 
     def decoding(self) -> dict[str, Any]:
         """Return the arguments of `decode_image` for the images of this model."""

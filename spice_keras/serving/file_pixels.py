@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from spice_keras.data.decoding import TRANSPARENCY_BACKGROUND
+from spice_keras.data.levels import Range
 from spice_keras.serving.file_headers import FileBytes, Header, png_chunk
 
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -21,9 +22,12 @@ _BMP_MASKS = (
     ((0x0, 0x0, 0x0, 0x0), (2, 1, 0, 3)),
 )
 _BITFIELDS = 3
+_WHITES = tuple(2.0**bits - 1.0 for bits in (8, 10, 12, 14, 16))
 
 
-def decoded(data: tf.Tensor, header: Header, image_size: int) -> tf.Tensor:
+def decoded(
+    data: tf.Tensor, header: Header, image_size: int, deep_range: Range | None = None
+) -> tf.Tensor:
     """Decodes one image, in the graph, turned upright by its orientation.
 
     A JPEG much larger than the target is decoded at a half, a quarter or an eighth of its size, as
@@ -33,6 +37,8 @@ def decoded(data: tf.Tensor, header: Header, image_size: int) -> tf.Tensor:
         data: Scalar string, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
         header: What `read_header` says of it, without a reason against it.
         image_size: The side S it will be resized to, in pixels.
+        deep_range: What is black and white in a PNG of 16 bits; None for the range that its largest
+            value fills.
 
     Returns:
         uint8 RGB ``[H, W, 3]``; of an animation the first frame, transparency over white. A damaged
@@ -41,7 +47,7 @@ def decoded(data: tf.Tensor, header: Header, image_size: int) -> tf.Tensor:
     file = FileBytes(data)
     branches = [
         lambda: _jpeg(data, header, image_size),
-        lambda: _png(file),
+        lambda: _png(file, deep_range),
         lambda: _gif(file),
         lambda: _bmp(file, header),
         lambda: _webp(data),
@@ -77,8 +83,40 @@ def _jpeg(data: tf.Tensor, header: Header, image_size: int) -> tf.Tensor:
     return tf.switch_case(place, [lambda ratio=ratio: decode(ratio) for ratio in _DRAFT_SCALES])
 
 
-def _png(file: FileBytes) -> tf.Tensor:
+def _png(file: FileBytes, deep_range: Range | None) -> tf.Tensor:
     whole = tf.strings.join([file.data, _PNG_END])  # Pillow reads a file without its end
+    return tf.cond(
+        tf.equal(file.byte(24), 16),
+        lambda: over_background(_eight_bits(whole, deep_range)),
+        lambda: _shallow_png(file, whole),
+    )
+
+
+def _eight_bits(whole: tf.Tensor, deep_range: Range | None) -> tf.Tensor:
+    """A PNG of 16 bits as RGBA of eight: `spice_keras.data.deep_pixels.eight_bits` in a graph."""
+    samples = tf.cast(tf.io.decode_png(whole, channels=4, dtype=tf.uint16), tf.float64)
+    if deep_range is None:
+        low, high = tf.constant(0.0, tf.float64), _filled(tf.reduce_max(samples[..., :3]))
+    else:
+        low, high = (tf.constant(side, tf.float64) for side in deep_range)
+    colors = tf.clip_by_value(samples, low, high)
+    # Whole numbers that fill bits lose the lower ones; other ranges are scaled and rounded.
+    fills_bits = (low == 0.0) & tf.reduce_any(high == tf.constant(_WHITES, tf.float64))
+    eight = tf.where(
+        fills_bits,
+        tf.floor(colors * 256.0 / (high + 1.0)),
+        tf.round((colors - low) * 255.0 / (high - low)),
+    )
+    return tf.cast(eight, tf.uint8)
+
+
+def _filled(largest: tf.Tensor) -> tf.Tensor:
+    """The smallest white that values up to this one fit under."""
+    whites = tf.constant(_WHITES, tf.float64)
+    return tf.reduce_min(tf.boolean_mask(whites, whites >= largest))
+
+
+def _shallow_png(file: FileBytes, whole: tf.Tensor) -> tf.Tensor:
     # TensorFlow fills alpha with 1, 3 or 15 if a pixel has 1, 2 or 4 bits and no transparency.
     opaque = (file.byte(24) < 8) & (png_chunk(file, b"tRNS") < 0)
     return tf.cond(

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from spice_keras.data.levels import Range
 from spice_keras.options import Fit
 from spice_keras.serving.file_headers import Header, read_header
 from spice_keras.serving.file_pixels import decoded
@@ -26,11 +27,11 @@ def export_clusterer(
     clusterer: keras.Model,
     directory: str | Path,
     *,
-    image_size: int,
     fit: Fit = "crop",
     names: Sequence[str] = (),
     unsure_below: float = 0.0,
     max_pixels: int = _DEFAULT_MAX_PIXELS,
+    deep_range: Range | None = None,
 ) -> Path:
     """Writes a clusterer as a SavedModel with decoding and resizing inside.
 
@@ -45,24 +46,25 @@ def export_clusterer(
     Args:
         clusterer: uint8 ``[B, S, S, 3]`` to a dictionary of tensors.
         directory: Folder to write; created with its parents.
-        image_size: The side S the clusterer was built for, in pixels.
         fit: ``crop`` cuts the central square before resizing, ``stretch`` does not.
         names: What each cluster is called, "" if it has no name; none at all without words.
         unsure_below: Images with a confidence below this are told as unsure, in 0..1.
         max_pixels: Height times width from which on an encoded image is refused.
+        deep_range: What is black and white in a PNG of 16 bits; None to take it from each alone.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If ``fit`` is unknown or the clusterer takes another image size.
+        ValueError: If ``fit`` is unknown or the clusterer takes no squares.
     """
     if fit not in ("crop", "stretch"):
         raise ValueError(f'`fit` must be "crop" or "stretch". Received: fit={fit!r}')
-    if tuple(clusterer.input_shape[1:3]) != (image_size, image_size):
+    image_size, width = clusterer.input_shape[1:3]
+    if image_size is None or image_size != width:
         raise ValueError(
-            "`image_size` must be the side of the images the clusterer takes. Received: "
-            f"image_size={image_size}, clusterer.input_shape={clusterer.input_shape}"
+            "The clusterer must take squares of one size. Received: "
+            f"clusterer.input_shape={clusterer.input_shape}"
         )
 
     def classify_squares(squares: tf.Tensor) -> Outputs:
@@ -73,7 +75,7 @@ def export_clusterer(
     classify = tf.function(classify_squares, [squares], autograph=False)
 
     def from_bytes(encoded_images: tf.Tensor) -> Outputs:
-        pixels, error = decoded_squares(encoded_images, image_size, fit, max_pixels)
+        pixels, error = decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)
         return _without_failures(classify(pixels), error)
 
     def from_images(images: tf.Tensor) -> Outputs:
@@ -161,7 +163,11 @@ def second_choices(outputs: Outputs, unsure_below: float) -> Outputs:
 
 
 def decoded_squares(
-    encoded_images: tf.Tensor, image_size: int, fit: Fit, max_pixels: int
+    encoded_images: tf.Tensor,
+    image_size: int,
+    fit: Fit,
+    max_pixels: int,
+    deep_range: Range | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes and resizes files, in the graph; a file that fails leaves the others alone.
 
@@ -170,6 +176,7 @@ def decoded_squares(
         image_size: Side S of the result, in pixels.
         fit: ``crop`` or ``stretch``.
         max_pixels: Height times width from which on an image is refused.
+        deep_range: What is black and white in a PNG of 16 bits; None to take it from each alone.
 
     Returns:
         uint8 ``[B, S, S, 3]``, zeros for a file without an image, and string ``[B]``: why it has
@@ -185,7 +192,7 @@ def decoded_squares(
     readable = tf.where(header.reason == "")[:, 0]
 
     def square(row: tf.Tensor, data: tf.Tensor, *fields: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = decoded(data, Header(*fields), image_size)
+        image = decoded(data, Header(*fields), image_size, deep_range)
         return row, resized(image[tf.newaxis], image_size, fit)[0]
 
     fields = [tf.gather(part, readable) for part in (every, *header)]

@@ -140,9 +140,9 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
             folder,
             names=facts.names,
             unsure_below=unsure,
-            image_size=context.config.data.image_size,
             fit=context.config.data.fit,
             max_pixels=context.config.data.max_pixels,
+            deep_range=facts.deep_range,
         )
     write_json(folder / FACTS_FILE, facts.model_dump(exclude_none=True))
     checker.verify(folder, items, probabilities[rows])

@@ -107,6 +107,19 @@ def small_frame_gif(*, clear: bool) -> bytes:
     return data[: at + 1] + struct.pack("<HH", 7, 9) + data[at + 5 :]
 
 
+def deep_png(channels: int, top: int) -> bytes:
+    """A PNG of 16 bits a sample whose values end at `top`; 2 and 4 channels end with alpha."""
+    values = np.random.default_rng(channels).integers(0, top + 1, (HEIGHT, WIDTH, channels))
+    values[0, 0] = top
+    rows = values.astype(">u2").reshape(HEIGHT, -1).view(np.uint8)
+    filtered = np.concatenate([np.zeros((HEIGHT, 1), np.uint8), rows], axis=1)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, kind, 0, 0, 0)
+    parts = [_chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(filtered.tobytes()))]
+    parts.append(_chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
 def _files() -> dict[str, tuple[bytes, int]]:
     """Files that both doors read, and the most grey levels by which they differ at 16 pixels."""
     image, clear = picture(), _clear()
@@ -156,6 +169,9 @@ def _files() -> dict[str, tuple[bytes, int]]:
     for bits in (1, 2, 4, 8):
         found[f"PNG, {bits} bits, grey"] = low_bit_png(bits, palette=False)
         found[f"PNG, {bits} bits, palette"] = low_bit_png(bits, palette=True)
+    for channels in range(1, 5):
+        for top in (200, 1000, 4095, 16000, 65535):
+            found[f"PNG, 16 bits, {channels} channels up to {top}"] = deep_png(channels, top)
     return {name: (data, 1) for name, data in found.items()}
 
 

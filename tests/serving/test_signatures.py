@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,9 +68,7 @@ def test_another_process_gives_the_same_answers(dtype: str, tmp_path: Path) -> N
     with precision(dtype):
         model = clusterer()
     names = ("cats", "", "dogs")
-    export_clusterer(
-        model, tmp_path / "model", image_size=SIDE, fit="crop", names=names, unsure_below=0.5
-    )
+    export_clusterer(model, tmp_path / "model", fit="crop", names=names, unsure_below=0.5)
     files = [
         _file(_picture(20, 30), "JPEG"),
         _file(_picture(9, 8, 1), "PNG"),
@@ -157,9 +156,10 @@ def test_a_batch_without_images_gives_none() -> None:
 
 def test_refuses_an_unknown_fit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fit='pad'"):
-        export_clusterer(clusterer(), tmp_path, image_size=SIDE, fit="pad")
+        export_clusterer(clusterer(), tmp_path, fit="pad")
 
 
-def test_refuses_another_image_size(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="image_size=9"):
-        export_clusterer(clusterer(), tmp_path, image_size=9)
+def test_refuses_a_clusterer_of_other_shapes(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 9, 3), dtype="uint8")
+    with pytest.raises(ValueError, match="squares of one size"):
+        export_clusterer(keras.Model(inputs, inputs), tmp_path)
