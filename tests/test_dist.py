@@ -9,9 +9,11 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import click
+import click.testing
 import pytest
 
 from tests.integration.tiny import ROOT
+from tools import licences
 from tools.dist import missing_files, shipped_files
 from tools.licences import asked_for, fits, licence, needed
 
@@ -83,3 +85,21 @@ def test_what_is_needed_directly_or_not() -> None:
     assert needed(["numpy; python_version < '3'"]) == {}
     with pytest.raises(click.ClickException, match="No extra is called nothing"):
         asked_for(["nothing"])
+
+
+def test_what_does_not_fit_is_named_and_every_version_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = _installed(tmp_path / "good", "License-Expression: MIT\n")
+    bad = _installed(tmp_path / "bad", "License-Expression: GPL-3.0-only\n")
+    found = {"good": good, "bad": bad, "gone": None}
+    monkeypatch.setattr(licences, "needed", lambda requirements: found)
+    pins = tmp_path / "build" / "pins.txt"
+    ended = click.testing.CliRunner().invoke(licences.main, ["--pins", str(pins)])
+    assert ended.exit_code == 1
+    assert "good 1: MIT\nbad 1: GPL-3.0-only\n" in ended.output
+    assert "These do not fit: bad: GPL-3.0-only; gone: not installed" in ended.output
+    assert pins.read_text() == "good==1\nbad==1\n"
+    found.clear()
+    found["good"] = good
+    assert click.testing.CliRunner().invoke(licences.main, []).exit_code == 0

@@ -1,7 +1,7 @@
 """Lists the licences of everything the package needs, and refuses those that do not fit its own.
 
     python -m tools.licences
-    python -m tools.licences --extra serve --extra onnx
+    python -m tools.licences --extra serve --extra onnx --pins pins.txt
 
 It reads pyproject.toml and what is installed, and asks no network. The package is Apache-2.0;
 licences that ask for the source of whatever uses them (the GPL and its kin, SSPL) are refused, and
@@ -118,17 +118,22 @@ def fits(text: str) -> bool:
 
 @click.command()
 @click.option("--extra", "extras", multiple=True, help="An extra that counts too; repeatable.")
-def main(extras: tuple[str, ...]) -> None:
+@click.option("--pins", type=click.Path(path_type=Path), help="Write NAME==VERSION of each here.")
+def main(extras: tuple[str, ...], pins: Path | None) -> None:
     """List the licences of what the package needs; fail if one does not fit."""
-    wrong = []
+    wrong, pinned = [], []
     for name, installed in needed(asked_for(extras)).items():
         if installed is None:
             wrong.append(f"{name}: not installed")
             continue
+        pinned.append(f"{name}=={installed.version}\n")
         text = licence(installed)
         click.echo(f"{name} {installed.version}: {text or 'no licence named'}")
         if not fits(text):
             wrong.append(f"{name}: {text or 'no licence named'}")
+    if pins is not None:
+        pins.parent.mkdir(parents=True, exist_ok=True)
+        pins.write_text("".join(pinned), encoding="utf-8")
     if wrong:
         raise click.ClickException("These do not fit: " + "; ".join(wrong))
 
