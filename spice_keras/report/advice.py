@@ -69,24 +69,24 @@ def cluster_advice(cluster: int, clustering: Clustering, noun: Noun) -> Advice |
             "merge",
             int(links.mixes_with[cluster]),
         )
+    doubt = _doubt(badge, kept, stability, noun)
+    if doubt is not None:
+        return Advice(badge, doubt, "look")
+    return Advice(badge, "Nothing speaks against it; its least certain members are worth a look.")
+
+
+def _doubt(badge: Badge, kept: float, stability: float, noun: Noun) -> str | None:
+    """Why a cluster that is neither split nor mixed with one other should be looked at."""
     if np.isfinite(stability) and stability < STABLE:
-        return Advice(
-            badge,
+        return (
             "The other heads draw it differently. Look at its least certain members before you "
-            "use it.",
-            "look",
+            "use it."
         )
     if badge == "loose":
-        return Advice(
-            badge,
-            f"Its {noun}s have few neighbours in it, in no one direction. Look at them.",
-            "look",
-        )
+        return f"Its {noun}s have few neighbours in it, in no one direction. Look at them."
     if badge == "mixed":
-        return Advice(
-            badge,
+        return (
             f"{percent(1 - kept, 0)} of its neighbours are elsewhere, in no one cluster. Look at "
-            "its least certain members.",
-            "look",
+            "its least certain members."
         )
-    return Advice(badge, "Nothing speaks against it; its least certain members are worth a look.")
+    return None

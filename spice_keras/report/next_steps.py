@@ -52,12 +52,7 @@ def _other_numbers(data: ReportData, advice: Sequence[Advice | None]) -> Iterato
     pairs = _pairs(advice)
     splits = [cluster for cluster, said in enumerate(advice) if said and said.action == "split"]
     if clustering.is_collapsed:
-        start = "kmeans" if data.setup.heads.start == "random" else "balanced-kmeans"
-        yield NextStep(
-            "Every cluster but one is empty: start the clusters elsewhere. This replaces those of "
-            "the run.",
-            _again(data, "--set", f"self.start={start}"),
-        )
+        yield _another_start(data)
         return
     if empty and number - empty >= 2:
         yield NextStep(
@@ -88,6 +83,15 @@ def _other_numbers(data: ReportData, advice: Sequence[Advice | None]) -> Iterato
             f"Not sure that {number} is the right number? Look how many groups there are.",
             (_command("groups", data.run.folder),),
         )
+
+
+def _another_start(data: ReportData) -> NextStep:
+    start = "kmeans" if data.setup.heads.start == "random" else "balanced-kmeans"
+    return NextStep(
+        "Every cluster but one is empty: start the clusters elsewhere. This replaces those of "
+        "the run.",
+        _again(data, "--set", f"self.start={start}"),
+    )
 
 
 def _pairs(advice: Sequence[Advice | None]) -> list[tuple[int, int]]:
