@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click.testing
+import numpy as np
 import pytest
 
 from tests.integration.tiny import ROOT, invoke
@@ -113,3 +114,21 @@ def test_a_command_of_this_program_goes_on_with_resume_once_a_run_is_begun(tmp_p
     assert "--resume" not in invoke("groups", "--help").output
     without = [program, "groups", "{run}"]
     assert resumed(without, tmp_path) == without
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_a_run_on_embeddings(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = 3.0 * rng.normal(size=(3, 16))[np.arange(120) % 3] + rng.normal(size=(120, 16))
+    np.savez(tmp_path / "blobs.npz", embeddings=rows.astype(np.float32))
+    settings = ["self.neighbors.epochs=4", "self.num_heads=3", "evaluate.map_method=pca"]
+    command = [str(ROOT / "cli.py"), "self", "--embeddings", str(tmp_path / "blobs.npz")]
+    command += ["--clusters", "3", "--run-dir", "{run}", "--set", "export.directory={run}-models"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    found = click.testing.CliRunner().invoke(
+        main,
+        ["--kills", "0", "--at", "artifacts/heads", "--at", "artifacts/export", "--", *command],
+    )
+    assert found.exit_code == 0, found.output
+    assert found.output.count("killed: equal") == 2
