@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill check
+.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill dist audit check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -61,5 +61,16 @@ bench:
 # What ends in anything but an error for a person lies in fuzz-failures/ afterwards. Shorter: `make fuzz FUZZ="--minutes 5"`.
 fuzz:
 	$(PYTHON) -m tools.fuzz $(FUZZ)
+
+# sdist and wheel in dist/; the wheel is installed in a clean environment and used there. Some minutes.
+dist:
+	$(PYTHON) -m tools.dist
+
+# Licences of all that is needed, then known faults of just these versions. The second half asks the
+# package index, and fails if that does not answer.
+audit:
+	$(PYTHON) -m tools.licences --extra hub --extra litert --extra onnx --extra openvino \
+		--extra parquet --extra review --extra serve --pins build/pins.txt
+	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement build/pins.txt
 
 check: lint type docs test

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,6 +78,16 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     Yields:
         An empty folder beside it.
     """
+    with _folder_aside(path) as temporary:
+        yield temporary
+        if replace and path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+
+
+@contextmanager
+def _folder_aside(path: Path) -> Iterator[Path]:
+    """Make an empty folder beside one, for a block to fill and rename; an error removes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     temporary = _beside(path)
@@ -85,12 +95,41 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     try:
         with _held(temporary):
             yield temporary
-            if replace and path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def next_number(folder: Path) -> int:
+    """Return one more than the highest number that is a name in a folder, or 1."""
+    numbers = [int(path.name) for path in folder.glob("*") if re.fullmatch("[0-9]+", path.name)]
+    return max(numbers, default=0) + 1
+
+
+def numbered_folder(parent: Path, write: Callable[[Path], None]) -> Path:
+    """Fill a folder under another name; it takes the next free number once it is whole.
+
+    The number is claimed by the rename itself, so that processes that write at the same time get
+    different ones, and none is lost to a process that fails.
+
+    Args:
+        parent: Where it is made; missing folders are made.
+        write: Is given the empty folder and fills it.
+
+    Returns:
+        The folder under its number.
+    """
+    with _folder_aside(parent / "version") as folder:
+        write(folder)
+        while True:
+            target = parent / str(next_number(parent))
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                return target
 
 
 def lock_file(number: int) -> bool:

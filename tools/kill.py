@@ -4,16 +4,18 @@
     python -m tools.kill --at artifacts/heads --at checkpoints -- cli.py run digits --run-dir {run}
     python -m tools.kill --from RUN --kills 5 -- cli.py export --run-dir {run} --set \
         export.directory={run}-models
+    python -m tools.kill --kills 5 -- my_script.py {run}
 
-`{run}` stands for the run directory. The command runs once undisturbed, then once for each kill:
-it is killed (SIGKILL) and started again until it ends, with --resume if it has that option. Then
-all files of both folders are compared. Times, and where the folder lies, are left out.
+`{run}` stands for the run directory. The command runs once undisturbed. Then, for each kill, it
+runs in a folder of its own, is killed (SIGKILL) and started again: a command of this repository
+with --resume if it takes that option and has begun a run, any other just as it was. Then all files
+of both folders are compared, and what a killed writer left counts as a difference. Of files that
+hold times or places, only their being there is compared.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import re
@@ -25,13 +27,25 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import click
 
 _POLL = 0.002  # seconds between two looks at a folder
+_SAID = 2000  # characters of an error that are shown
 # They hold times, hosts or places, which no two runs share.
-_OF_ITS_OWN = frozenset({"timings.json", "report.html", "environment.json", "source.json"})
+_OF_ITS_OWN = frozenset(
+    {
+        "timings.json",
+        "report.html",
+        "environment.json",
+        "source.json",
+        "artifacts/export/export.json",
+        "artifacts/export/manifest.json",
+    }
+)
 _RATE = re.compile(rb'"images_per_second": [^,}]+')
+_PROGRAM = "cli.py"
 
 
 def fingerprint(run: Path) -> dict[str, str]:
@@ -41,19 +55,22 @@ def fingerprint(run: Path) -> dict[str, str]:
         run: The run directory.
 
     Returns:
-        Path below the folder to SHA-256; of the SavedModel and its place, nothing.
+        Path below the folder to SHA-256; to nothing if the file holds times or places, or is an
+        empty folder.
     """
     found = {}
     for path in sorted(run.rglob("*")):
-        name = str(path.relative_to(run))
-        if not path.is_file() or name in _OF_ITS_OWN or name.startswith("artifacts/export/"):
+        name = path.relative_to(run).as_posix()
+        if path.is_dir():
+            if not any(path.iterdir()):
+                found[f"{name}/"] = ""
             continue
-        data = path.read_bytes()
+        data = b"" if name in _OF_ITS_OWN else path.read_bytes()
         if name == "metrics.jsonl":
             data = _RATE.sub(b"", data)
         if name == "config.yaml":
             data = re.sub(rb"(?m)^  directory: .*$", b"", data)
-        found[name] = hashlib.sha256(data).hexdigest()
+        found[name] = hashlib.sha256(data).hexdigest() if data else ""
     return found
 
 
@@ -62,11 +79,15 @@ def differences(one: dict[str, str], two: dict[str, str]) -> list[str]:
     return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
 
 
-def start(command: Sequence[str], run: Path) -> subprocess.Popen[str]:
-    """Start a command of this repository on a run directory, quietly."""
+def start(command: Sequence[str], run: Path, errors: IO[str]) -> subprocess.Popen[str]:
+    """Start a Python command on a run directory; what it says about errors goes to a file."""
     filled = [word.replace("{run}", str(run)) for word in command]
     return subprocess.Popen(
-        [sys.executable, *filled], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, *filled],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        text=True,
     )
 
 
@@ -75,31 +96,32 @@ def kill_when(process: subprocess.Popen[str], is_time: Callable[[], bool]) -> bo
     while process.poll() is None:
         if is_time():
             process.send_signal(signal.SIGKILL)
-            process.communicate()
-            return True
+            return process.wait() == -signal.SIGKILL
         time.sleep(_POLL)
-    process.communicate()
     return False
 
 
-def finish(command: Sequence[str], run: Path) -> None:
-    """Start a command again until it is done.
+def finish(command: Sequence[str], run: Path) -> str | None:
+    """Run a command to its end.
 
-    Raises:
-        click.ClickException: If it ends with an error.
+    Returns:
+        None if it ended well, otherwise its exit code and what it said last.
     """
-    process = start(command, run)
-    _, errors = process.communicate()
-    if process.returncode:
-        raise click.ClickException(f"exit code {process.returncode}:\n{errors}")
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        code = start(command, run, errors).wait()
+        errors.seek(0)
+        return f"exit code {code}: {errors.read()[-_SAID:].strip()}" if code else None
 
 
-def resumed(command: Sequence[str]) -> list[str]:
+def resumed(command: Sequence[str], run: Path) -> list[str]:
     """Return the command that goes on with one that was killed."""
+    begun = (run / "config.yaml").is_file()
+    if Path(command[0]).name != _PROGRAM or not begun or "--resume" in command:
+        return list(command)
     takes = subprocess.run(
         [sys.executable, *command[:2], "--help"], capture_output=True, text=True, check=False
     )
-    if "--resume" not in takes.stdout or "--resume" in command:
+    if "--resume" not in takes.stdout:
         return list(command)
     return [*(word for word in command if word != "--redo"), "--resume"]
 
@@ -118,6 +140,25 @@ def _is_time(kind: str, moment: object, run: Path) -> Callable[[], bool]:
     return lambda: os.path.lexists(run / str(moment))
 
 
+def trial(
+    command: Sequence[str], run: Path, is_time: Callable[[], bool]
+) -> tuple[bool, str | None]:
+    """Run a command in a folder, kill it once it is time, and run it to its end.
+
+    Args:
+        command: The words after the interpreter.
+        run: Its folder.
+        is_time: Whether it is killed now.
+
+    Returns:
+        Whether it was killed before it ended, and what went wrong when it went on.
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        if not kill_when(start(command, run, errors), is_time):
+            return False, None
+    return True, finish(resumed(command, run), run)
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--kills", type=click.IntRange(min=0), default=10, help="Kills at random moments.")
 @click.option("--at", multiple=True, help="Kill once this path is in the folder; repeatable.")
@@ -131,24 +172,24 @@ def main(
     with tempfile.TemporaryDirectory(prefix="kill-") as folder:
         peaceful = _folder(Path(folder) / "peaceful", begun)
         began = time.monotonic()
-        finish(command, peaceful)
+        problem = finish(command, peaceful)
+        if problem is not None:
+            raise click.ClickException(f"The command fails even if nobody kills it: {problem}")
         seconds, expected = time.monotonic() - began, fingerprint(peaceful)
         click.echo(f"undisturbed: {seconds:.0f} s, {len(expected)} files")
         failed = 0
         for number, (kind, moment) in enumerate(_moments(kills, at, seconds, seed), 1):
             run = _folder(Path(folder) / f"killed-{number}", begun)
-            killed = kill_when(start(command, run), _is_time(kind, moment, run))
-            if killed:
-                finish(resumed(command), run)
+            killed, problem = trial(command, run, _is_time(kind, moment, run))
             other = differences(expected, fingerprint(run))
-            failed += bool(other)
+            failed += bool(other or problem)
             what = f"{moment:.2f} s" if isinstance(moment, float) else str(moment)
             ended = "killed" if killed else "had ended"
-            outcome = json.dumps(other) if other else "equal"
+            outcome = problem or (f"differ: {', '.join(other)}" if other else "equal")
             click.echo(f"{number}: {kind} {what}, {ended}: {outcome}")
             shutil.rmtree(run, ignore_errors=True)
     if failed:
-        raise click.ClickException(f"{failed} runs differ from the undisturbed one.")
+        raise click.ClickException(f"{failed} of {number} runs differ from the undisturbed one.")
 
 
 def _folder(run: Path, begun: Path | None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import atomic_folder, reserve, write_json
+from spice_keras.files import numbered_folder, reserve, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
@@ -41,12 +40,6 @@ def build_final_clusterer(context: Context) -> keras.Model:
     if config.semi.enabled:
         return clusterer_from_network(semi_network(context), merge)
     return build_clusterer(head_encoder(context), chosen_head(context), merge)
-
-
-def next_version(folder: Path) -> int:
-    """Return the next free version number, as TensorFlow Serving counts them."""
-    numbers = [int(p.name) for p in folder.glob("*") if re.fullmatch("[0-9]+", p.name)]
-    return max(numbers, default=0) + 1
 
 
 def unsure_threshold(context: Context) -> float:
@@ -153,6 +146,9 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
 def export(context: Context) -> Path:
     """Write the SavedModel NAME/VERSION, check it, and note it in the artifact `export`.
 
+    The version is the next free number, as TensorFlow Serving counts them. Runs that export to one
+    NAME at the same time get different versions.
+
     Args:
         context: The run; its training stages are finished.
 
@@ -164,10 +160,11 @@ def export(context: Context) -> Path:
     """
     section = context.config.export
     parent = Path(section.directory) / (section.name or context.config.name)
-    target = parent / str(next_version(parent))
     try:
-        with Checker() as checker, atomic_folder(target, replace=False) as folder:
-            _write_and_verify(context, folder, checker)
+        with Checker() as checker:
+            target = numbered_folder(
+                parent, lambda folder: _write_and_verify(context, folder, checker)
+            )
     except OSError as error:
         raise UserError(
             f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "

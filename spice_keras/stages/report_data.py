@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.files import next_number
 from spice_keras.metrics.cluster_links import ClusterLinks, cluster_links
 from spice_keras.metrics.clustering import contingency, match_clusters
 from spice_keras.report.classes import Classes
@@ -24,7 +25,6 @@ from spice_keras.report.unusual import Unusual
 from spice_keras.run.context import Context
 from spice_keras.run.results import FinalResult
 from spice_keras.run.store import Export, Heads, Names, Reliable
-from spice_keras.stages.export import next_version
 from spice_keras.stages.figures import (
     head_curves,
     least_certain_images,
@@ -161,8 +161,9 @@ def _model(context: Context) -> str:
     """Where the SavedModel lies, or goes to."""
     if context.run.has(Export.name):
         return str(context.load(Export).path)
-    name = Path(context.config.export.directory) / context.config.name
-    return str(name / str(next_version(name)))
+    section = context.config.export
+    parent = Path(section.directory) / (section.name or context.config.name)
+    return str(parent / str(next_number(parent)))
 
 
 def _setup(context: Context) -> Setup:

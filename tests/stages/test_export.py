@@ -1,4 +1,4 @@
-"""Export: version numbers, and a model that says something else is refused."""
+"""Export: versions, and a model that says something else is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spice_keras.run.store import Export
 from spice_keras.serving.check import Checker
 from spice_keras.serving.facts import read_facts
 from spice_keras.stages import export as export_module
-from spice_keras.stages.export import calibrated_threshold, export, next_version
+from spice_keras.stages.export import calibrated_threshold, export
 from spice_keras.stages.reliable import select_reliable
 from tests.stages.made_run import (
     CLUSTERS,
@@ -24,22 +24,6 @@ from tests.stages.made_run import (
     write_classifier,
     write_heads,
 )
-
-
-@pytest.mark.parametrize(
-    ("names", "version"),
-    [([], 1), (["1"], 2), (["1", "3"], 4), (["9", "10"], 11), (["007"], 8),
-     (["draft", ".writing.abc", "-4", "1.5", "²"], 1)],
-)  # fmt: skip
-def test_the_next_version(tmp_path: Path, names: list[str], version: int) -> None:
-    for name in names:
-        (tmp_path / name).mkdir()
-    assert next_version(tmp_path) == version
-
-
-def test_the_first_version_of_a_name_that_is_new(tmp_path: Path) -> None:
-    assert next_version(tmp_path / "gone") == 1
-
 
 _SAID = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
 _IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
@@ -161,6 +145,22 @@ def test_each_export_is_a_version_that_was_checked_first(tmp_path: Path, exports
     assert len(exports.checked) == 2
     assert all(count == 16 and not folder.exists() for folder, count in exports.checked)
     assert sorted(p.name for p in (tmp_path / "models" / "mine").iterdir()) == ["1", "2"]
+
+
+def test_a_version_that_another_run_took_meanwhile_is_left_alone(
+    tmp_path: Path, exports: _Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = tmp_path / "models" / "mine"
+
+    def other_run(*arguments: Any) -> None:
+        (parent / "1").mkdir()
+        (parent / "1" / "saved_model.pb").write_text("the other's")
+
+    monkeypatch.setattr(exports, "verify", other_run)
+    context = _finished(tmp_path, name="mine")
+    assert export(context) == parent / "2" == context.load(Export).path
+    assert (parent / "1" / "saved_model.pb").read_text() == "the other's"
+    assert (parent / "2" / "saved_model.pb").read_text() == "8 crop"
 
 
 def test_a_model_that_fails_its_check_leaves_nothing(
