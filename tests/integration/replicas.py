@@ -125,7 +125,7 @@ def main(folder: Path) -> None:
             np.array_equal(a, b)
             for a, b in zip(fresh.get_weights(), two.get_weights(), strict=True)
         )
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":
