@@ -28,6 +28,23 @@ def neighbor_consistency(
     return -tf.reduce_logsumexp(ours + theirs, axis=-1)
 
 
+def log_mean_probabilities(log_probabilities: tf.Tensor) -> tf.Tensor:
+    """Log of a batch's mean probabilities, the batch kept as an axis of one.
+
+    Means of batches of one size, joined along that axis, are averaged by a second call as the
+    whole batch would be.
+
+    Args:
+        log_probabilities: Log-softmax for a batch. Shape: (..., batch, num_clusters).
+
+    Returns:
+        float32. Shape: (..., 1, num_clusters).
+    """
+    scores = tf.cast(log_probabilities, tf.float32)
+    batch = tf.cast(tf.shape(scores)[-2], tf.float32)
+    return tf.reduce_logsumexp(scores, axis=-2, keepdims=True) - tf.math.log(batch)
+
+
 def mean_entropy(log_probabilities: tf.Tensor) -> tf.Tensor:
     """How evenly a batch uses the clusters: entropy of its mean probabilities.
 
@@ -39,7 +56,5 @@ def mean_entropy(log_probabilities: tf.Tensor) -> tf.Tensor:
 
     SCAN (arXiv 2005.12320) Eq. 2, second term (there with the opposite sign).
     """
-    scores = tf.cast(log_probabilities, tf.float32)
-    batch = tf.cast(tf.shape(scores)[-2], tf.float32)
-    log_means = tf.reduce_logsumexp(scores, axis=-2) - tf.math.log(batch)
+    log_means = tf.squeeze(log_mean_probabilities(log_probabilities), axis=-2)
     return -tf.reduce_sum(tf.exp(log_means) * log_means, axis=-1)

@@ -23,6 +23,9 @@ class FusedBatchNormalization(keras.layers.Layer):
     its own statistics. MoCo needs this on one device: without it the query could recognise its
     positive key by the statistics the two batches share (MoCo, arXiv 1911.05722, Sec. 3.3).
 
+    Under a ``tf.distribute`` strategy each replica normalises its share of the batch on its own,
+    and the moving statistics are the mean over replicas: R replicas are R times as many groups.
+
     Args:
         momentum: Share of the old moving statistics kept at each step, in [0, 1]; 0.9 is what
             PyTorch calls 0.1.
@@ -92,6 +95,9 @@ class FusedBatchNormalization(keras.layers.Layer):
             trainable=trainable,
             dtype="float32",
             autocast=False,
+            # Each replica of a step counts as one more group. A trained weight needs none of it:
+            # its gradients are joined before it moves.
+            aggregation="none" if trainable else "mean",
         )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

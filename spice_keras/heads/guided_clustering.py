@@ -32,7 +32,7 @@ class GuidedClustering(NeighborClustering):
         head_losses: Loss of each head in the last step, float32 ``[H]``.
 
     Raises:
-        ValueError: If an argument is out of its range, or under several replicas.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> import keras

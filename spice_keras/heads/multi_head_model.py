@@ -32,7 +32,7 @@ class MultiHeadModel(PartlyTrainedModel):
         self.classifier.build((None, feature_dim))
         self.head_losses = self.add_weight(
             name="head_losses", shape=(num_heads,), dtype="float32", trainable=False,
-            initializer="zeros", autocast=False,
+            initializer="zeros", autocast=False, aggregation="mean",
         )  # fmt: skip
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

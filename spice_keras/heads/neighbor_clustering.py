@@ -11,8 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.feature_space import SpaceLike
-from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
+from spice_keras.algorithm.neighbor_consistency import (
+    log_mean_probabilities,
+    mean_entropy,
+    neighbor_consistency,
+)
 from spice_keras.heads.multi_head_model import MultiHeadModel
+from spice_keras.models.replicas import gathered
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -23,6 +28,9 @@ class NeighborClustering(MultiHeadModel):
     a nearest neighbour of row i of the other (or another view of it). The loss of a head is
     ``-mean ln <p, q> - entropy_weight * H(mean p)``; one step trains all heads, as one batched
     product. ``compile`` takes an optimizer only. ``predict`` gives logits ``[N, H, K]``.
+
+    Built under a ``tf.distribute.MirroredStrategy``, each replica takes its share of the pairs; the
+    mean prediction is that of all shares.
 
     Args:
         num_clusters: Number of clusters K, >= 2.
@@ -40,7 +48,7 @@ class NeighborClustering(MultiHeadModel):
         head_losses: Loss of each head in the last step, float32 ``[H]``.
 
     Raises:
-        ValueError: If an argument is out of its range, or under several replicas.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> import keras
@@ -58,6 +66,7 @@ class NeighborClustering(MultiHeadModel):
 
     _reported: tuple[str, ...] = ("loss", "consistency", "cluster_entropy")
     weight_decay: float = 0.0
+    _takes_replicas = True
 
     def __init__(
         self,
@@ -111,7 +120,6 @@ class NeighborClustering(MultiHeadModel):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimizer step on pairs of neighbours."""
-        self._refuse_replicas()
         self._check_parts(batch)
         with tf.GradientTape() as tape:
             losses, terms = self._loss_by_head(batch)
@@ -143,7 +151,7 @@ class NeighborClustering(MultiHeadModel):
         self, anchors: tf.Tensor, neighbors: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         consistency = tf.reduce_mean(neighbor_consistency(anchors, neighbors), axis=1)
-        entropy = mean_entropy(anchors)
+        entropy = mean_entropy(gathered(log_mean_probabilities(anchors), axis=1))
         losses = consistency - tf.constant(self.entropy_weight) * entropy
         return losses, {"consistency": consistency, "cluster_entropy": entropy}
 

@@ -50,7 +50,7 @@ class SemanticClustering(NeighborClustering):
         semantic_centers: Unit directions, float32 ``[H, K, D]``; zeros before they are made.
 
     Raises:
-        ValueError: If an argument is out of its range, or under several replicas.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> import keras

@@ -17,7 +17,9 @@ from spice_keras.models.partly_trained import (
     described_input,
     input_spec_of,
     refuse_frozen,
+    refuse_statistics_of_one,
 )
+from spice_keras.models.replicas import gathered, own_share
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")
@@ -27,6 +29,10 @@ class MoCo(PartlyTrainedModel):
     Trains on batches ``{"query", "key"}``, two views uint8 ``[B, S, S, 3]`` of the same images.
     ``compile`` takes an optimizer only. The momentum (key) network runs with batch statistics of
     its own and is never seen by the optimizer.
+
+    Built under a ``tf.distribute.MirroredStrategy`` of R replicas, each takes its share of a batch
+    and all queue the keys of all: the step that one device takes with R times as many groups of
+    batch normalisation.
 
     Args:
         encoder: The query encoder, uint8 images to pooled features ``[B, D]``; trained in place.
@@ -47,8 +53,7 @@ class MoCo(PartlyTrainedModel):
         random_guess: InfoNCE of a network that cannot tell the keys apart, ln(queue_size + 1).
 
     Raises:
-        ValueError: If an argument is out of its range, the encoder is frozen, or under several
-            replicas.
+        ValueError: If an argument is out of its range or the encoder is frozen.
 
     Example:
         >>> import keras
@@ -66,6 +71,8 @@ class MoCo(PartlyTrainedModel):
     MoCo (arXiv 1911.05722) Algorithm 1; MoCo v2 (arXiv 2003.04297); SPICE (arXiv 2103.09382)
     Sec. 3.1.
     """
+
+    _takes_replicas = True
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class MoCo(PartlyTrainedModel):
         self.shuffle_keys = shuffle_keys
         self.random_guess = random_guess_loss(queue_size)
         refuse_frozen(encoder)
+        refuse_statistics_of_one(encoder)
         self.encoder = encoder
         self.projector = projection_head(
             encoder.output_shape[-1], encoder.output_shape[-1], projection_dim, seed=seed
@@ -148,7 +156,6 @@ class MoCo(PartlyTrainedModel):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Momentum update, keys, loss, optimizer step, enqueue: in this order (Algorithm 1)."""
-        self._refuse_replicas()
         self._check_parts(batch)
         update_momentum_variables(self.key_variables(), self.trained_variables(), self.momentum)
         directions = self._directions()
@@ -156,14 +163,14 @@ class MoCo(PartlyTrainedModel):
         with tf.GradientTape() as tape:
             queries = [self(batch[query], training=True) for query, _ in directions]
             losses = [
-                info_nce(query, key, self.queue.value, self.temperature)
+                info_nce(query, own_share(key), self.queue.value, self.temperature)
                 for query, key in zip(queries, keys, strict=True)
             ]
             loss = tf.reduce_mean(losses)
             scaled_loss = self.optimizer.scale_loss(loss)
         self._descend(tape, scaled_loss, self.weight_decay, self.trained_variables())
         self.queue.assign(enqueue(self.queue.value, tf.concat(keys, axis=0)))
-        return self._report(loss=loss, embedding_std=_embedding_std(queries[0]))
+        return self._report(loss=loss, embedding_std=_embedding_std(gathered(queries[0])))
 
     def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The loss in inference mode against the queue as it stands; nothing moves."""
@@ -184,14 +191,15 @@ class MoCo(PartlyTrainedModel):
         return [("query", "key"), ("key", "query")] if self.symmetric else [("query", "key")]
 
     def _keys(self, images: tf.Tensor, direction: int) -> tf.Tensor:
-        """Unit keys ``[B, projection_dim]`` of the momentum network, without gradient."""
-        order = tf.range(tf.shape(images)[0])
+        """Unit keys of the momentum network for the images of all replicas, without gradient."""
         if self.shuffle_keys:
+            images = gathered(images)
+            order = tf.range(tf.shape(images)[0])
             seed = tf.random.experimental.stateless_fold_in(self._step_seed(), direction)
             order = tf.random.experimental.stateless_shuffle(order, seed)
-            images = tf.gather(images, order)
+            images = own_share(tf.gather(images, order))
         keys = self.key_projector(self.key_encoder(images, training=True), training=True)
-        keys = tf.stop_gradient(tf.math.l2_normalize(keys, axis=-1))
+        keys = gathered(tf.stop_gradient(tf.math.l2_normalize(keys, axis=-1)))
         return tf.gather(keys, tf.math.invert_permutation(order)) if self.shuffle_keys else keys
 
     def get_config(self) -> dict[str, Any]:

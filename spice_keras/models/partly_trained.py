@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from spice_keras.models.replicas import num_replicas
+
 
 class PartlyTrainedModel(keras.Model):
     """A Keras model with its own metrics, of which the optimizer trains only a part.
@@ -27,8 +29,12 @@ class PartlyTrainedModel(keras.Model):
         **kwargs: Passed to ``keras.Model``.
 
     Raises:
-        ValueError: If built under a ``tf.distribute`` strategy of several replicas.
+        ValueError: If built under a ``tf.distribute`` strategy of several replicas, unless the
+            subclass says that its step takes them.
     """
+
+    _takes_replicas: bool = False
+    """Whether a step on several replicas is the step that one takes on the whole batch."""
 
     def __init__(self, metric_names: Sequence[str], seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -238,11 +244,14 @@ class PartlyTrainedModel(keras.Model):
             gradient + decay * variable.value if id(variable) in chosen else gradient
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
+        replicas = num_replicas()
+        if replicas > 1:  # the optimizer takes the sum of what they send
+            gradients = [gradient / replicas for gradient in gradients]
         self.optimizer.apply(gradients, variables)
 
     def _refuse_replicas(self) -> None:
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:
+        replicas = num_replicas()
+        if replicas > 1 and not self._takes_replicas:
             raise ValueError(
                 f"{type(self).__name__} trains on one replica: its state (queue, averages, "
                 "pseudo-labels) would silently differ between replicas. Build and fit it outside "
@@ -264,6 +273,27 @@ def refuse_frozen(encoder: keras.Model) -> None:
             "The encoder is frozen and could not be trained; set `encoder.trainable = True` first. "
             f"Received: encoder={encoder.name}"
         )
+
+
+def refuse_statistics_of_one(encoder: keras.Model) -> None:
+    """Refuses, under several replicas, normalisation whose averages would differ between them.
+
+    Args:
+        encoder: The encoder a model is about to train.
+
+    Raises:
+        ValueError: If a layer of Keras's batch normalisation is neither synchronised nor frozen.
+    """
+    if num_replicas() == 1:
+        return
+    for layer in encoder._flatten_layers():
+        kind = isinstance(layer, keras.layers.BatchNormalization)
+        if kind and layer.trainable and not layer.synchronized:
+            raise ValueError(
+                "Under several replicas the moving statistics of Keras's batch normalisation would "
+                "differ between them: build it with `synchronized=True`, or use "
+                f"FusedBatchNormalization. Received: layer={layer.name}"
+            )
 
 
 def described_input(encoder: keras.Model) -> str:

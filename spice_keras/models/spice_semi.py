@@ -16,6 +16,7 @@ from spice_keras.models.partly_trained import (
     described_input,
     input_spec_of,
     refuse_frozen,
+    refuse_statistics_of_one,
 )
 
 
@@ -27,6 +28,9 @@ class SpiceSemi(PartlyTrainedModel):
     labels ``[B]`` and two views uint8 ``[U, S, S, 3]`` of the unlabelled images. ``compile`` takes
     an optimizer only. Inference uses the moving average of the weights and of the batch
     statistics.
+
+    Built under a ``tf.distribute.MirroredStrategy``, each replica takes its share of the labelled
+    and of the unlabelled images. Batch normalisation sees one share at a time.
 
     Args:
         encoder: uint8 images to pooled features ``[B, D]``; trained in place.
@@ -45,8 +49,7 @@ class SpiceSemi(PartlyTrainedModel):
         ema_network: Its moving average, used by ``call``.
 
     Raises:
-        ValueError: If an argument is out of its range, the encoder is frozen, or under several
-            replicas.
+        ValueError: If an argument is out of its range or the encoder is frozen.
 
     Example:
         >>> import keras
@@ -65,6 +68,8 @@ class SpiceSemi(PartlyTrainedModel):
 
     SPICE (arXiv 2103.09382) Eq. 6, Sec. 3.3; FixMatch (arXiv 2001.07685).
     """
+
+    _takes_replicas = True
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class SpiceSemi(PartlyTrainedModel):
         self.ema_warmup = ema_warmup
         self.weight_decay = weight_decay
         refuse_frozen(encoder)
+        refuse_statistics_of_one(encoder)
         self.encoder = encoder
         self.network = classification_network(encoder, num_clusters, seed=seed)
         self.ema_network = copy_of(self.network)
@@ -137,7 +143,6 @@ class SpiceSemi(PartlyTrainedModel):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One FixMatch step on one concatenated forward pass, then the moving average."""
-        self._refuse_replicas()
         self._check_parts(batch)
         momentum = self._ema_momentum()
         # One pass: batch statistics have to see labelled, weak and strong images together.

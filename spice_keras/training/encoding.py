@@ -36,6 +36,9 @@ def encoded_batches(
     Yields:
         Which rows, and their features [b, D].
     """
+    if encoder.distribute_strategy.num_replicas_in_sync > 1:
+        # Built anew it predicts on one device; its replicas would each encode the whole batch.
+        encoder = keras.Model(encoder.inputs, encoder.outputs[0])
     start = 0
     for batch in inference_batches(images, batch_size, view=view, seed=seed):
         features = encoder.predict_on_batch(batch["image"])

@@ -136,6 +136,9 @@ def _fit(
     first: int,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        fit_on_replicas(model, batches, length, first, callbacks)
+        return
     model.fit(
         batches,
         epochs=length.epochs,
@@ -144,4 +147,60 @@ def _fit(
         verbose=0,
         shuffle=False,  # the batches come shuffled
         callbacks=callbacks,
+    )
+
+
+def fit_on_replicas(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    length: FitLength,
+    first: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Train a model under the strategy it was built in; on one device it is `fit` to the last bit.
+
+    `fit` would cut batches by itself. Here the batch of a step is the same for any number of
+    replicas, and replica r takes the r-th part of its rows.
+
+    Args:
+        model: Built and compiled in the strategy's scope, its optimizer built.
+        batches: Endless, from the first epoch on; a part is a tensor `[B, ...]`, B a multiple of
+            the number of replicas.
+        length: How long.
+        first: Epochs completed.
+        callbacks: Keras's; each step's logs are the running means of the epoch.
+    """
+    strategy = model.distribute_strategy
+
+    @tf.function
+    def step(batch: dict[str, tf.Tensor]) -> None:
+        strategy.run(model.train_step, args=(batch,))
+
+    told = keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=length.epochs, steps=length.steps_per_epoch
+    )
+    model.stop_training, steps, logs = False, iter(batches), {}
+    told.on_train_begin()
+    for epoch in range(first, length.epochs):
+        model.reset_metrics()
+        told.on_epoch_begin(epoch)
+        for number in range(length.steps_per_epoch):
+            told.on_train_batch_begin(number)
+            step(_shares(next(steps), strategy))
+            logs = {metric.name: float(metric.result()) for metric in model.metrics}
+            told.on_train_batch_end(number, logs)
+        told.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    told.on_train_end(logs)
+
+
+def _shares(batch: dict[str, tf.Tensor], strategy: tf.distribute.Strategy) -> Any:
+    """Cut each part of a batch into as many parts as there are replicas."""
+    replicas = strategy.num_replicas_in_sync
+    cut = {name: tf.split(part, replicas) for name, part in batch.items()}
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: {
+            name: parts[context.replica_id_in_sync_group] for name, parts in cut.items()
+        }
     )

@@ -1,4 +1,4 @@
-"""The base of the three models: L2 decay in the gradient, one replica only, no frozen encoder."""
+"""The base of the three models: L2 decay in the gradient, replicas refused, no frozen encoder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _REPLICAS = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.models.synthetic import make_moco, make_self, make_semi
+from tests.models.synthetic import make_self
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    for make in (make_moco, make_self, make_semi):
-        try:
-            make()
-        except ValueError as error:
-            print(error)
+    try:
+        make_self()
+    except ValueError as error:
+        print(error)
 """
 
 
@@ -91,6 +90,5 @@ def test_refuses_several_replicas() -> None:
     output = subprocess.run(
         [sys.executable, "-c", _REPLICAS], capture_output=True, text=True, check=True, timeout=120
     ).stdout
-    for name in ("MoCo", "SpiceSelf", "SpiceSemi"):
-        assert f"{name} trains on one replica" in output
-    assert output.count("num_replicas_in_sync=2") == 3
+    assert "SpiceSelf trains on one replica" in output
+    assert output.count("num_replicas_in_sync=2") == 1
