@@ -26,6 +26,8 @@ HOMES = {
     "FusedAdam": "training.optimizers",
     "FusedBatchNormalization": "backbones.normalization",
     "FusedSGD": "training.optimizers",
+    "GuidedClustering": "heads.guided_clustering",
+    "MergedClusters": "models.clusterer",
     "MoCo": "models.moco",
     "MoCoCosine": "algorithm.schedules",
     "MultiHeadClassifier": "heads.classifier",

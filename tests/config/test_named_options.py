@@ -25,7 +25,11 @@ _SECTIONS = [
 _OPTION = re.compile(rf"(?<![\w./])(?:{'|'.join(_SECTIONS)})\.[a-z_{_HOLE}]+(?:\.[a-z_{_HOLE}]+)*")
 _SET = re.compile(rf"--set ([\w.{_HOLE}]+)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-_FOREIGN = re.compile(r"pip install [^`]*|\b\w+\.(?:json|npz|pkl|noun)\b|\ba\.b\b")
+# Other programs' options, files, and the variables of a style sheet.
+_FOREIGN = re.compile(
+    r"pip install [^`]*|--porcelain|--untracked-files|\b\w+\.(?:json|npz|pkl|noun)\b|\ba\.b\b"
+    r"|^--(?:paper|ink|muted|grid|pale|faint|light|curve-\d)$"
+)
 
 
 def _texts(path: Path) -> Iterator[str]:

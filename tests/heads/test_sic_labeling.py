@@ -27,6 +27,7 @@ from spice_keras.heads.selection import HeadSelection, head_logits
 from spice_keras.heads.semantic_clustering import MakeSemanticCenters, SemanticClustering
 from spice_keras.heads.starts import start_at_centers
 from spice_keras.words.coverage import cover_with_words
+from spice_keras.words.guide import WordGuide
 from spice_keras.words.probabilities import word_probabilities
 from spice_keras.words.vocabulary import Vocabulary
 from tests.heads.drawn_world import KINDS, World, draw_world
@@ -155,7 +156,7 @@ def test_words_of_another_width(bank: FeatureBank, world: World) -> None:
 
 def test_a_start_at_centers_is_the_softmax_of_distances(bank: FeatureBank, world: World) -> None:
     clusters = kmeans_clusters(bank.features, KINDS, seed=1, num_init=1)
-    labeling = _make(bank, world, replace(_HEADS, clusters=clusters))
+    labeling = _make(bank, world, replace(_HEADS, guide=_guide(clusters)))
     logits = head_logits(labeling.model, bank.features)
     centers = [bank.features[clusters == k].mean(axis=0) for k in range(KINDS)]
     squares = np.array([[np.sum((u - m) ** 2) for m in centers] for u in bank.features])
@@ -191,6 +192,11 @@ def test_only_linear_heads_start_at_centers(bank: FeatureBank, world: World) -> 
     assert all(np.isfinite(weights).all() for weights in linear.get_weights())
 
 
+def _guide(clusters: np.ndarray) -> WordGuide:
+    labels = np.eye(KINDS, dtype=np.float32)[clusters]
+    return WordGuide(("noun",) * KINDS, clusters, labels, fit=1.0)
+
+
 def _covering(world: World) -> np.ndarray:
     nouns = tuple(f"noun {place}" for place in range(len(world.vectors)))
     vocabulary = Vocabulary(nouns, world.vectors, "drawn", temperature=0.05)
@@ -201,7 +207,7 @@ def _covering(world: World) -> np.ndarray:
 def test_every_objective_may_start_from_covering_words(bank: FeatureBank, world: World) -> None:
     clusters = _covering(world)
     assert adjusted_rand_score(world.kinds, clusters) > 0.5
-    heads = replace(_HEADS, clusters=clusters, start="spectral")
+    heads = replace(_HEADS, guide=_guide(clusters), start="spectral")
     means = np.stack([bank.features[clusters == k].mean(axis=0) for k in range(KINDS)])
     distances = np.linalg.norm(bank.features[:, np.newaxis] - means, axis=2)
     sums = np.stack([bank.normalized[clusters == k].sum(axis=0) for k in range(KINDS)])

@@ -84,7 +84,7 @@ def test_what_was_judged_before_a_stage_was_trained_is_judged_again(quick: Quick
     assert metrics(quick.heads)["semi"] is None
     assert metrics(run)["semi"] is not None
     pages = [(path / "report.html").read_text("utf-8") for path in (quick.heads, run)]
-    assert ["clusters by SPICE-Self" in page for page in pages] == [True, False]
+    assert ["Training curves of SPICE-Semi" in page for page in pages] == [False, True]
     assert (run / "config.yaml").read_text("utf-8") != (quick.heads / "config.yaml").read_text(
         "utf-8"
     )
@@ -93,7 +93,11 @@ def test_what_was_judged_before_a_stage_was_trained_is_judged_again(quick: Quick
 def test_what_is_finished_is_not_done_again(run: Path) -> None:
     before = snapshot(run)
     run_stages(_config(), run, commands=_ALL, resume=True)
-    assert snapshot(run) == before
+    after = snapshot(run)
+    # The stamp of the source, which lies elsewhere for this copy, is written again.
+    assert {name: at for name, at in after.items() if name != "source.json"} == {
+        name: at for name, at in before.items() if name != "source.json"
+    }
 
 
 def test_what_is_finished_is_not_overwritten(run: Path) -> None:
@@ -102,13 +106,6 @@ def test_what_is_finished_is_not_overwritten(run: Path) -> None:
     with pytest.raises(UserError, match=r"already holds pretrain .*--resume.*--run-dir"):
         run_stages(_config(), run, commands=_ALL)
     assert snapshot(run) == before
-
-
-def test_what_was_begun_is_not_begun_again(run: Path) -> None:
-    _forget(run, _ARTIFACTS[1:])
-    (run / "checkpoints" / "pretrain").mkdir(parents=True)
-    with pytest.raises(UserError, match="already holds pretrain"):
-        run_stages(_config(), run, commands=("pretrain",))
 
 
 def test_images_alone_are_no_obstacle_and_times_add_up(run: Path) -> None:

@@ -60,6 +60,6 @@ def test_files_that_only_some_runs_leave_are_described() -> None:
 def test_every_described_artifact_is_one() -> None:
     kinds = (
         store.Items, networks.Encoder, store.Embeddings, store.Heads, store.Reliable,
-        store.Classifier, store.Names, store.Evaluation, store.Export,
+        store.Classifier, store.Names, store.Decisions, store.Evaluation, store.Export,
     )  # fmt: skip
     assert described_artifacts().keys() - {"test", "sorted"} == {kind.name for kind in kinds}

@@ -260,7 +260,7 @@ def test_any_paths_and_bodies(client: TestClient, session: ReviewSession, each: 
     draw = random.Random(0)
     seen = {200: 0}
     for number in range(each):
-        parts = draw.choices(_SPICES, k=draw.randint(1, 4))
+        parts = draw.choices(_SPICES, k=draw.randint(1, 4)) if number % 10 else [""]
         token = draw.choice([TOKEN, TOKEN, TOKEN, "wrong", ""])
         path = "/".join([token, *parts]) + draw.choice(["", "?of=../x", "?parts=-1&group=c0"])
         headers = draw.choice([{}, {}, {}, {"host": "evil"}, {"origin": "http://evil"}])

@@ -107,7 +107,7 @@ def test_a_range_upside_down_is_one_sentence(tmp_path: Path) -> None:
 
 def test_what_was_counted_is_read_again_unless_the_embeddings_are_others(run: Context) -> None:
     assert kept_suggestion(run) is None
-    found = suggest_clusters(run.bank.features, largest=4)
+    found = suggest_clusters(run.bank.features, largest=3)
     keep_suggestion(run, found)
     kept = kept_suggestion(run)
     assert kept is not None

@@ -121,7 +121,8 @@ def test_checkpoints_come_every_few_epochs_but_not_at_the_last(
         carriers=carriers,
         epochs=epochs,
     )
-    model = keras.Sequential()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd")
     callback.set_model(model)
     for epoch in range(epochs):
         callback.on_epoch_end(epoch)
