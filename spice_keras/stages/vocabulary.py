@@ -50,15 +50,16 @@ def guidance_of(context: Context) -> Guidance | None:
         context: The run; its embeddings are there.
 
     Returns:
-        The decision; None if the run does not ask for a start at words.
+        The decision; None if the run does not ask for a start at words, or has none.
 
     Raises:
         UserError: If the vocabulary cannot be read or does not fit the embeddings.
     """
     config = context.config
-    if config.self_labeling.start != "words":
+    missing = missing_words(config, has_images=context.has_images)
+    if config.self_labeling.start != "words" or missing is not None:
         return None
-    refused = _no_guide(config, has_images=context.has_images)
+    refused = _no_guide(config)
     if refused is not None:
         return Guidance(None, refused)
     vocabulary = vocabulary_of(config)
@@ -73,12 +74,10 @@ def guidance_of(context: Context) -> Guidance | None:
     return Guidance(guide, f"{found.capitalize()}: words guide the clusters.{taught}", guide.fit)
 
 
-def _no_guide(config: RunConfig, *, has_images: bool) -> str | None:
+def _no_guide(config: RunConfig) -> str | None:
     """Say why words are not looked at; None if they are."""
     if config.words.guide == "never":
         return "Words do not guide the clusters (words.guide is never)."
-    if missing_words(config, has_images=has_images) is not None:
-        return "There are no words that could guide the clusters."
     own = config.words.vocabulary is None and config.words.nouns is None
     if config.words.guide == "auto" and not own:
         return "Given words name the clusters; with words.guide=always they guide them too."
