@@ -112,7 +112,9 @@ class _Exports:
         assert facts.pop("names") == ("",) * CLUSTERS
         self.unsure_below = facts.pop("unsure_below")
         assert facts.pop("max_pixels") > 0
-        (folder / "saved_model.pb").write_text("{image_size} {fit}".format(**facts))
+        assert facts.pop("deep_range") is None
+        (folder / "saved_model.pb").write_text(facts.pop("fit"))
+        assert not facts
 
     def verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
         assert (folder / "spice.json").is_file()
@@ -138,7 +140,7 @@ def test_each_export_is_a_version_that_was_checked_first(tmp_path: Path, exports
         target = export(context)
         assert target == tmp_path / "models" / "mine" / version
         assert context.load(Export).path == target
-        assert (target / "saved_model.pb").read_text() == "8 crop"
+        assert (target / "saved_model.pb").read_text() == "crop"
         assert read_facts(target).unsure_below == pytest.approx(0.97)
         assert json.loads((target / "card.json").read_text())["clusters"]["number"] == CLUSTERS
         assert "## Limits" in (target / "card.md").read_text()
@@ -160,7 +162,7 @@ def test_a_version_that_another_run_took_meanwhile_is_left_alone(
     context = _finished(tmp_path, name="mine")
     assert export(context) == parent / "2" == context.load(Export).path
     assert (parent / "1" / "saved_model.pb").read_text() == "the other's"
-    assert (parent / "2" / "saved_model.pb").read_text() == "8 crop"
+    assert (parent / "2" / "saved_model.pb").read_text() == "crop"
 
 
 def test_a_model_that_fails_its_check_leaves_nothing(
