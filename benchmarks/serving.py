@@ -149,10 +149,10 @@ def served(model: Path, clients: list[int], seconds: float) -> dict[str, Any]:
     """The service in a process of its own, under load, between two measurements without it."""
     before = directly(model, seconds / 3, 32)
     command = [sys.executable, "-m", "spice_keras.cli", "serve", str(model), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        if process.stdout is None:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        if process.stderr is None:
             raise RuntimeError("no pipe")
-        url = process.stdout.readline().split(" at ")[1].strip()
+        url = next(line for line in process.stderr if " at http" in line).split(" at ")[1].strip()
         load(url, 1, 1.0)
         found = {str(number): load(url, number, seconds) for number in clients}
         process.terminate()
