@@ -8,7 +8,8 @@ import numpy as np
 
 from spice_keras.errors import UserError
 
-_CANDIDATES = 300
+NUM_CANDIDATES = 300
+"""How many of the most frequent words may be chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class WordCover:
 
 
 def cover_with_words(
-    probabilities: np.ndarray, num_clusters: int, *, num_candidates: int = _CANDIDATES
+    probabilities: np.ndarray, num_clusters: int, *, num_candidates: int = NUM_CANDIDATES
 ) -> WordCover:
     """Choose, one after another, the words that describe all images best.
 

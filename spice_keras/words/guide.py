@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spice_keras.words.coverage import cover_with_words
+from spice_keras.words.coverage import NUM_CANDIDATES, cover_with_words
 from spice_keras.words.probabilities import probability_blocks, softmax, word_logits
 from spice_keras.words.vocabulary import Vocabulary
 
 GUIDE_LIMIT = 0.33
 """The smallest fit with which words guide, for features of `efficientnet_lite0` at 224 pixels."""
-
-_CANDIDATES = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,7 @@ def word_guide(vocabulary: Vocabulary, features: np.ndarray, num_clusters: int) 
     for block in probability_blocks(vocabulary, features):
         largest.append(block.max(axis=1))
         total += block.sum(axis=0, dtype=np.float64)
-    count = min(vocabulary.num_words, max(_CANDIDATES, num_clusters))
+    count = min(vocabulary.num_words, max(NUM_CANDIDATES, num_clusters))
     candidates = np.argsort(-total, kind="stable")[:count]
     likely = np.concatenate(
         [block[:, candidates] for block in probability_blocks(vocabulary, features)]

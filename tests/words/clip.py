@@ -8,7 +8,7 @@ import pytest
 
 
 def tiny_clip(folder: Path) -> Path:
-    """Write a preset of an image-text model that knows eleven letters; skip without KerasHub."""
+    """Write a preset of an image-text model that knows ten letters; skip without KerasHub."""
     hub = pytest.importorskip("keras_hub", reason="needs spice-keras[hub]")
     letters = ["a", "c", "d", "f", "g", "h", "o", "p", "t", "."]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), "ca"]
