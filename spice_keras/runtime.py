@@ -203,18 +203,29 @@ def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -
     environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
     try:
         _import_quietly()
-        settings = _settings()
-        try:
+        with settings_put_back():
             _configure(precision, deterministic)
             yield
-        finally:
-            _put_back(settings)
     finally:
         for name, value in environment.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def settings_put_back() -> Iterator[None]:
+    """Leave TensorFlow's and Keras's settings as they are now, whatever the block makes of them.
+
+    Yields:
+        Nothing; `start_tensorflow` within the block holds to its end.
+    """
+    settings = _settings()
+    try:
+        yield
+    finally:
+        _put_back(settings)
 
 
 def _settings() -> dict[str, Any]:

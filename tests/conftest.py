@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,7 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import hypothesis
 import pytest
 
-from spice_keras.runtime import release_memory
+from spice_keras.runtime import release_memory, settings_put_back
 
 hypothesis.settings.register_profile(
     "default", deadline=None, derandomize=True, max_examples=25, print_blob=True
@@ -40,6 +41,16 @@ def pytest_collection_finish() -> None:
     """Leave what the imports made out of every later search for garbage, which it slows down."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _settings_are_put_back() -> Iterator[None]:
+    """A command that a test runs in this process sets determinism and precision to stay."""
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    with settings_put_back():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -173,8 +173,9 @@ def fit_on_replicas(
     strategy = model.distribute_strategy
 
     @tf.function
-    def step(batch: dict[str, tf.Tensor]) -> None:
-        strategy.run(model.train_step, args=(batch,))
+    def step(batch: dict[str, tf.Tensor]) -> Any:
+        # Like `fit` it returns the logs: without them the graph is another, and so is its last bit.
+        return strategy.run(model.train_step, args=(batch,))
 
     told = keras.callbacks.CallbackList(
         list(callbacks), model=model, epochs=length.epochs, steps=length.steps_per_epoch

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spice_keras.runtime import tensorflow_session
 from spice_keras.training.loop import FitLength, fit_on_replicas
 from tests.models import synthetic
 
@@ -27,9 +28,10 @@ def test_two_devices_train_what_one_trains(tmp_path: Path) -> None:
 
 
 def test_on_one_device_the_loop_is_fit_to_the_last_bit() -> None:
-    fitted, looped = synthetic.make_moco(), synthetic.make_moco()
-    synthetic.fit(fitted, synthetic.moco_batch, range(4))
-    data = synthetic.batches(synthetic.moco_batch, range(4))
-    fit_on_replicas(looped, data, FitLength(4, 1, 1, 6), 0, [])
+    with tensorflow_session(precision="float32"):
+        fitted, looped = synthetic.make_moco(), synthetic.make_moco()
+        synthetic.fit(fitted, synthetic.moco_batch, range(4))
+        data = synthetic.batches(synthetic.moco_batch, range(4))
+        fit_on_replicas(looped, data, FitLength(4, 1, 1, 6), 0, [])
     for a, b in zip(fitted.get_weights(), looped.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

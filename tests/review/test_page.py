@@ -178,6 +178,7 @@ def test_every_action_by_keyboard(open_page: Callable[..., Any], served: _Served
     press("?")
     page.wait_for_selector("dialog[open] kbd")
     press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
     press("/")
     page.keyboard.type("photos/07")
     press("Enter")

@@ -16,6 +16,7 @@ const POLL = 2000;
 
 const selection = new Set(), chosen = new Set();
 let overview = null, view = { name: "clusters" }, shown = null, pixel = false, here = 0;
+let shows = 0; // how often a view was asked for: an answer that comes late is not shown
 
 const group = (key) => overview.groups.find((one) => one.key === key);
 const title = (one) => one.name || `Cluster ${one.key.startsWith("c") ? one.key.slice(1) : one.key}`;
@@ -69,6 +70,7 @@ function go(next) {
 const loaders = { clusters: showClusters, questions: showQuestions, map: showMap, group: showGroup, pair: showPair };
 
 async function show() {
+  shows += 1;
   tabs();
   try { await (loaders[view.name] ?? showList)(); } catch (error) { say(error.message); }
   drawActions();
@@ -133,8 +135,10 @@ function makeGrid(label) {
 
 async function fill(name, heading, bar, of, sort, query) {
   const [by, order] = sort.split(" "), same = shown?.name === name;
+  const turn = shows;
   const rows = await api.items({ of, sort: by, order, q: query });
-  if (same && shown.grids) { shown.grids[0].show(rows); shown.heading.textContent = heading(rows); return; }
+  if (turn !== shows) return; // something else was asked for while the answer was on its way
+  if (same && shown?.grids) { shown.grids[0].show(rows); shown.heading.textContent = heading(rows); return; }
   const grid = makeGrid(name), head = el("h2", {}, heading(rows));
   shown?.close?.();
   shown = { name, grids: [grid], heading: head, close: () => grid.close() };
@@ -159,7 +163,9 @@ function showList() {
 }
 
 async function showPair() {
+  const turn = shows;
   const lists = await Promise.all(view.keys.map((key) => api.items({ of: `group:${key}`, sort: "confidence", order: "asc" })));
+  if (turn !== shows) return;
   shown?.close?.();
   const grids = view.keys.map((key) => makeGrid(titleOf(key)));
   shown = { name: "pair", grids, close: () => grids.forEach((grid) => grid.close()) };
