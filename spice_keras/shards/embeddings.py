@@ -148,7 +148,7 @@ class EmbeddingShards:
         path = self.path / f"{shard.name}.npy"
         try:
             rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged header raises nearly anything
             raise UserError(
                 f"{path} cannot be read ({error}). Delete {shard.name}.json and manifest.json, and "
                 "run `spice embed` again."
