@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -74,7 +75,9 @@ def _load_weights(folder: Path, network: keras.Model) -> None:
         UserError: If they are damaged, or another network's.
     """
     try:
-        network.load_weights(folder / _WEIGHTS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it leaves out
+            network.load_weights(folder / _WEIGHTS)
     except Exception as error:  # a damaged file of HDF5 raises nearly anything
         raise UserError(_foreign(folder / _WEIGHTS, error)) from error
 
