@@ -93,9 +93,9 @@ class _Forked:
 
     def wait(self) -> int:
         """Wait until it has ended; return how."""
-        while self.poll() is None:
-            time.sleep(_POLL)
-        return self._ended or 0
+        if self._ended is None:
+            self._ended = os.waitstatus_to_exitcode(os.waitpid(self._number, 0)[1])
+        return self._ended
 
 
 def _live(words: Sequence[str], errors: IO[str]) -> None:
@@ -119,11 +119,9 @@ def _live(words: Sequence[str], errors: IO[str]) -> None:
 
 
 def warm_up() -> None:
-    """Load what every stage needs, and compute nothing: a fork of it has no threads to miss."""
-    from spice_keras.runtime import start_tensorflow
-
-    os.environ.setdefault("MPLBACKEND", "agg")
-    start_tensorflow()
+    """Load what every stage needs, and compute nothing: a fork would miss TensorFlow's threads."""
+    for variable, value in (("MPLBACKEND", "agg"), ("TF_CPP_MIN_LOG_LEVEL", "3")):
+        os.environ.setdefault(variable, value)
     for name in ("pretrain", "self_label", "semi", "evaluate", "export"):
         importlib.import_module(f"spice_keras.stages.{name}")
 
