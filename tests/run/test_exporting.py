@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 
+from spice_keras.config import load_config
 from spice_keras.files import numbered_folder
+from spice_keras.progress import silent_screen
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.exporting import EXPORTING, claim_export, remove_unnoted_export
+from spice_keras.run.lock import LOCK
+from spice_keras.run.request import PreparedRun
 from spice_keras.run.store import Export
 
 
@@ -61,3 +66,23 @@ def test_a_damaged_claim_removes_nothing(run: RunDirectory, tmp_path: Path, text
     remove_unnoted_export(run)
     assert made.is_dir()
     assert not (run.path / EXPORTING).exists()
+
+
+def test_other_formats_are_written_under_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spice_keras.stages import convert
+
+    command = importlib.import_module("spice_keras.commands.export")
+    config = load_config("digits")
+    run = RunDirectory.create(tmp_path / "run", config.as_dict())
+    held = []
+    monkeypatch.setattr(convert, "convert_run", lambda *_: held.append(is_held(run)))
+    prepared = PreparedRun(config, run.path, None, None)
+    command._convert(prepared, [object()], silent_screen())
+    assert held == [True]
+    assert not is_held(run)
+
+
+def is_held(run: RunDirectory) -> bool:
+    return (run.path / LOCK).is_file()
