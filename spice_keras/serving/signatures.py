@@ -185,8 +185,9 @@ def decoded_squares(
     count = tf.size(encoded_images, tf.int64)
     # One more file at the end, so that there is a batch even if there are no files.
     every = tf.concat([encoded_images, [b""]], axis=0)
+    as_it_is = tf.autograph.experimental.do_not_convert  # nothing here branches in Python
     headers = tf.data.Dataset.from_tensor_slices(every).map(
-        partial(read_header, max_pixels=max_pixels), num_parallel_calls=_PARALLEL_FILES
+        as_it_is(partial(read_header, max_pixels=max_pixels)), num_parallel_calls=_PARALLEL_FILES
     )
     header = Header(*_in_one_batch(headers))
     readable = tf.where(header.reason == "")[:, 0]
@@ -197,7 +198,7 @@ def decoded_squares(
 
     fields = [tf.gather(part, readable) for part in (every, *header)]
     files = tf.data.Dataset.from_tensor_slices((readable, *fields))
-    squares = files.map(square, num_parallel_calls=_PARALLEL_FILES).ignore_errors()
+    squares = files.map(as_it_is(square), num_parallel_calls=_PARALLEL_FILES).ignore_errors()
     nothing = tf.zeros([image_size, image_size, 3], tf.uint8)
     squares = squares.concatenate(tf.data.Dataset.from_tensors((count, nothing)))
     rows, pixels = _in_one_batch(squares)
