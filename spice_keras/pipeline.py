@@ -19,6 +19,7 @@ from spice_keras.run.history import History, heads_are_begun
 from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -86,6 +87,8 @@ def run_stages(
 
 def _do(history: History, config: RunConfig, commands: Sequence[str], screen: Screen) -> None:
     """Do what a history has to do."""
+    if history.has_chosen("eval") and config.evaluate.table == "parquet":
+        refuse_missing_pyarrow()
     if history.will_run("export"):
         check_export_folder(config)
         sweep_folder(Path(config.export.directory) / (config.export.name or config.name))

@@ -44,6 +44,7 @@ from spice_keras.options import (
     Source,
     SpicePolicy,
     Start,
+    TableFormat,
     WeakPolicy,
 )
 
@@ -375,6 +376,8 @@ class EvaluateConfig(Options):
     """Items drawn on the map."""
     prototypes_per_cluster: Positive = 8
     """Most typical images shown of each cluster."""
+    table: TableFormat = "csv"
+    """`parquet` writes the table of items as assignments.parquet too, which needs pyarrow."""
 
 
 class WordsConfig(Options):

@@ -17,6 +17,7 @@ from spice_keras.errors import UserError
 from spice_keras.files import atomic_folder, write_atomically
 from spice_keras.heads.answers import learn_answers
 from spice_keras.heads.inference import head_probabilities
+from spice_keras.options import TableFormat
 from spice_keras.progress import Screen
 from spice_keras.review.effective import Effective, effective
 from spice_keras.review.log import EDITS, EditLog
@@ -34,6 +35,7 @@ from spice_keras.run.store import (
     Names,
     Reliable,
 )
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.stages.evaluate import evaluate
 from spice_keras.stages.export import export
 from spice_keras.stages.name import names_of
@@ -63,7 +65,12 @@ class Applied:
 
 
 def apply_edits(
-    context: Context, target: Path, *, edits: Path | None = None, keep: bool = False
+    context: Context,
+    target: Path,
+    *,
+    edits: Path | None = None,
+    keep: bool = False,
+    table: TableFormat | None = None,
 ) -> Applied:
     """Make a corrected run: its clusters, names, tables, report and SavedModel.
 
@@ -76,6 +83,7 @@ def apply_edits(
         target: Folder of the corrected run; one that this function made is replaced.
         edits: The file of edits; None for that of the run.
         keep: Leave every image where the review page shows it, whatever the retrained head says.
+        table: How the table of items is written; None for as the run says.
 
     Returns:
         What was made.
@@ -85,6 +93,9 @@ def apply_edits(
             folder does not allow it.
     """
     _refuse(context, target)
+    table = table or context.config.evaluate.table
+    if table == "parquet":
+        refuse_missing_pyarrow()
     log = EditLog(_edits_file(context, edits), start_state(context))
     if not log.current.done:
         raise UserError(f"No edit in {log.path} stands. Make some with spice review.")
@@ -96,7 +107,7 @@ def apply_edits(
             "merge in spice review first."
         )
     with atomic_folder(target) as folder:
-        made = _Corrected(context, found, kept, keep, folder)
+        made = _Corrected(context, found, kept, keep, table, folder)
         made.write()
     corrected = Context(made.config, RunDirectory(target), context.screen)
     evaluate(corrected)
@@ -146,6 +157,7 @@ class _Corrected:
     found: Effective
     kept: np.ndarray
     keep: bool
+    table: TableFormat
     folder: Path
 
     @property
@@ -159,6 +171,7 @@ class _Corrected:
         overrides: dict[str, Any] = {
             "num_clusters": self.found.num_clusters,
             "name": f"{old.name[:55]}-reviewed",
+            "evaluate.table": self.table,
         }
         if self.learns:
             overrides["semi.enabled"] = False
