@@ -324,8 +324,9 @@ class SemiConfig(Options):
     enabled: bool = True
     """Whether the stage runs; if not, SPICE-Self's clusters are the result."""
     labels_from: LabelsFrom = "reliable"
-    """`source`: true labels of the data, a few per class, in place of the reliable ones. This is
-    the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
+    """`edits`: the reliable labels, corrected by the decisions of a review (edits.jsonl of the
+    run). `source`: true labels of the data, a few per class, in place of the reliable ones. This
+    is the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
     labels_per_class: Positive = 25
     """Only for `labels_from: source`; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"

@@ -44,7 +44,7 @@ def final_result(context: Context) -> FinalResult:
     embeddings = bank.normalized
     if context.config.semi.enabled:
         embeddings = context.load(Classifier).embeddings
-    if context.run.has(Decisions.name):
+    if context.run.has(Decisions.name) and context.train_part is None:
         probabilities = _decided(probabilities, context.load(Decisions).clusters)
     clusters = probabilities.argmax(axis=1)
     reliable = np.zeros(len(clusters), bool)
@@ -134,11 +134,18 @@ def _columns(
         "duplicate_group": np.ma.masked_less(duplicates, 0),
     }
     if context.run.has(Decisions.name):
-        columns["decision"] = np.array(context.load(Decisions).words, object)
+        columns["decision"] = _decisions(context)
     if context.has_parts:
         roles = [role for role, rows in context.parts.items() for _ in context.ids[rows]]
         columns["part"] = np.array(roles, object)
     return columns
+
+
+def _decisions(context: Context) -> Column:
+    """What a person decided about each item; nothing about test images that no stage saw."""
+    if context.train_part is not None:
+        return np.full(len(context.ids), "", object)
+    return np.array(context.load(Decisions).words, object)
 
 
 def exported_model(path: Path) -> Path:
