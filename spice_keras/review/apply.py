@@ -16,7 +16,7 @@ from spice_keras.config import RunConfig, load_config
 from spice_keras.config.protocol import ROLES, stage_rows
 from spice_keras.errors import UserError
 from spice_keras.files import atomic_folder, write_atomically
-from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.answers import images_that_stay, learn_answers
 from spice_keras.heads.inference import head_probabilities
 from spice_keras.options import TableFormat
 from spice_keras.progress import Screen
@@ -278,13 +278,16 @@ class _Corrected:
     def _taught(self, context: Context) -> tuple[list[np.ndarray], np.ndarray]:
         """Retrain the head with everything a person placed as fixed labels."""
         bank = context.bank
-        fixed = np.flatnonzero(self.found.fixed[self.kept])
+        placed, clusters = self.found.fixed[self.kept], self.found.clusters[self.kept]
+        automatic = network_clustering(self.source).clusters[self.kept]
+        stay = images_that_stay(bank.normalized, automatic, clusters, placed)
+        fixed = np.sort(np.concatenate([np.flatnonzero(placed), stay]))
         taught = learn_answers(
             bank.normalized,
             context.load(Embeddings).neighbors[:, 1:],
             self._prior(),
             fixed,
-            self.found.clusters[self.kept][fixed],
+            clusters[fixed],
         )
         # The head reads unit rows times sqrt(D).
         weights = [taught.kernel / math.sqrt(bank.features.shape[1]), taught.bias]
