@@ -65,7 +65,7 @@ def write_shards_with_ray(
 
         write(folder.missing())
         writer.check_source()
-        finish_sound(folder, write, lambda: _unsound(folder))
+        finish_sound(folder, write, lambda: _unsound(folder, actors))
     return folder.finish()
 
 
@@ -142,15 +142,15 @@ class _Actor:
         return self._writer
 
 
-def _dataset(numbers: Sequence[int]) -> Any:
-    """Numbers of shards as a data set of Ray, each in a block, that is a task, of its own."""
+def _dataset(numbers: Sequence[int], blocks: int) -> Any:
+    """Numbers of shards as a data set of Ray, in blocks; each is a task."""
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings = ray.data.DataContext.get_current()
     settings.enable_progress_bars = False
     items = [{"shard": number} for number in numbers]
-    return ray.data.from_items(items, override_num_blocks=len(items))
+    return ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
 
 
 def _write(
@@ -164,7 +164,7 @@ def _write(
     pool = ray.data.ActorPoolStrategy(
         size=min(actors, len(numbers)), max_tasks_in_flight_per_actor=1
     )
-    told = _dataset(numbers).map_batches(
+    told = _dataset(numbers, len(numbers)).map_batches(
         _Actor,
         fn_constructor_args=(recipe, threads),
         batch_size=1,
@@ -178,11 +178,18 @@ def _write(
         advance(int(row["items"]))
 
 
-def _unsound(folder: ShardFolder) -> list[int]:
-    """The shards whose files are not those that were written; all machines look."""
+def _unsound(folder: ShardFolder, tasks: int) -> list[int]:
+    """The shards whose files are not those that were written; all machines look.
+
+    As many tasks at a time as there were actors: for a tenth of a processor each, Ray would start
+    ten processes on every one.
+    """
 
     def check(batch: dict[str, np.ndarray]) -> dict[str, Any]:
         return {"shard": [n for n in batch["shard"].tolist() if not folder.is_sound(n)]}
 
-    found = _dataset(range(folder.num_shards)).map_batches(check, batch_size=1, num_cpus=_SHARE)
+    numbers = _dataset(range(folder.num_shards), 4 * tasks)
+    found = numbers.map_batches(
+        check, batch_size=1, num_cpus=_SHARE, concurrency=tasks, scheduling_strategy="SPREAD"
+    )
     return sorted(int(row["shard"]) for row in found.iter_rows())
