@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from spice_keras.shards.writing import Advance, ShardWriter, finish_sound
 # actors on those that are left, and for what feeds them: with whole processors asked for, actors
 # would wait for a slot, and with them the shards they have.
 _SHARE = 0.1
+_PATIENCE = 10.0  # seconds in which a cluster answers
 _STORE = 2**27  # bytes of Ray's store on one machine: it holds numbers of shards
 
 
@@ -77,9 +79,11 @@ def _cluster() -> Iterator[list[float]]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # It warns that an actor cannot start again without this process, which waits for it anyway.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _refuse_silent(address)
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
     how: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE}
     try:
         ray.init(
@@ -99,6 +103,20 @@ def _cluster() -> Iterator[list[float]]:
         yield [processors for n in nodes if (processors := n["Resources"].get("CPU", 0.0))] or [1.0]
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuse the address of a cluster where nothing answers: Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # such as `auto`, which Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise UserError(
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error}). Start "
+            "one with `ray start --head`, or leave RAY_ADDRESS unset to start one on this machine."
+        ) from error
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from spice_keras.engines.ray_data import write_shards_with_ray
+from spice_keras.engines.recipes import EmbedRecipe, EncoderChoice
+from spice_keras.errors import UserError
 from spice_keras.shards.embeddings import write_embeddings
 from spice_keras.shards.folder import ShardFolder, read_manifest
+from spice_keras.shards.writing import Advance, ShardWriter
 from tests.integration.tiny import invoke
 
 _COUNT = 5
@@ -94,3 +99,25 @@ def test_without_ray_the_extra_is_named(here: Path, monkeypatch: pytest.MonkeyPa
         said = invoke(*command, "photos", "out", "--engine", "ray")
         assert said.exit_code == 2, said.output
         assert "pip install 'spice-keras[ray]', or use one process: --engine local" in said.output
+
+
+class _Nothing(ShardWriter):
+    def write(self, number: int, advance: Advance) -> None:
+        raise AssertionError("there is no cluster")
+
+    def check_source(self) -> None:
+        raise AssertionError("there is no cluster")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_a_cluster_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = address.format(free.getsockname()[1])
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    recipe = EmbedRecipe("folder", tmp_path, EncoderChoice(), tmp_path / "out")
+    writer = _Nothing(ShardFolder(tmp_path / "out", {}, 1))
+    with pytest.raises(UserError, match=f"No Ray cluster answers at RAY_ADDRESS={address}"):
+        write_shards_with_ray(recipe, writer)
