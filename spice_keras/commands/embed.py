@@ -52,4 +52,4 @@ def embed(
         run_dir = None if run_dir is None else run_dir.absolute()
         encoder = EncoderChoice(run_dir, backbone, size)
         recipe = EmbedRecipe(kind, Path(source).absolute(), encoder, out.absolute(), plan)
-        write_with_engine(recipe, how, screen, name="embed", what="embeddings")
+        write_with_engine(recipe, how, screen, name="embed", what="embeddings of {dim} values")

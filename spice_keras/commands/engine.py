@@ -145,11 +145,11 @@ def write_with_engine(
         how: The engine.
         screen: Where things are said.
         name: Of the command.
-        what: What the shards hold, in the plural.
+        what: What the shards hold, in the plural; a fact of the folder in braces.
     """
     manifest = _written(recipe, how, screen, name)
     if manifest is None:
-        screen.say(f"{name}: the shards of this part are written; those of others are missing.")
+        screen.say(f"{name}: the shards of this part are written; other parts are missing.")
         return
     skipped = sum(int(shard.facts.get("skipped", 0)) for shard in manifest.shards)
     if skipped:
@@ -157,7 +157,8 @@ def write_with_engine(
             f"{skipped} items gave no image; shard-*.skipped.json in {manifest.folder} lists them."
         )
     screen.say(
-        f"{name}: {manifest.rows:,} {what} in {len(manifest.shards)} shards, in {manifest.folder}"
+        f"{name}: {manifest.rows:,} {what.format_map(manifest.facts)} in "
+        f"{len(manifest.shards)} shards, in {manifest.folder}"
     )
 
 
