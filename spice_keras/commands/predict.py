@@ -72,7 +72,8 @@ def predict(
 
     start_tensorflow(precision="float32", deterministic=False)
     from spice_keras.run.results import exported_model
-    from spice_keras.serving.predict import find_model, predict, refuse_missing_pyarrow
+    from spice_keras.run.table import refuse_missing_pyarrow
+    from spice_keras.serving.predict import find_model, predict
 
     if table == "parquet":
         refuse_missing_pyarrow()
