@@ -18,8 +18,9 @@ from spice_keras.data.sources import SkippedFile, SourceOptions
 from spice_keras.errors import UserError
 from spice_keras.files import file_table, json_text, write_json
 from spice_keras.options import TableFormat
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.serving.embedding import image_batches, shard_rows
-from spice_keras.serving.predict import Predictions, Predictor, refuse_missing_pyarrow
+from spice_keras.serving.predict import Predictions, Predictor
 from spice_keras.shards.embeddings import EmbeddingShards
 from spice_keras.shards.folder import ShardFolder, read_manifest, shard_name
 from spice_keras.shards.writing import Advance, ShardPlan, ShardWriter
