@@ -59,7 +59,7 @@ def _opened(folder: str, side: int) -> tuple[Any, Any]:
     start_tensorflow()
     from spice_keras.data.packing import encoded_source
     from spice_keras.data.sources import SourceOptions
-    from spice_keras.engines.recipes import EncoderChoice
+    from spice_keras.run.encoder_choice import EncoderChoice
 
     encoder, facts = EncoderChoice(size=side).build()
     options = SourceOptions(path=folder, image_size=side, fit=facts["fit"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,10 +29,8 @@ def embed(
     out: Path,
     quiet: bool,
     verbose: bool,
-    backbone: str | None,
-    run_dir: Path | None,
-    size: int | None,
     how: EngineRequest,
+    **choice: Any,
 ) -> None:
     """Encode the images of SOURCE into shards of embeddings in the folder OUT.
 
@@ -41,15 +40,17 @@ def embed(
     """
     screen = Screen(chosen_loudness(quiet, verbose))
     kind, plan = image_source(source), how.plan()
-    if run_dir is not None and (backbone is not None or size is not None):
+    if choice["run_dir"] is not None and (choice["backbone"], choice["size"]) != (None, None):
         raise UserError("--run-dir names the encoder and its size; leave the others out.")
     how.check()
     from spice_keras.runtime import tensorflow_session
 
     with tensorflow_session():
-        from spice_keras.engines.recipes import EmbedRecipe, EncoderChoice
+        from spice_keras.engines.recipes import EmbedRecipe
+        from spice_keras.run.encoder_choice import EncoderChoice
 
-        run_dir = None if run_dir is None else run_dir.absolute()
-        encoder = EncoderChoice(run_dir, backbone, size)
+        if choice["run_dir"] is not None:
+            choice["run_dir"] = choice["run_dir"].absolute()
+        encoder = EncoderChoice(**choice)
         recipe = EmbedRecipe(kind, Path(source).absolute(), encoder, out.absolute(), plan)
         write_with_engine(recipe, how, screen, name="embed", what="embeddings of {dim} values")

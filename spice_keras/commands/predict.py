@@ -38,7 +38,6 @@ def predict(
     table: TableFormat | None,
     quiet: bool,
     verbose: bool,
-    trust: bool,
     how: EngineRequest,
     **wanted: bool,
 ) -> None:
@@ -52,7 +51,7 @@ def predict(
 
     MODEL is a run directory, saved_models/NAME (its newest version), or one version.
     """
-    screen = Screen(chosen_loudness(quiet, verbose))
+    screen, trust = Screen(chosen_loudness(quiet, verbose)), wanted.pop("trust")
     if how.engine is not None:
         if output is not None or len(images) != 2:
             raise UserError(

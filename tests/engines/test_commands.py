@@ -13,8 +13,9 @@ import tensorflow as tf
 from PIL import Image
 
 from spice_keras.engines.ray_data import write_shards_with_ray
-from spice_keras.engines.recipes import EmbedRecipe, EncoderChoice
+from spice_keras.engines.recipes import EmbedRecipe
 from spice_keras.errors import UserError
+from spice_keras.run.encoder_choice import EncoderChoice
 from spice_keras.shards.embeddings import write_embeddings
 from spice_keras.shards.folder import ShardFolder, read_manifest
 from spice_keras.shards.writing import Advance, ShardWriter

@@ -226,6 +226,8 @@ def test_many_embeddings_are_spoken_of_unless_a_sample_is_taken(
     write_embeddings(shards, 0, [str(row) for row in range(40)], rows)
     shards.finish()
     monkeypatch.setattr(ingest_module, "_LARGE", 40 * 4 * 4)
-    context = _context(tmp_path, data__source="embeddings", data__sample=sample)
+    context = _context(
+        tmp_path, data__source="embeddings", data__sample=sample, semi__enabled=False
+    )
     ingest(context)
     assert ("--sample 200000 trains heads" in said(context)) == (sample is None)
