@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,11 +44,20 @@ def _compared(context: Context, features: np.ndarray) -> Embeddings:
     space = fitted_space(features, context.config.head_input_scale)
     if space.is_centered:
         context.screen.detail(f"embed: features are compared in the space {space.scale}.")
-    return Embeddings(_neighbors(context, features, space), space=space)
+    return Embeddings(neighbors_in(context, features, space), space=space)
 
 
-def _neighbors(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
-    """Find neighbours, the item itself among them: for reliability, and for the heads."""
+def neighbors_in(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
+    """Find neighbours, the item itself among them: for reliability, and for the heads.
+
+    Args:
+        context: The run, whose plan says how many.
+        features: float32 [N, D].
+        space: Where similarity is measured.
+
+    Returns:
+        int32 [N, n], each row led by the item itself.
+    """
     plan = context.plan
     wanted = max(plan.reliable.num_neighbors, 1 + plan.self_labeling.num_neighbors)
     count = min(plan.num_images, wanted)
@@ -94,6 +104,27 @@ def _tell_time(context: Context, encoder: keras.Model, passes: int) -> None:
     if times is not None:
         text += f". The whole run: about {clock(sum(times.values()))}"
     context.screen.say(f"{text}.")
+
+
+def view_features(
+    encoder: keras.Model, images: np.ndarray, policy: Policy, seeds: Sequence[int]
+) -> np.ndarray:
+    """Return features of augmented copies of some images.
+
+    Args:
+        encoder: uint8 [B, S, S, 3] to features [B, D].
+        images: uint8 [N, S, S, 3].
+        policy: What augments them.
+        seeds: One for each copy of all images.
+
+    Returns:
+        float16 [copies, N, D], within that type's range.
+    """
+    found = np.empty((len(seeds), len(images), encoder.output_shape[-1]), np.float16)
+    for number, seed in enumerate(seeds):
+        for rows, features in encoded_batches(encoder, images, view=policy, seed=seed):
+            found[number, rows] = np.clip(features, -_LARGEST, _LARGEST)
+    return found
 
 
 def _write_views(
