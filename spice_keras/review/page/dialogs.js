@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, counted, el } from "./dom.js";
+import { during } from "./waiting.js";
 
 /** Shows a dialog whose body is made by `fill(done)`; `done(value)` closes it. */
 function dialog(title, fill) {
@@ -80,7 +81,7 @@ export function askSplit(group, pixel) {
         button.setAttribute("aria-pressed", button.textContent === String(count));
       }
       try {
-        parts = await api.parts(group.key, count);
+        parts = await during(() => api.parts(group.key, count));
         shown.replaceChildren(...parts.map((rows, index) => el("section", {},
           el("h3", {}, `Part ${index + 1}: ${counted(rows.length, "image")}`),
           el(pixel ? "div.shown.pixel" : "div.shown", {}, ...sample(rows, 8).map(
