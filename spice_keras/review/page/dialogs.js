@@ -8,14 +8,17 @@ import { during } from "./waiting.js";
 function dialog(title, fill) {
   const box = byId("dialog"), before = document.activeElement;
   return new Promise((resolve) => {
-    let result = null;
-    const done = (value) => { result = value; box.close(); };
-    box.replaceChildren(el("h2", { id: "dialog-title" }, title), ...fill(done));
-    box.onclose = () => {
+    let result = null, finished = false;
+    const finish = () => {
+      if (finished || box.open) return; // the event of a dialog before this one comes late
+      finished = true;
       box.replaceChildren();
       if (before?.isConnected) before.focus();
       resolve(result);
     };
+    const done = (value) => { result = value; box.close(); finish(); };
+    box.replaceChildren(el("h2", { id: "dialog-title" }, title), ...fill(done));
+    box.onclose = finish;
     box.onclick = (event) => { if (event.target === box) box.close(); };
     box.showModal();
   });
