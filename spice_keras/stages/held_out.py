@@ -64,6 +64,7 @@ def _heads(test: Context, trained: Heads, features: np.ndarray) -> Heads:
         trained.head,
         trained.epoch,
         trained.loss,
+        temperature=trained.temperature,
     )
 
 
@@ -73,7 +74,7 @@ def _reliable(test: Context, heads: Heads, neighbors: np.ndarray) -> Reliable:
     consistency = local_consistency(heads.clusters, neighbors)
     found = reliable_labels(
         heads.clusters,
-        heads.confidence,
+        heads.trained_confidence,
         consistency,
         num_clusters=test.config.num_clusters,
         consistency_threshold=section.consistency_threshold,
