@@ -2,6 +2,7 @@
 
     python tools/fit_trust.py cluster CLUSTERINGS steel.npz digits.npz ... --count 260
     python tools/fit_trust.py fit CLUSTERINGS spice_keras/metrics/expected_accuracy.json
+    python tools/fit_trust.py reliability CLUSTERINGS
     python tools/fit_trust.py cluster GUIDED steel.npz cifar.npz ... --count 240 --guided
     python tools/fit_trust.py fit-guided GUIDED spice_keras/metrics/expected_accuracy_guided.json
 
@@ -15,6 +16,8 @@ heads of `GuidedClustering` do; it is trained in NumPy, which starts at once.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -25,6 +28,7 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.files import write_json
+from spice_keras.metrics.calibration import cautious, temperature_for, tempered
 from spice_keras.metrics.clustering import clustering_accuracy, purity
 from spice_keras.metrics.expected_accuracy import (
     Judged,
@@ -39,6 +43,7 @@ from spice_keras.words.probabilities import softmax
 from spice_keras.words.vocabulary import classifier_vocabulary
 
 _RANGE, _UNEVEN = (0.06, 0.94), 1 / 3
+_BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01)
 _SURE_AT_START = 0.7  # mean largest probability of a head at its start
 
 
@@ -293,12 +298,7 @@ def fit(folder: Path, out: Path) -> None:
 def fit_guided(folder: Path, out: Path) -> None:
     """Fit the mapping of guided clusterings in FOLDER and write OUT."""
     rows, acc, names, fits = [], [], [], []
-    for path in sorted(folder.glob("*.npz"), key=lambda path: int(path.stem)):
-        with np.load(path) as archive:
-            found = dict(archive)
-        clusters = found["c"][0].astype(np.int64)
-        if len(np.unique(clusters)) < 2:
-            continue
+    for found, clusters in clusterings(folder):
         unit = found["z"].astype(np.float32)
         rows.append(guided_figures(clusters, int(found["K"]), found["nb"][:, 1:], unit))
         acc.append(clustering_accuracy(found["y"], clusters))
@@ -328,28 +328,61 @@ def fit_guided(folder: Path, out: Path) -> None:
     )
 
 
-def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
-    rows, acc, pure, names = [], [], [], []
+def clusterings(folder: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Read clusterings that use two clusters at least: all arrays, and the chosen clusters."""
     for path in sorted(folder.glob("*.npz"), key=lambda path: int(path.stem)):
         with np.load(path) as archive:
             found = dict(archive)
-        heads, chosen = found["c"].astype(np.int64), int(found["j"])
+        clusters = found["c"][int(found["j"])].astype(np.int64)
+        if len(np.unique(clusters)) >= 2:
+            yield found, clusters
+
+
+def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
+    rows, acc, pure, names = [], [], [], []
+    for found, clusters in clusterings(folder):
         judged = Judged(
-            clusters=heads[chosen],
+            clusters=clusters,
             num_clusters=int(found["K"]),
             rows=found["z"].astype(np.float32),
             neighbors=found["nb"],
-            others=np.delete(heads, chosen, axis=0),
+            others=np.delete(found["c"].astype(np.int64), int(found["j"]), axis=0),
             kmeans=found["km"],
         )
-        if len(np.unique(judged.clusters)) < 2:
-            continue
         rows.append(trust_figures(judged).as_row())
-        acc.append(clustering_accuracy(found["y"], judged.clusters))
-        pure.append(purity(found["y"], judged.clusters))
+        acc.append(clustering_accuracy(found["y"], clusters))
+        pure.append(purity(found["y"], clusters))
         names.append(str(found["name"]))
     return np.stack(rows), np.array(acc), np.array(pure), np.array(names)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+def reliability(folder: Path) -> None:
+    """Say how often items of a confidence are in the largest class of their cluster.
+
+    Purity is foretold by a mapping fitted on the other data sets of FOLDER.
+    """
+    figures, _, pure, names = measured(folder)
+    _, _, rank, _ = left_out(figures, pure, names)
+    said, right, sets = [], [], []
+    for (found, clusters), odds, name in zip(clusterings(folder), rank, names, strict=True):
+        share = cautious(float(1.0 / (1.0 + np.exp(-odds))))
+        before = found["p"].astype(np.float32)
+        said.append(tempered(before, temperature_for(before, share)).max(axis=1))
+        table = np.zeros((int(found["K"]), int(found["y"].max()) + 1))
+        np.add.at(table, (clusters, found["y"]), 1)
+        right.append(table.argmax(axis=1)[clusters] == found["y"])
+        sets.append(np.full(len(clusters), name))
+    confidence, correct, every = map(np.concatenate, (said, right, sets))
+    for low, high in itertools.pairwise(_BINS):
+        own = (low <= confidence) & (confidence < high)
+        by_set = (f"{one} {correct[own & (every == one)].mean():.3f}" for one in sorted(set(names)))
+        click.echo(
+            f"{low:.2f}-{min(high, 1.0):.2f}: said {confidence[own].mean():.3f}, right "
+            f"{correct[own].mean():.3f} of {own.sum()}; {', '.join(by_set)}"
+        )
 
 
 def left_out(
