@@ -19,6 +19,7 @@ from spice_keras.run.history import History, heads_are_begun
 from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -77,6 +78,8 @@ def run_stages(
     refuse_other_backend()
     screen, path = screen or silent_screen(), Path(run_dir)
     with run_lock(path, screen), explained_storage(path):
+        if "semi" in commands and config.semi.enabled and config.semi.labels_from == "edits":
+            _check_edits(path, config, taught="self" not in commands, redo=redo)
         history = History.begin(
             path, config, commands=commands, resume=resume, redo=redo, screen=screen
         )
@@ -86,6 +89,8 @@ def run_stages(
 
 def _do(history: History, config: RunConfig, commands: Sequence[str], screen: Screen) -> None:
     """Do what a history has to do."""
+    if history.has_chosen("eval") and config.evaluate.table == "parquet":
+        refuse_missing_pyarrow()
     if history.will_run("export"):
         check_export_folder(config)
         sweep_folder(Path(config.export.directory) / (config.export.name or config.name))
@@ -94,6 +99,21 @@ def _do(history: History, config: RunConfig, commands: Sequence[str], screen: Sc
 
         _run_in_order(Context(config, history.run, screen), history, commands)
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
+
+
+def _check_edits(path: Path, config: RunConfig, *, taught: bool, redo: bool) -> None:
+    """Refuse edits that SPICE-Semi cannot learn from, before anything is forgotten."""
+    from spice_keras.review.corrections import corrections_of, refuse_missing_edits
+
+    run = RunDirectory(path)
+    if run.has("classifier") and not redo:
+        return
+    refuse_missing_edits(path)
+    if taught and run.has("heads"):
+        with tensorflow_session(precision=config.precision):
+            from spice_keras.run.context import Context
+
+            corrections_of(Context(config, run))
 
 
 def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
@@ -164,18 +184,29 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.name import name
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
-    from spice_keras.stages.semi import semi
     from spice_keras.stages.sort_shards import sort_shards
 
     _run_encoding(context, history, commands)
     _run_stage(context, history, "self", self_label)
     _run_stage(context, history, "reliable", select_reliable)
-    _run_stage(context, history, "semi", semi)
+    _run_stage(context, history, "semi", _semi)
     _run_stage(context, history, "test", classify_test)
     _run_stage(context, history, "sort", sort_shards)
     _run_stage(context, history, "name", name)
     _run_stage(context, history, "eval", evaluate)
     _run_stage(context, history, "export", export)
+
+
+def _semi(context: Context) -> None:
+    """SPICE-Semi, with a person's corrections if the configuration asks for them."""
+    from spice_keras.stages.semi import semi
+
+    if context.config.semi.labels_from != "edits":
+        semi(context)
+        return
+    from spice_keras.review.corrections import corrections_of
+
+    semi(context, corrections_of(context))
 
 
 def _run_encoding(context: Context, history: History, commands: Sequence[str]) -> None:
