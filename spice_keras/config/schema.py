@@ -44,6 +44,7 @@ from spice_keras.options import (
     Source,
     SpicePolicy,
     Start,
+    Strategy,
     WeakPolicy,
 )
 
@@ -415,6 +416,10 @@ class RunConfig(Options):
     """K, the number of clusters."""
     precision: Precision = "auto"
     """What networks compute in. `auto`: bfloat16 if the processor has it, else float32."""
+    strategy: Strategy = "none"
+    """What shares the steps of MoCo, SPICE-Self and SPICE-Semi: `mirrored`, all GPUs of the
+    machine; `multiworker`, the workers that `TF_CONFIG` lists. The result is that of one device, up
+    to rounding."""
     data: DataConfig = DataConfig()
     backbone: BackboneOptions = BackboneOptions()
     pretrain: PretrainConfig = PretrainConfig()
