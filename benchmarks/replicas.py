@@ -81,13 +81,13 @@ def _arrays(model: Any, size: Size) -> dict[str, np.ndarray]:
 
     found = {"weights": np.concatenate([np.ravel(weight) for weight in model.get_weights()])}
     if isinstance(model, MoCo):
-        return found | {"queue": np.array(model.queue)}
+        return found | {"queue": model.queue.numpy()}
     if isinstance(model, SpiceSelf):
         features = np.random.default_rng(9).normal(size=(200, model.feature_dim))
-        logits = np.array(model.logits_by_head(features.astype(np.float32)))
+        logits = model.logits_by_head(features.astype(np.float32)).numpy()
         return found | {"labels": logits.argmax(axis=2)}
     images = drawn_images(64, size.side, 99)
-    return found | {"labels": np.array(model(images)).argmax(axis=1)}
+    return found | {"labels": model(images).numpy().argmax(axis=1)}
 
 
 def drawn_images(count: int, side: int, seed: int) -> np.ndarray:

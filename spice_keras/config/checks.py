@@ -264,6 +264,11 @@ def _strategy_problems(config: RunConfig) -> Iterator[Problem]:
     """What several devices cannot train."""
     if config.strategy == "none":
         return
+    if not (config.trains_encoder or config.encodes_in_steps or config.semi.enabled):
+        yield Problem(
+            ("strategy",),
+            "only heads on features are trained here, which one device does; set it to none",
+        )
     section = config.self_labeling
     if section.train_encoder or section.batch_norm == "adapt":
         option = "self.train_encoder" if section.train_encoder else "self.batch_norm"

@@ -439,6 +439,13 @@ class RunConfig(Options):
         return wanted and self.data.source != "embeddings"
 
     @property
+    def encodes_in_steps(self) -> bool:
+        """Whether SPICE-Self encodes views in every step, and does not read cached features."""
+        section = self.self_labeling
+        prototypes = section.objective == "prototypes" and section.cached_views is None
+        return prototypes and self.data.source != "embeddings"
+
+    @property
     def has_words(self) -> bool:
         """Whether there are words in the space of the embeddings: a file's, or the encoder's."""
         if self.words.vocabulary is not None:

@@ -200,19 +200,12 @@ def refuse_uneven_batches(config: RunConfig, plan: Plan, replicas: int) -> None:
             )
 
 
-def encodes_in_steps(config: RunConfig) -> bool:
-    """Tell whether SPICE-Self encodes views in every step, which replicas can share."""
-    section = config.self_labeling
-    prototypes = section.objective == "prototypes" and section.cached_views is None
-    return prototypes and config.data.source != "embeddings"
-
-
 def _shared_sizes(config: RunConfig, plan: Plan) -> dict[str, int]:
     """The batches that are shared, by the option that sets them."""
     sizes = {}
     if config.trains_encoder:
         sizes["pretrain.batch_size"] = plan.pretrain.batch_size
-    if encodes_in_steps(config):
+    if config.encodes_in_steps:
         sizes["self.large_batch"] = plan.self_labeling.large_batch
     if config.semi.enabled:
         sizes["semi.labeled_batch"] = plan.semi.labeled_batch
