@@ -87,6 +87,8 @@ MADE: dict[str, tuple[Make, Batch]] = {
     "semi": (semi, semi_batch),
 }
 """What makes a model, for one device or for one of several, and its batches."""
+SHARED = {"mirrored": tuple(MADE), "workers": ("moco", "semi")}
+"""What is trained in each way; beside it, the views of SPICE-Self are encoded."""
 
 
 def trained(model: PartlyTrainedModel, batches: Any) -> list[dict[str, float]]:
@@ -106,7 +108,8 @@ def self_trained(strategy: tf.distribute.Strategy) -> tuple[SpiceSelf, list[dict
 
     def batches() -> Iterator[dict[str, tf.Tensor]]:
         for step in range(STEPS):
-            images = {"weak": synthetic.images(30, step), "strong": synthetic.images(30, -step)}
+            views = ("weak", step), ("strong", 100 + step)
+            images = {name: synthetic.images(30, seed) for name, seed in views}
             features = encode({name: tf.constant(array) for name, array in images.items()})
             yield features | {"embedding": tf.math.l2_normalize(features["weak"], axis=1)}
 
@@ -129,10 +132,12 @@ def kept(path: Path, model: PartlyTrainedModel, rows: list[dict[str, float]]) ->
     np.savez(path, figures, *model.get_weights())
 
 
-def on(strategy: tf.distribute.Strategy, folder: Path, *, shared: bool, writes: bool) -> None:
+def on(strategy: tf.distribute.Strategy, folder: Path, *, writes: bool = True) -> None:
     """Train each model and write what came of it; with several devices here, compare them."""
     found: dict[str, Any] = {}
-    for name, (make, batch) in MADE.items():
+    shared = folder.name in SHARED
+    for name in SHARED.get(folder.name, MADE):
+        make, batch = MADE[name]
         with strategy.scope():
             model = make(shared)
         rows = trained(model, synthetic.batches(batch, range(STEPS)))
@@ -158,13 +163,13 @@ def main(way: str, folder: Path) -> None:
     if way == "workers":
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         chief = strategy.cluster_resolver.task_id == 0
-        on(strategy, folder / "workers", shared=True, writes=chief)
+        on(strategy, folder / "workers", writes=chief)
         return
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    on(tf.distribute.get_strategy(), folder / "one", shared=False, writes=True)
+    on(tf.distribute.get_strategy(), folder / "one")
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    on(mirrored, folder / "mirrored", shared=True, writes=True)
+    on(mirrored, folder / "mirrored")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from spice_keras.run.local_workers import run_local_workers
 from spice_keras.runtime import tensorflow_session
 from spice_keras.training.loop import FitLength, fit_on_replicas
 from tests.integration.conftest import MadeOnce
-from tests.integration.replicas import MADE
+from tests.integration.replicas import SHARED
 from tests.models import synthetic
 
 _SCRIPT = [sys.executable, "-m", "tests.integration.replicas"]
@@ -33,8 +33,9 @@ def ways(made_once: MadeOnce) -> Path:
     return made_once("replicas", make)
 
 
-@pytest.mark.parametrize("way", ["mirrored", "workers"])
-@pytest.mark.parametrize("name", [*MADE, "self"])
+@pytest.mark.parametrize(
+    ("way", "name"), [(way, name) for way, names in SHARED.items() for name in (*names, "self")]
+)
 def test_several_devices_train_what_one_trains(ways: Path, way: str, name: str) -> None:
     """Figures of each step, weights, queue, averages and statistics of batch normalisation."""
     one, other = (np.load(ways / folder / f"{name}.npz") for folder in ("one", way))
@@ -43,10 +44,10 @@ def test_several_devices_train_what_one_trains(ways: Path, way: str, name: str) 
         np.testing.assert_allclose(other[array], one[array], atol=1e-5, err_msg=array)
 
 
-@pytest.mark.parametrize("way", ["mirrored", "workers"])
+@pytest.mark.parametrize("way", SHARED)
 def test_devices_stay_alike_and_one_device_reads_their_checkpoint(ways: Path, way: str) -> None:
     found = json.loads((ways / way / "found.json").read_text("utf-8"))
-    assert found == {name: {"restored": True, "unlike": []} for name in MADE}
+    assert found == {name: {"restored": True, "unlike": []} for name in SHARED[way]}
 
 
 def test_on_one_device_the_loop_is_fit_to_the_last_bit() -> None:
