@@ -17,7 +17,7 @@ from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.cluster import Company, joined
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, must_hold_run
-from spice_keras.run.history import History, heads_are_begun
+from spice_keras.run.history import History, chosen_stages, heads_are_begun
 from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
@@ -81,7 +81,11 @@ def run_stages(
     screen, path = screen or silent_screen(), Path(run_dir)
     with joined(config, commands, path) as company:
         if company is not None and not company.cluster.is_chief:
-            return _take_part(config, company, screen)
+            from spice_keras.run.replicas import wait_for_artifacts
+
+            run = _take_part(config, company, screen)
+            wait_for_artifacts(run, [stage.artifact for stage in chosen_stages(config, commands)])
+            return run
         with run_lock(path, screen), explained_storage(path):
             history = History.begin(
                 path, config, commands=commands, resume=resume, redo=redo, screen=screen

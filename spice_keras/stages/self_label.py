@@ -105,6 +105,12 @@ def bound_objective(
         )
     if section.objective == "sic":
         return _bound_sic(context, bank, heads)
+    return _bound_prototypes(context, bank, heads)
+
+
+def _bound_prototypes(context: Context, bank: FeatureBank, heads: HeadOptions) -> SelfLabeling:
+    """Bind SPICE-Self to the feature bank, or to an encoder and the run's images."""
+    section, plan = context.config.self_labeling, context.plan.self_labeling
     options = PrototypeOptions(
         large_batch=plan.large_batch,
         hidden_dim=section.hidden_dim,

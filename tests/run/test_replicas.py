@@ -18,7 +18,7 @@ from tests.integration.tiny import invoke
 
 _SCRATCH: dict[str, Any] = {
     "backbone.name": "small_resnet", "self.objective": "prototypes", "self.cached_views": None,
-    "pretrain.batch_size": 64, "self.large_batch": 600, "semi.labeled_batch": 32,
+    "pretrain.batch_size": 64, "pretrain.queue_size": None, "self.large_batch": 600, "semi.labeled_batch": 32,
     "semi.unlabeled_ratio": 3, "strategy": "mirrored",
 }  # fmt: skip
 
@@ -39,7 +39,7 @@ def _config(**options: Any) -> RunConfig:
         ({"self__large_batch": 601}, 2, "set self.large_batch so that a batch has 600"),
         ({"semi__labeled_batch": 33}, 2, "set semi.labeled_batch"),
         ({"pretrain__bn_groups": 2}, 4, "pretrain.bn_groups to 1, or to a multiple of 4"),
-        ({"pretrain__batch_size": 63}, 3, "semi.labeled_batch"),
+        ({"pretrain__batch_size": 66}, 3, "set semi.labeled_batch so that a batch has 33"),
     ],
 )
 def test_uneven_batches_are_refused(options: dict[str, Any], replicas: int, said: str) -> None:
