@@ -331,7 +331,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--slow", type=float, default=0.0, help="seconds the last worker sleeps")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="folder for results; those there are kept")
     parser.add_argument("--size", help=argparse.SUPPRESS)
     given = parser.parse_args()
     models = tuple(given.models.split(","))
@@ -340,9 +340,13 @@ def main() -> None:
         return
     size, ways = Size(steps=given.steps, slow_seconds=given.slow), given.ways.split(",")
     with tempfile.TemporaryDirectory() as folder:
+        out = given.out or Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
         for way in ways:
-            measure(way, Path(folder), size, models)
-        _print_table(Path(folder), ways, models)
+            missing = [name for name in models if not (out / f"{way}.{name}.npz").exists()]
+            if missing:
+                measure(way, out, size, tuple(missing))
+        _print_table(out, ways, models)
 
 
 if __name__ == "__main__":

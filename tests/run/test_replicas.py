@@ -18,8 +18,8 @@ from tests.integration.tiny import invoke
 
 _SCRATCH: dict[str, Any] = {
     "backbone.name": "small_resnet", "self.objective": "prototypes", "self.cached_views": None,
-    "pretrain.batch_size": 64, "pretrain.queue_size": None, "self.large_batch": 600, "semi.labeled_batch": 32,
-    "semi.unlabeled_ratio": 3, "strategy": "mirrored",
+    "pretrain.batch_size": 64, "pretrain.queue_size": None, "self.large_batch": 600,
+    "semi.labeled_batch": 32, "semi.unlabeled_ratio": 3, "strategy": "mirrored",
 }  # fmt: skip
 
 
