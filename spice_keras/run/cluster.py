@@ -329,18 +329,16 @@ def join(cluster: Cluster, facts: Mapping[str, Any], given: Mapping[str, Any]) -
 def _listening(cluster: Cluster) -> Iterator[socket.socket]:
     """Listen at this process's own address until all have met; TensorFlow takes the port then."""
     port = int(cluster.workers[cluster.index].rpartition(":")[2])
-    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if listener.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        try:
-            listener.bind(("", port))
-        except OSError as error:
-            raise UserError(
-                f"Port {port}, which {VARIABLE} gives {cluster.name(cluster.index)}, cannot be "
-                f"opened: {error.strerror or error}. End what uses it, or name another port."
-            ) from error
-        listener.listen(128)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        listener = socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=both)
+    except OSError as error:
+        raise UserError(
+            f"Port {port}, which {VARIABLE} gives {cluster.name(cluster.index)}, cannot be opened: "
+            f"{error.strerror or error}. End what uses it, or name another port."
+        ) from error
+    with listener:
         listener.settimeout(_TRY_AGAIN)
         yield listener
 
