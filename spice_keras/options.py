@@ -104,8 +104,8 @@ BatchNorm = Literal["frozen", "adapt"]
 """What SPICE-Self does to the encoder's batch statistics."""
 Balance = Literal["none", "min"]
 """Whether every cluster keeps as many reliable labels as the smallest."""
-LabelsFrom = Literal["reliable", "source"]
-"""What SPICE-Semi is trained on: reliable labels, or true ones on request."""
+LabelsFrom = Literal["reliable", "edits", "source"]
+"""What SPICE-Semi is trained on: reliable labels, these with corrections, or true labels."""
 SemiInit = Literal["scratch", "pretrained"]
 """The weights SPICE-Semi begins with."""
 ExportFormat = Literal["savedmodel", "keras", "litert", "onnx", "openvino"]

@@ -21,6 +21,7 @@ from spice_keras.run.history import History, chosen_stages, heads_are_begun
 from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -81,12 +82,10 @@ def run_stages(
     screen, path = screen or silent_screen(), Path(run_dir)
     with joined(config, commands, path) as company:
         if company is not None and not company.cluster.is_chief:
-            from spice_keras.run.replicas import wait_for_artifacts
-
-            run = _take_part(config, company, screen)
-            wait_for_artifacts(run, [stage.artifact for stage in chosen_stages(config, commands)])
-            return run
+            return _take_part(config, company, commands, screen)
         with run_lock(path, screen), explained_storage(path):
+            if "semi" in commands and config.semi.enabled and config.semi.labels_from == "edits":
+                _check_edits(path, config, taught="self" not in commands, redo=redo)
             history = History.begin(
                 path, config, commands=commands, resume=resume, redo=redo, screen=screen
             )
@@ -94,7 +93,9 @@ def run_stages(
     return history.run
 
 
-def _take_part(config: RunConfig, company: Company, screen: Screen) -> RunDirectory:
+def _take_part(
+    config: RunConfig, company: Company, commands: Sequence[str], screen: Screen
+) -> RunDirectory:
     """Take a worker's share of the steps of a run that the chief does and writes."""
     cluster, run = company.cluster, RunDirectory(Path(company.given["run_dir"]))
     with _session(config, company) as replicas:
@@ -103,12 +104,15 @@ def _take_part(config: RunConfig, company: Company, screen: Screen) -> RunDirect
         from spice_keras.stages.self_label import help_to_encode
         from spice_keras.stages.semi import train_semi
 
-        phases = {"pretrain": train_moco, "self": help_to_encode, "semi": train_semi}
+        phases: dict[str, Callable[[Context], object]] = {
+            "pretrain": train_moco, "self": help_to_encode, "semi": train_semi,
+        }  # fmt: skip
         context = Context(config, run, silent_screen(), replicas=replicas)
         while (phase := replicas.next_phase(run)) is not None:
             screen.say(f"{cluster.name(cluster.index)}: takes part in {phase}.")
             phases[phase](context)
             release_memory()
+        replicas.wait_for(run, [stage.artifact for stage in chosen_stages(config, commands)])
     return run
 
 
@@ -135,6 +139,8 @@ def _do(
     company: Company | None = None,
 ) -> None:
     """Do what a history has to do."""
+    if history.has_chosen("eval") and config.evaluate.table == "parquet":
+        refuse_missing_pyarrow()
     if history.will_run("export"):
         check_export_folder(config)
         sweep_folder(Path(config.export.directory) / (config.export.name or config.name))
@@ -162,6 +168,21 @@ def _look_at_replicas(context: Context, company: Company | None) -> None:
         refuse_uneven_batches(context.config, plan, count)
     who = training_devices() if company is None else company.cluster.workers
     context.screen.say(f"{count} devices share the steps of training: {', '.join(who)}.")
+
+
+def _check_edits(path: Path, config: RunConfig, *, taught: bool, redo: bool) -> None:
+    """Refuse edits that SPICE-Semi cannot learn from, before anything is forgotten."""
+    from spice_keras.review.corrections import corrections_of, refuse_missing_edits
+
+    run = RunDirectory(path)
+    if run.has("classifier") and not redo:
+        return
+    refuse_missing_edits(path)
+    if taught and run.has("heads"):
+        with tensorflow_session(precision=config.precision):
+            from spice_keras.run.context import Context
+
+            corrections_of(Context(config, run))
 
 
 def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
@@ -232,18 +253,29 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     from spice_keras.stages.name import name
     from spice_keras.stages.reliable import select_reliable
     from spice_keras.stages.self_label import self_label
-    from spice_keras.stages.semi import semi
     from spice_keras.stages.sort_shards import sort_shards
 
     _run_encoding(context, history, commands)
     _run_stage(context, history, "self", self_label)
     _run_stage(context, history, "reliable", select_reliable)
-    _run_stage(context, history, "semi", semi)
+    _run_stage(context, history, "semi", _semi)
     _run_stage(context, history, "test", classify_test)
     _run_stage(context, history, "sort", sort_shards)
     _run_stage(context, history, "name", name)
     _run_stage(context, history, "eval", evaluate)
     _run_stage(context, history, "export", export)
+
+
+def _semi(context: Context) -> None:
+    """SPICE-Semi, with a person's corrections if the configuration asks for them."""
+    from spice_keras.stages.semi import semi
+
+    if context.config.semi.labels_from != "edits":
+        semi(context)
+        return
+    from spice_keras.review.corrections import corrections_of
+
+    semi(context, corrections_of(context))
 
 
 def _run_encoding(context: Context, history: History, commands: Sequence[str]) -> None:

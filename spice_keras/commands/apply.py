@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from spice_keras.commands.request import chosen_loudness, loudness_options
+from spice_keras.options import TableFormat
 from spice_keras.progress import Screen
 
 
@@ -15,12 +17,19 @@ from spice_keras.progress import Screen
 @click.option("--output", type=click.Path(path_type=Path), help="Default: RUN-reviewed.")
 @click.option("--edits", type=click.Path(path_type=Path), help="Default: edits.jsonl of the run.")
 @click.option("--keep", is_flag=True, help="Leave every image where the review page shows it.")
+@click.option(
+    "--format",
+    "table",
+    type=click.Choice(get_args(TableFormat)),
+    help="Of the table of items; parquet writes assignments.parquet too. Default: as the RUN.",
+)
 @loudness_options
 def apply(
     run_dir: Path,
     output: Path | None,
     edits: Path | None,
     keep: bool,
+    table: TableFormat | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -42,7 +51,8 @@ def apply(
     from spice_keras.run.context import Context
 
     context = Context(config, RunDirectory(run_dir), screen)
-    applied = apply_edits(context, output or default_target(run_dir), edits=edits, keep=keep)
+    target = output or default_target(run_dir)
+    applied = apply_edits(context, target, edits=edits, keep=keep, table=table)
     told(applied, screen)
     click.echo(f"Report       {applied.path / 'report.html'}")
     click.echo(f"Assignments  {applied.path / 'assignments.csv'}")

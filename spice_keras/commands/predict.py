@@ -56,7 +56,8 @@ def predict(
         raise UserError(f"--format csv and --output {output} contradict each other; change one.")
     start_tensorflow(precision="float32", deterministic=False)
     from spice_keras.run.results import exported_model
-    from spice_keras.serving.predict import find_model, predict, refuse_missing_pyarrow
+    from spice_keras.run.table import refuse_missing_pyarrow
+    from spice_keras.serving.predict import find_model, predict
 
     if table == "parquet":
         refuse_missing_pyarrow()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from spice_keras.errors import UserError
-from spice_keras.options import Labels, Sizes, Strategy
+from spice_keras.options import Labels, Sizes, Strategy, TableFormat
 from spice_keras.progress import Loudness
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ _RUN_OPTIONS = (
         "--labels",
         type=click.Choice(get_args(Labels)),
         help="What evaluation compares with; no other stage reads labels.",
+    ),
+    click.option(
+        "--format",
+        "table",
+        type=click.Choice(get_args(TableFormat)),
+        help="Of the table of items; parquet writes assignments.parquet beside assignments.csv.",
     ),
     click.option(
         "--words", metavar="FILE", help="Words to name clusters with: .npz of names and vectors."

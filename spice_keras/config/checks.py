@@ -269,6 +269,12 @@ def _strategy_problems(config: RunConfig) -> Iterator[Problem]:
             ("strategy",),
             "only heads on features are trained here, which one device does; set it to none",
         )
+    if config.strategy == "multiworker" and config.semi.labels_from != "reliable":
+        yield Problem(
+            ("strategy", "semi.labels_from"),
+            f"labels from {config.semi.labels_from} are read on one host; set strategy to none or "
+            "mirrored",
+        )
     section = config.self_labeling
     if section.train_encoder or section.batch_norm == "adapt":
         option = "self.train_encoder" if section.train_encoder else "self.batch_norm"

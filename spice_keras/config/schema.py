@@ -45,6 +45,7 @@ from spice_keras.options import (
     SpicePolicy,
     Start,
     Strategy,
+    TableFormat,
     WeakPolicy,
 )
 
@@ -324,8 +325,9 @@ class SemiConfig(Options):
     enabled: bool = True
     """Whether the stage runs; if not, SPICE-Self's clusters are the result."""
     labels_from: LabelsFrom = "reliable"
-    """`source`: true labels of the data, a few per class, in place of the reliable ones. This is
-    the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
+    """`edits`: the reliable labels, corrected by the decisions of a review (edits.jsonl of the
+    run). `source`: true labels of the data, a few per class, in place of the reliable ones. This
+    is the semi-supervised comparison of Table 3, not clustering. Nothing else trains on labels."""
     labels_per_class: Positive = 25
     """Only for `labels_from: source`; the paper has 25 (CIFAR-10) and 100 (STL-10)."""
     init: SemiInit = "scratch"
@@ -376,6 +378,8 @@ class EvaluateConfig(Options):
     """Items drawn on the map."""
     prototypes_per_cluster: Positive = 8
     """Most typical images shown of each cluster."""
+    table: TableFormat = "csv"
+    """`parquet` writes the table of items as assignments.parquet too, which needs pyarrow."""
 
 
 class WordsConfig(Options):

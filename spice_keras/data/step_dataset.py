@@ -39,5 +39,8 @@ def mapped(steps: tf.data.Dataset, batch: Callable[[tf.Tensor], Batch]) -> tf.da
     # Autotuning has a thread that sleeps up to a minute, and deleting the iterator may wait for
     # it to wake (seen with TensorFlow 2.21: 20 to 60 s after the last step of one fit in two).
     options.autotune.enabled = False
-    batches = steps.map(batch, num_parallel_calls=_PARALLEL_BATCHES)
+    # The functions branch on tensors by tf.cond alone; converting them would take as long as
+    # tracing them.
+    made = tf.autograph.experimental.do_not_convert(batch)
+    batches = steps.map(made, num_parallel_calls=_PARALLEL_BATCHES)
     return batches.with_options(options).prefetch(_PARALLEL_BATCHES)

@@ -66,6 +66,39 @@ def learn_answers(
     return Taught(kernel * scale, bias * scale, targets)
 
 
+def images_that_stay(
+    unit_rows: np.ndarray, automatic: np.ndarray, clusters: np.ndarray, fixed: np.ndarray
+) -> npt.NDArray[np.int64]:
+    """Choose images that a person left where they were when taking others out of their cluster.
+
+    If nothing spoke for the rest, all of it would follow the few that were taken out. So of each
+    cluster as many images stand for what stays as were taken out, less those that a person placed
+    there; they are those least like what was taken out, and at most half of the rest.
+
+    Args:
+        unit_rows: Features of unit length. Shape: (num_samples, dim).
+        automatic: Cluster of each item before the answers. Shape: (num_samples,).
+        clusters: Cluster of each item after them, in any numbers. Shape: (num_samples,).
+        fixed: bool, the items that a person placed. Shape: (num_samples,).
+
+    Returns:
+        Rows of items that nobody placed, sorted. Shape: (num_staying,).
+    """
+    found: list[npt.NDArray[np.int64]] = []
+    for cluster in np.unique(automatic):
+        members = np.flatnonzero(automatic == cluster)
+        rest = members[~fixed[members]]
+        if not len(rest):
+            continue
+        away = clusters[members] != clusters[rest[0]]  # nobody placed the rest: it is in one place
+        left = members[away]
+        count = min(len(left) - int((fixed[members] & ~away).sum()), len(rest) // 2)
+        if count > 0:
+            likeness = unit_rows[rest] @ unit_rows[left].mean(axis=0)
+            found.append(rest[np.argsort(likeness, kind="stable")[:count]])
+    return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+
 def _scale(logits: np.ndarray, confidence: float) -> np.float32:
     """The factor, at least 1, at which the mean largest probability is what it was before.
 

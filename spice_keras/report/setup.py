@@ -82,7 +82,7 @@ class SemiSetup:
     """What SPICE-Semi was trained on.
 
     Attributes:
-        labels_from: reliable labels, or true ones on request.
+        labels_from: reliable labels, these with a person's corrections, or true ones on request.
         labels_per_class: how many true ones of each class.
     """
 
@@ -190,10 +190,17 @@ def _encoder(setup: Setup) -> str:
     return f"{encoder.name}: trained from scratch on {images} with MoCo v2"
 
 
+_LABELS: dict[LabelsFrom, str] = {
+    "reliable": "the reliable labels",
+    "edits": "the reliable labels, corrected by a person,",
+    "source": "true labels",
+}
+
+
 def _semi(semi: SemiSetup | None) -> str:
     if semi is None:
         return "not run"
-    labels = "true labels" if semi.labels_from == "source" else "the reliable labels"
+    labels = _LABELS[semi.labels_from]
     return f"a classifier trained with FixMatch on {labels} and all unlabelled images"
 
 

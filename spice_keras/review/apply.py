@@ -13,17 +13,19 @@ import yaml
 
 from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.config import RunConfig, load_config
+from spice_keras.config.protocol import ROLES, stage_rows
 from spice_keras.errors import UserError
 from spice_keras.files import atomic_folder, write_atomically
-from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.answers import images_that_stay, learn_answers
 from spice_keras.heads.inference import head_probabilities
+from spice_keras.options import TableFormat
 from spice_keras.progress import Screen
 from spice_keras.review.effective import Effective, effective
 from spice_keras.review.log import EDITS, EditLog
 from spice_keras.review.session import start_state
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.networks import Encoder
+from spice_keras.run.networks import Encoder, merged_probabilities
 from spice_keras.run.results import final_result, network_clustering
 from spice_keras.run.store import (
     Classifier,
@@ -34,8 +36,10 @@ from spice_keras.run.store import (
     Names,
     Reliable,
 )
+from spice_keras.run.table import refuse_missing_pyarrow
 from spice_keras.stages.evaluate import evaluate
 from spice_keras.stages.export import export
+from spice_keras.stages.held_out import classify_test
 from spice_keras.stages.name import names_of
 from spice_keras.stages.reliable import select_reliable
 from spice_keras.words.naming import ClusterName
@@ -63,7 +67,12 @@ class Applied:
 
 
 def apply_edits(
-    context: Context, target: Path, *, edits: Path | None = None, keep: bool = False
+    context: Context,
+    target: Path,
+    *,
+    edits: Path | None = None,
+    keep: bool = False,
+    table: TableFormat | None = None,
 ) -> Applied:
     """Make a corrected run: its clusters, names, tables, report and SavedModel.
 
@@ -76,6 +85,7 @@ def apply_edits(
         target: Folder of the corrected run; one that this function made is replaced.
         edits: The file of edits; None for that of the run.
         keep: Leave every image where the review page shows it, whatever the retrained head says.
+        table: How the table of items is written; None for as the run says.
 
     Returns:
         What was made.
@@ -84,7 +94,10 @@ def apply_edits(
         UserError: If there are no edits, they leave fewer than two clusters, or the run or the
             folder does not allow it.
     """
-    _refuse(context, target)
+    _refuse(target)
+    table = table or context.config.evaluate.table
+    if table == "parquet":
+        refuse_missing_pyarrow()
     log = EditLog(_edits_file(context, edits), start_state(context))
     if not log.current.done:
         raise UserError(f"No edit in {log.path} stands. Make some with spice review.")
@@ -96,9 +109,11 @@ def apply_edits(
             "merge in spice review first."
         )
     with atomic_folder(target) as folder:
-        made = _Corrected(context, found, kept, keep, folder)
+        made = _Corrected(context, found, kept, keep, table, folder)
         made.write()
     corrected = Context(made.config, RunDirectory(target), context.screen)
+    if corrected.config.data.protocol == "split":
+        classify_test(corrected)
     evaluate(corrected)
     saved = export(corrected)
     after = final_result(corrected).clusters
@@ -126,12 +141,7 @@ def _edits_file(context: Context, edits: Path | None) -> Path:
     return path
 
 
-def _refuse(context: Context, target: Path) -> None:
-    if context.has_parts:
-        raise UserError(
-            f"{context.run.path} has train and test parts, and edits are applied to a run of one "
-            "part. Use spice organize, which reads the edits themselves."
-        )
+def _refuse(target: Path) -> None:
     if target.exists() and not RunDirectory(target).has(Decisions.name):
         raise UserError(
             f"{target} is there and was not made by spice apply. Name another folder with --output."
@@ -146,6 +156,7 @@ class _Corrected:
     found: Effective
     kept: np.ndarray
     keep: bool
+    table: TableFormat
     folder: Path
 
     @property
@@ -159,6 +170,7 @@ class _Corrected:
         overrides: dict[str, Any] = {
             "num_clusters": self.found.num_clusters,
             "name": f"{old.name[:55]}-reviewed",
+            "evaluate.table": self.table,
         }
         if self.learns:
             overrides["semi.enabled"] = False
@@ -189,13 +201,37 @@ class _Corrected:
         if len(self.kept) == len(self.source.ids):
             context.run.adopt(Items.name, self.source.run)
             return
-        old = self.source.load(Items)
-        ids = [old.ids[row] for row in self.kept]
+        old, stays = self.source.load(Items), self._stays()
+        ids = [old.ids[row] for row in stays]
         with context.writing(Items) as folder:
-            features = None if old.features is None else old.features[self.kept]
+            features = None if old.features is None else old.features[stays]
             if self.source.has_images:
-                _copy_rows(self.source.images, self.kept, Items.pixels_file(folder))
-            replace(old, ids=ids, features=features).save(folder)
+                pixels = Items.pixels_file(self.source.folder(Items))
+                _copy_rows(np.load(pixels, mmap_mode="r"), stays, Items.pixels_file(folder))
+            replace(old, ids=ids, features=features, parts=self._parts(stays)).save(folder)
+
+    def _stays(self) -> np.ndarray:
+        """The rows of all parts that stay: of those that are not clustered, all."""
+        config = self.source.config
+        stages = stage_rows(
+            self.source.counts, config.data.protocol, extra_in_semi=config.semi.use_extra
+        )
+        stays = np.ones(self.source.counts.total, bool)
+        stays[stages.clustered] = False
+        stays[stages.clustered.start + self.kept] = True
+        return np.flatnonzero(stays)
+
+    def _parts(self, stays: np.ndarray) -> dict[str, int | None]:
+        """How many images of each part stay, beside what else is noted of the parts."""
+        found = dict(self.source.load(Items).parts)
+        if found:
+            sizes = [getattr(self.source.counts, role) for role in ROLES]
+            stops = np.searchsorted(stays, np.cumsum(sizes))
+            counts = np.diff(stops, prepend=0).tolist()
+            found |= {
+                role: count for role, count in zip(ROLES, counts, strict=True) if role in found
+            }
+        return found
 
     def _embeddings(self, context: Context) -> None:
         old, space = self.source.load(Embeddings), self.source.space
@@ -218,7 +254,7 @@ class _Corrected:
         old = self.source.load(Heads)
         if not self.learns:
             merge = np.asarray(self.found.merge, np.int32)
-            merged = _merged(old.probabilities[self.kept], merge)
+            merged = merged_probabilities(old.probabilities[self.kept], merge.tolist())
             clusters = merged.argmax(axis=1).astype(np.int32)
             heads = replace(
                 old, probabilities=merged, assignments=clusters[None], unrefined=None, histories={}
@@ -242,13 +278,16 @@ class _Corrected:
     def _taught(self, context: Context) -> tuple[list[np.ndarray], np.ndarray]:
         """Retrain the head with everything a person placed as fixed labels."""
         bank = context.bank
-        fixed = np.flatnonzero(self.found.fixed[self.kept])
+        placed, clusters = self.found.fixed[self.kept], self.found.clusters[self.kept]
+        automatic = network_clustering(self.source).clusters[self.kept]
+        stay = images_that_stay(bank.normalized, automatic, clusters, placed)
+        fixed = np.sort(np.concatenate([np.flatnonzero(placed), stay]))
         taught = learn_answers(
             bank.normalized,
             context.load(Embeddings).neighbors[:, 1:],
             self._prior(),
             fixed,
-            self.found.clusters[self.kept][fixed],
+            clusters[fixed],
         )
         # The head reads unit rows times sqrt(D).
         weights = [taught.kernel / math.sqrt(bank.features.shape[1]), taught.bias]
@@ -276,7 +315,7 @@ class _Corrected:
         with context.writing(Classifier) as folder:
             for file in self.source.folder(Classifier).glob("network.*"):
                 shutil.copy2(file, folder / file.name)
-            merged = _merged(old.probabilities[self.kept], merge)
+            merged = merged_probabilities(old.probabilities[self.kept], merge.tolist())
             Classifier(merged, old.embeddings[self.kept]).save(folder)
             np.save(Classifier.merge_file(folder), merge, allow_pickle=False)
 
@@ -305,15 +344,6 @@ class _Corrected:
             else:
                 names.append(ClusterName(None, reason="A person gave it no name."))
         return replace(old, names=tuple(names))
-
-
-def _merged(probabilities: np.ndarray, merge: np.ndarray) -> np.ndarray:
-    """Probabilities of merged clusters: the largest of each one's parts, normalised."""
-    found = np.zeros((len(probabilities), int(merge.max()) + 1), np.float32)
-    for cluster, into in enumerate(merge.tolist()):
-        found[:, into] = np.maximum(found[:, into], probabilities[:, cluster])
-    merged: np.ndarray = found / found.sum(axis=1, keepdims=True)
-    return merged
 
 
 def _copy_rows(images: np.ndarray, rows: np.ndarray, path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class Base:
     """
 
     members: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def home(self) -> dict[str, str]:
+        """The key of each image's automatic cluster."""
+        return {item: f"c{number}" for number, part in enumerate(self.members) for item in part}
 
     @classmethod
     def of(cls, state: ReviewState) -> Base:
@@ -162,7 +168,9 @@ def replay(
     for entry in done:
         keys = moved[entry.base]
         try:
-            edit, note = (entry.edit, "") if keys is None else _carried(entry.edit, start, *keys)
+            edit, note = entry.edit, ""
+            if keys is not None:
+                edit, note = _carried(entry.edit, result.state, bases[entry.base], *keys)
             result.state.apply(edit)
             result.done.append(entry)
         except CannotApply as error:
@@ -174,21 +182,18 @@ def replay(
 
 def _carried(
     edit: Change | Undo | Redo,
-    start: ReviewState,
+    state: ReviewState,
+    base: Base,
     same: Mapping[str, str],
     most: Mapping[str, str],
 ) -> tuple[Change, str]:
     """Say an edit in the keys of another result; the note says what is lost of it."""
 
     def known(items: Sequence[str]) -> tuple[str, ...]:
-        found = tuple(item for item in items if item in start.row_of)
+        found = tuple(item for item in items if item in state.row_of)
         if not found:
             raise CannotApply("none of its images is in this run")
         return found
-
-    def missing(asked: Sequence[str], found: Sequence[str]) -> str:
-        gone = len(asked) - len(found)
-        return f"{gone} of its {len(asked)} images are not in this run" if gone else ""
 
     if isinstance(edit, Rename | Whole):
         return edit.model_copy(update={"group": _key(edit.group, same)}), ""
@@ -199,14 +204,42 @@ def _carried(
         return edit.model_copy(update={"groups": pair}), ""
     if isinstance(edit, Split):
         return _carried_split(edit, same, known)
-    if isinstance(edit, Move):
+    if isinstance(edit, Check) and edit.value:
+        return _carried_check(edit, state, known(edit.items), base, most)
+    if isinstance(edit, Move | NewCluster | Exclude | Check):
         items = known(edit.items)
-        update = {"items": items, "group": _key(edit.group, most)}
-        return edit.model_copy(update=update), missing(edit.items, items)
-    if isinstance(edit, NewCluster | Exclude | Check):
-        items = known(edit.items)
-        return edit.model_copy(update={"items": items}), missing(edit.items, items)
+        update: dict[str, object] = {"items": items}
+        if isinstance(edit, Move):
+            update["group"] = _key(edit.group, most)
+        return edit.model_copy(update=update), _missing(edit.items, items)
     raise TypeError(f"Expected an edit that changes clusters. Received: {edit!r}")
+
+
+def _missing(asked: Sequence[str], found: Sequence[str]) -> str:
+    gone = len(asked) - len(found)
+    return f"{gone} of its {len(asked)} images are not in this run" if gone else ""
+
+
+def _carried_check(
+    edit: Check,
+    state: ReviewState,
+    items: tuple[str, ...],
+    base: Base,
+    most: Mapping[str, str],
+) -> tuple[Change, str]:
+    """Keep the mark of images that are where they were when a person found them right."""
+    rows = [state.row_of[item] for item in items]
+    stay = tuple(
+        item
+        for item, row in zip(items, rows, strict=True)
+        if state.decisions[row] or most.get(base.home.get(item, "")) == f"c{state.automatic[row]}"
+    )
+    if not stay:
+        raise CannotApply("this result has none of its images where they were")
+    away = len(items) - len(stay)
+    notes = [_missing(edit.items, items)]
+    notes += [f"{away} of its images are in another cluster now"] if away else []
+    return edit.model_copy(update={"items": stay}), "; ".join(filter(None, notes))
 
 
 def _key(key: str, keys: Mapping[str, str]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spice_keras.files import sha256
+from spice_keras.options import TableFormat
+from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import READS, Damaged, RunDirectory
 
 
@@ -27,10 +29,16 @@ class Damage:
     known: frozenset[str]
 
 
+ASSIGNMENTS: dict[TableFormat, str] = {
+    "csv": "assignments.csv",
+    "parquet": "assignments.parquet",
+}
+"""The table of items in each format; the second is written if it is asked for."""
+
 PUBLISHED = (
     "report.html",
     "metrics.json",
-    "assignments.csv",
+    ASSIGNMENTS["csv"],
     "duplicates.csv",
     "outliers.csv",
 )
@@ -82,7 +90,9 @@ def _reason(
     if artifact == "export" and (folder / "export.json").is_file():
         return _export_problem(folder / "export.json")
     if artifact == "evaluation" and (folder / "metrics.json").is_file():
-        gone = [name for name in PUBLISHED if not (run.path / name).is_file()]
+        table = read_run_config(run.path).evaluate.table
+        wanted = dict.fromkeys((*PUBLISHED, ASSIGNMENTS[table]))
+        gone = [name for name in wanted if not (run.path / name).is_file()]
         return f"{', '.join(gone)} missing in {run.path}" if gone else None
     for source, digest in made_from.items():
         if run.digest(source) not in (None, digest):

@@ -24,7 +24,7 @@ from spice_keras.run.configuration import (
     keep_environment,
     read_run_config,
 )
-from spice_keras.run.damage import PUBLISHED, Damage, dependents, find_damage
+from spice_keras.run.damage import ASSIGNMENTS, PUBLISHED, Damage, dependents, find_damage
 from spice_keras.run.directory import RunDirectory
 from spice_keras.training.checkpoint_files import discard_damaged
 
@@ -251,7 +251,7 @@ def _forget(run: RunDirectory, stages: Sequence[Stage]) -> None:
         for phase in (stage.name, *stage.later_phases):
             shutil.rmtree(run.checkpoints / phase, ignore_errors=True)
             run.forget_metrics(phase, from_epoch=0)
-    for name in PUBLISHED:
+    for name in (*PUBLISHED, ASSIGNMENTS["parquet"]):
         (run.path / name).unlink(missing_ok=True)
     shutil.rmtree(run.path / "figures", ignore_errors=True)
 

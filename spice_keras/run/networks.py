@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -170,6 +171,23 @@ def merged_clusters(context: Context) -> list[int] | None:
     folder = context.folder(Classifier if context.config.semi.enabled else Heads)
     path = Heads.merge_file(folder)
     return np.load(path, allow_pickle=False).tolist() if path.is_file() else None
+
+
+def merged_probabilities(probabilities: np.ndarray, merge: Sequence[int]) -> np.ndarray:
+    """Put the probabilities of clusters together that a person merged, as the model does.
+
+    Args:
+        probabilities: Of the network's own clusters. Shape: (num_samples, K).
+        merge: The cluster that each of them went into. Shape: (K,).
+
+    Returns:
+        The largest of each one's parts, normalised; float32. Shape: (num_samples, max(merge) + 1).
+    """
+    found = np.zeros((len(probabilities), max(merge) + 1), np.float32)
+    for cluster, into in enumerate(merge):
+        found[:, into] = np.maximum(found[:, into], probabilities[:, cluster])
+    merged: np.ndarray = found / found.sum(axis=1, keepdims=True)
+    return merged
 
 
 def semi_backbone(config: RunConfig) -> BackboneOptions:

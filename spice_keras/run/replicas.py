@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -85,6 +85,17 @@ class Replicas:
         _wait_until_seen(run, str(message["phase"]), message["seen"])
         return str(message["phase"])
 
+    def wait_for(self, run: RunDirectory, artifacts: Collection[str]) -> None:
+        """Wait, at the end of a run, until this host sees what the chief wrote; a minute at most.
+
+        Args:
+            run: The run directory.
+            artifacts: What the run leaves.
+        """
+        deadline = time.monotonic() + _SEEN_WITHIN
+        while not all(map(run.has, artifacts)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Say which worker was lost, if the block fails because one was.
@@ -110,16 +121,6 @@ def _state(run: RunDirectory, phase: str) -> dict[str, Any]:
     """What every worker has to see of a run before a phase."""
     artifacts = {name: run.digest(name) for name in READS}
     return {"artifacts": artifacts, "epoch": Checkpoints(run.checkpoints / phase).completed}
-
-
-def wait_for_artifacts(run: RunDirectory, names: Iterable[str]) -> None:
-    """Wait, at the end of a run, until this host sees what the chief wrote; a minute at most."""
-    deadline = time.monotonic() + _SEEN_WITHIN
-    missing = list(names)
-    while missing and time.monotonic() < deadline:
-        missing = [name for name in missing if not run.has(name)]
-        if missing:
-            time.sleep(0.5)
 
 
 def _wait_until_seen(run: RunDirectory, phase: str, chiefs: Mapping[str, Any]) -> None:

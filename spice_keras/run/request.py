@@ -20,6 +20,7 @@ from spice_keras.run.directory import RunDirectory, latest_run_dir, must_hold_ru
 from spice_keras.run.lock import claim_run_dir, free_run_dir
 from spice_keras.run.preflight import check_words, preflight
 from spice_keras.run.storage import check_room
+from spice_keras.run.table import refuse_missing_pyarrow
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class OptionRequest:
         settings: The texts after `--set`.
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
+        table: How the table of items is written.
         words: The file of words to name clusters with.
         nouns: The list of nouns for the encoder's text encoder.
     """
@@ -91,6 +93,7 @@ class OptionRequest:
     settings: tuple[str, ...] = ()
     fast: bool = False
     sizes: str | None = None
+    table: str | None = None
     words: str | None = None
     nouns: str | None = None
 
@@ -102,6 +105,7 @@ class OptionRequest:
             ("--words", "words.vocabulary", self.words),
             ("--nouns", "words.nouns", self.nouns),
             ("--labels", "data.labels", self.labels),
+            ("--format", "evaluate.table", self.table),
             ("--seed", "seed", self.seed),
             ("--strategy", "strategy", self.strategy),
             ("--backbone", "backbone.name", self.backbone),
@@ -241,6 +245,8 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
         run_dir = free_run_dir(config.name) if begins else latest_run_dir(config.name)
     has_images = (run_dir / "artifacts" / "images").is_dir()
     check_words(config)
+    if config.evaluate.table == "parquet":
+        refuse_missing_pyarrow()
     plan = None if has_images and not request.dry_run else preflight(config)
     if plan is not None and not request.dry_run:
         check_room(config, plan, run_dir)

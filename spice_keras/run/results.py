@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.errors import UserError
-from spice_keras.files import write_csv
 from spice_keras.run.context import Context
+from spice_keras.run.damage import ASSIGNMENTS
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Clustering, Decisions, Export, Heads, Names, Reliable
+from spice_keras.run.table import Column, write_table
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def final_result(context: Context) -> FinalResult:
     embeddings = bank.normalized
     if context.config.semi.enabled:
         embeddings = context.load(Classifier).embeddings
-    if context.run.has(Decisions.name):
+    if context.run.has(Decisions.name) and context.train_part is None:
         probabilities = _decided(probabilities, context.load(Decisions).clusters)
     clusters = probabilities.argmax(axis=1)
     reliable = np.zeros(len(clusters), bool)
@@ -64,7 +65,10 @@ def _decided(probabilities: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 def write_assignments(
     results: Sequence[tuple[Context, FinalResult]], duplicates: Sequence[np.ndarray]
 ) -> None:
-    """Write assignments.csv: one row an image, in the order of the source, part by part.
+    """Write the assignments: one row an image, in the order of the source, part by part.
+
+    `assignments.csv` is always written, and `assignments.parquet` beside it if
+    `evaluate.table` asks for it.
 
     Args:
         results: What is reported, and its clustering. If the data has parts, the last column
@@ -72,26 +76,26 @@ def write_assignments(
         duplicates: For each of them the group of near-duplicates of each image, -1 for none.
     """
     context = results[0][0]
-    header = ["image", "cluster", "confidence", "reliable", "agrees_with_neighbors", "cluster_name"]
-    header += ["second_cluster", "second_probability", "distance", "duplicate_group"]
-    if context.run.has(Decisions.name):
-        header.append("decision")
-    if context.has_parts:
-        header.append("part")
-    names = context.load(Names).texts
-    rows: list[tuple[str | int, ...]] = []
+    names = np.array(context.load(Names).texts, object)
+    parts: list[dict[str, Column]] = []
     before = 0
     for (part, result), groups in zip(results, duplicates, strict=True):
-        rows += _rows(part, result, names, np.where(groups >= 0, groups + before, -1))
+        parts.append(_columns(part, result, names, np.where(groups >= 0, groups + before, -1)))
         before += int(groups.max(initial=-1)) + 1
-    write_csv(context.run.path / "assignments.csv", header, rows)
+    table = {name: np.ma.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {name: column if column.mask.any() else column.data for name, column in table.items()}
+    parquet = context.run.path / ASSIGNMENTS["parquet"]
+    write_table(context.run.path / ASSIGNMENTS["csv"], columns, "csv")
+    if context.config.evaluate.table == "parquet":
+        write_table(parquet, columns, "parquet")
+    else:
+        parquet.unlink(missing_ok=True)  # of an earlier evaluation
 
 
-def _second_choices(probabilities: np.ndarray) -> tuple[list[int], list[str]]:
+def _second_choices(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The cluster each item would be in otherwise, and its probability."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
-    share = np.take_along_axis(probabilities, order[:, None], axis=1)[:, 0]
-    return order.tolist(), [f"{value:.6f}" for value in share]
+    return order, np.take_along_axis(probabilities, order[:, None], axis=1)[:, 0]
 
 
 def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -113,25 +117,35 @@ def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray
     return distances
 
 
-def _rows(
-    context: Context, result: FinalResult, names: Sequence[str], duplicates: np.ndarray
-) -> Iterator[tuple[str | int, ...]]:
-    columns: list[Sequence[str | int]] = [
-        list(context.ids),
-        result.clusters.tolist(),
-        [f"{value:.6f}" for value in result.confidence],
-        result.reliable.astype(int).tolist(),
-        result.agrees.astype(int).tolist(),
-        [names[cluster] for cluster in result.clusters],
-        *_second_choices(result.probabilities),
-        [f"{value:.6f}" for value in center_distances(result.embeddings, result.clusters)],
-        ["" if group < 0 else group for group in duplicates.tolist()],
-    ]
+def _columns(
+    context: Context, result: FinalResult, names: np.ndarray, duplicates: np.ndarray
+) -> dict[str, Column]:
+    second, share = _second_choices(result.probabilities)
+    columns: dict[str, Column] = {
+        "image": np.array(context.ids, object),
+        "cluster": result.clusters,
+        "confidence": result.confidence,
+        "reliable": result.reliable,
+        "agrees_with_neighbors": result.agrees,
+        "cluster_name": names[result.clusters],
+        "second_cluster": second,
+        "second_probability": share,
+        "distance": center_distances(result.embeddings, result.clusters),
+        "duplicate_group": np.ma.masked_less(duplicates, 0),
+    }
     if context.run.has(Decisions.name):
-        columns.append(context.load(Decisions).words)
+        columns["decision"] = _decisions(context)
     if context.has_parts:
-        columns.append([role for role, rows in context.parts.items() for _ in context.ids[rows]])
-    return zip(*columns, strict=True)
+        roles = [role for role, rows in context.parts.items() for _ in context.ids[rows]]
+        columns["part"] = np.array(roles, object)
+    return columns
+
+
+def _decisions(context: Context) -> Column:
+    """What a person decided about each item; nothing about test images that no stage saw."""
+    if context.train_part is not None:
+        return np.full(len(context.ids), "", object)
+    return np.array(context.load(Decisions).words, object)
 
 
 def exported_model(path: Path) -> Path:

@@ -233,7 +233,8 @@ class Heads(Clustering):
     def other_heads(self) -> np.ndarray:
         """Clusters of the heads that began elsewhere than the chosen one, int32 [H', N]."""
         every = np.asarray(self.assignments)
-        return every[:0] if self.guided else every[np.arange(len(every)) != self.head]
+        alone = self.guided or len(every) == 1  # after edits, only the chosen head's are kept
+        return every[:0] if alone else every[np.arange(len(every)) != self.head]
 
     @staticmethod
     def encoder_folder(folder: Path) -> Path:

@@ -21,9 +21,8 @@ from spice_keras.data.sources import Decoded, SkippedFile, SourceOptions, one_li
 from spice_keras.data.tar_source import TarSource
 from spice_keras.data.tfrecord_source import ENDINGS, TFRecordSource
 from spice_keras.errors import UserError
-from spice_keras.extras import require_extra
-from spice_keras.files import atomic_file, write_csv
 from spice_keras.options import TableFormat
+from spice_keras.run.table import csv_rows, write_table
 from spice_keras.serving.facts import ModelFacts, newest_version, read_facts
 from spice_keras.serving.safety import refuse_unsafe
 from spice_keras.shards.embeddings import EmbeddingShards
@@ -98,7 +97,7 @@ class Predictions:
 
     def rows(self, **wanted: bool) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of the CSV table; the arguments are those of `columns`."""
-        return zip(*map(_as_text, self.columns(**wanted).values()), strict=True)
+        return csv_rows(self.columns(**wanted))
 
     def write(self, path: Path, *, table: TableFormat = "csv", **wanted: bool) -> None:
         """Write the table.
@@ -111,34 +110,7 @@ class Predictions:
         Raises:
             UserError: If pyarrow is missing.
         """
-        columns = self.columns(**wanted)
-        if table == "csv":
-            write_csv(path, tuple(columns), self.rows(**wanted))
-            return
-        refuse_missing_pyarrow()
-        import pyarrow
-        import pyarrow.parquet
-
-        with atomic_file(path) as file:
-            pyarrow.parquet.write_table(pyarrow.table(columns), file)
-
-
-def refuse_missing_pyarrow() -> None:
-    """Refuse to write Parquet without pyarrow.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    require_extra(
-        "parquet", "pyarrow", purpose="A Parquet table", otherwise="write CSV: --format csv"
-    )
-
-
-def _as_text(column: np.ndarray) -> list[Any]:
-    if column.dtype.kind == "f":
-        return [f"{value:.6f}" for value in column]
-    values: list[Any] = (column.astype(int) if column.dtype.kind == "b" else column).tolist()
-    return values
+        write_table(path, self.columns(**wanted), table)
 
 
 def find_model(path: Path, *, exported: Callable[[Path], Path] | None = None) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -70,12 +71,17 @@ def export_clusterer(
     def classify_squares(squares: tf.Tensor) -> Outputs:
         return answers(clusterer(squares, training=False), names, unsure_below)
 
-    # Traced once, and called by every endpoint.
+    def squares_of(encoded_images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)
+
+    # Traced here and called by the endpoints, each of which is traced twice while it is written.
     squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "pixels")
-    classify = tf.function(classify_squares, [squares], autograph=False)
+    encoded = tf.TensorSpec([None], tf.string, "encoded_images")
+    classify = _traced(classify_squares, squares)
+    decode = _traced(squares_of, encoded)
 
     def from_bytes(encoded_images: tf.Tensor) -> Outputs:
-        pixels, error = decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)
+        pixels, error = decode(encoded_images)
         return _without_failures(classify(pixels), error)
 
     def from_images(images: tf.Tensor) -> Outputs:
@@ -83,13 +89,16 @@ def export_clusterer(
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()
-    encoded = tf.TensorSpec([None], tf.string, "encoded_images")
     archive.add_endpoint("serving_default", from_bytes, [encoded])
     images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
     archive.add_endpoint("images", from_images, [images])
     archive.add_endpoint("pixels", lambda pixels: classify(pixels), [squares])
     archive.write_out(str(directory), verbose=False)
     return Path(directory)
+
+
+def _traced(function: Callable[..., Any], argument: tf.TensorSpec) -> Callable[..., Any]:
+    return tf.function(function, [argument], autograph=False).get_concrete_function()
 
 
 def export_embedding_clusterer(
@@ -185,8 +194,9 @@ def decoded_squares(
     count = tf.size(encoded_images, tf.int64)
     # One more file at the end, so that there is a batch even if there are no files.
     every = tf.concat([encoded_images, [b""]], axis=0)
+    as_it_is = tf.autograph.experimental.do_not_convert  # nothing here branches in Python
     headers = tf.data.Dataset.from_tensor_slices(every).map(
-        partial(read_header, max_pixels=max_pixels), num_parallel_calls=_PARALLEL_FILES
+        as_it_is(partial(read_header, max_pixels=max_pixels)), num_parallel_calls=_PARALLEL_FILES
     )
     header = Header(*_in_one_batch(headers))
     readable = tf.where(header.reason == "")[:, 0]
@@ -197,7 +207,7 @@ def decoded_squares(
 
     fields = [tf.gather(part, readable) for part in (every, *header)]
     files = tf.data.Dataset.from_tensor_slices((readable, *fields))
-    squares = files.map(square, num_parallel_calls=_PARALLEL_FILES).ignore_errors()
+    squares = files.map(as_it_is(square), num_parallel_calls=_PARALLEL_FILES).ignore_errors()
     nothing = tf.zeros([image_size, image_size, 3], tf.uint8)
     squares = squares.concatenate(tf.data.Dataset.from_tensors((count, nothing)))
     rows, pixels = _in_one_batch(squares)

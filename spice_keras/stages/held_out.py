@@ -6,14 +6,23 @@ left of the train images, under the same names, so that evaluation reads either 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.local_consistency import local_consistency, reliable_labels
 from spice_keras.heads.selection import head_logits
 from spice_keras.run.context import Context
-from spice_keras.run.networks import classified, head_encoder, pretrained_encoder, semi_network
-from spice_keras.run.store import Artifact, Embeddings, Heads, Reliable
+from spice_keras.run.networks import (
+    classified,
+    head_encoder,
+    merged_clusters,
+    merged_probabilities,
+    pretrained_encoder,
+    semi_network,
+)
+from spice_keras.run.store import Artifact, Classifier, Embeddings, Heads, Reliable
 from spice_keras.training.encoding import encode_images
 
 
@@ -27,10 +36,14 @@ def classify_test(context: Context) -> None:
     features = _features(test)
     space = context.space
     embeddings = Embeddings(_neighbors(test, features), features, space=space)
-    heads = _heads(test, context.load(Heads), features)
+    heads = _heads(test, context.load(Heads), features, _head_merge(context))
     found: list[Artifact] = [embeddings, heads, _reliable(test, heads, embeddings.neighbors)]
     if context.config.semi.enabled:
-        found.append(classified(semi_network(context), test.images))
+        found.append(
+            _merged_classifier(
+                classified(semi_network(context), test.images), merged_clusters(context)
+            )
+        )
     with context.run.write("test", stage="test") as folder:
         for artifact in found:
             (folder / artifact.name).mkdir()
@@ -52,19 +65,33 @@ def _neighbors(test: Context, features: np.ndarray) -> np.ndarray:
     return test.neighbor_search(test.similarity_rows(features, test.space), count)
 
 
-def _heads(test: Context, trained: Heads, features: np.ndarray) -> Heads:
-    """What every head says, and the probabilities of the one that was chosen."""
+def _head_merge(context: Context) -> list[int] | None:
+    """The cluster that each of the chosen head's went into, if a person merged some."""
+    path = Heads.merge_file(context.folder(Heads))
+    return np.load(path, allow_pickle=False).tolist() if path.is_file() else None
+
+
+def _merged_classifier(found: Classifier, merge: list[int] | None) -> Classifier:
+    if merge is None:
+        return found
+    return replace(found, probabilities=merged_probabilities(found.probabilities, merge))
+
+
+def _heads(test: Context, trained: Heads, features: np.ndarray, merge: list[int] | None) -> Heads:
+    """What every head says, and the probabilities of the one that was chosen.
+
+    If a person merged its clusters, the other heads' are left out: they are numbered otherwise.
+    """
     if test.config.self_labeling.moves_encoder:
         features = encode_images(head_encoder(test), test.images)
     classifier = trained.classifier(test.space)
     logits = head_logits(classifier, features)
-    return Heads(
-        tf.nn.softmax(logits[trained.head]).numpy(),
-        logits.argmax(axis=2).astype(np.int32),
-        trained.head,
-        trained.epoch,
-        trained.loss,
-    )
+    probabilities = tf.nn.softmax(logits[trained.head]).numpy()
+    assignments = logits.argmax(axis=2).astype(np.int32)
+    if merge is not None:
+        probabilities = merged_probabilities(probabilities, merge)
+        assignments = probabilities.argmax(axis=1).astype(np.int32)[None]
+    return Heads(probabilities, assignments, trained.head, trained.epoch, trained.loss)
 
 
 def _reliable(test: Context, heads: Heads, neighbors: np.ndarray) -> Reliable:

@@ -25,7 +25,7 @@ def _can_be_told(context: Context) -> bool:
 def _trains_on_none(context: Context) -> bool:
     """Whether no stage trains on reliable labels."""
     semi = context.config.semi
-    return not (semi.enabled and semi.labels_from == "reliable")
+    return not semi.enabled or semi.labels_from == "source"
 
 
 def _none(found: ReliableLabels) -> ReliableLabels:

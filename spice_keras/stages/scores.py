@@ -105,7 +105,7 @@ def embedding_kmeans(context: Context) -> np.ndarray:
 
 
 def semi_labels(context: Context) -> dict[str, Any]:
-    """State what SPICE-Semi was trained on: reliable labels, or true ones and how many of each."""
+    """State which labels SPICE-Semi was trained on, and of true ones how many of each class."""
     section = context.config.semi
     true = section.labels_from == "source"
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from spice_keras.algorithm.schedules import FixMatchCosine
 from spice_keras.augment.policies import build_policy
 from spice_keras.backbones.normalization import synchronize
 from spice_keras.data.batches import semi_batches
+from spice_keras.errors import UserError
 from spice_keras.models.spice_semi import SpiceSemi
 from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
@@ -23,6 +26,21 @@ from spice_keras.run.networks import (
 from spice_keras.run.store import Classifier, Reliable
 from spice_keras.training.loop import FitLength, compile_for_device
 from spice_keras.training.optimizers import FusedSGD
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """What a person decided about the clusters that SPICE-Semi learns.
+
+    Attributes:
+        labels: int32 [N], the cluster of each image a person placed or checked; -1 for the others.
+        excluded: bool [N], whether an image is left out; it lends no label.
+        merge: int32 [K], the cluster that each one's other labels go to.
+    """
+
+    labels: np.ndarray
+    excluded: np.ndarray
+    merge: np.ndarray
 
 
 def build_spice_semi(context: Context) -> SpiceSemi:
@@ -53,15 +71,16 @@ def build_spice_semi(context: Context) -> SpiceSemi:
     return model
 
 
-def semi(context: Context) -> None:
+def semi(context: Context, corrections: Corrections | None = None) -> None:
     """Train FixMatch from the reliable labels and write the artifact `classifier`.
 
     The averaged network of the last step is the result: nothing is chosen.
 
     Args:
         context: The run; its reliable labels are there.
+        corrections: What a person decided, if `semi.labels_from` is `edits`.
     """
-    model = train_semi(context)
+    model = train_semi(context, corrections)
     found = classified(model.ema_network, context.images)
     with context.writing(Classifier) as folder:
         found.save(folder)
@@ -71,17 +90,18 @@ def semi(context: Context) -> None:
     checkpoints_of(context, "semi").clear()
 
 
-def train_semi(context: Context) -> SpiceSemi:
+def train_semi(context: Context, corrections: Corrections | None = None) -> SpiceSemi:
     """Train FixMatch to the end, together with the other workers of the run if there are any.
 
     Args:
         context: The run; its reliable labels are there.
+        corrections: What a person decided, if `semi.labels_from` is `edits`.
 
     Returns:
         The trained model. Nothing but checkpoints and figures is written.
     """
     section, plan = context.config.semi, context.plan.semi
-    indices, labels = labeled_rows(context)
+    indices, labels = labeled_rows(context, corrections)
     with context.replicas.phase(context.run, "semi"):
         model = build_spice_semi(context)
 
@@ -114,11 +134,26 @@ def train_semi(context: Context) -> SpiceSemi:
     return model
 
 
-def labeled_rows(context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labelled images' rows, int64 [R], and labels, int32 [R]: the reliable ones."""
-    if context.config.semi.labels_from == "reliable":
+def labeled_rows(
+    context: Context, corrections: Corrections | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather the labels that SPICE-Semi trains on.
+
+    Args:
+        context: The run; its reliable labels are there.
+        corrections: What a person decided, if `semi.labels_from` is `edits`.
+
+    Returns:
+        The labelled images' rows, int64 [R], and their labels, int32 [R].
+
+    Raises:
+        UserError: If there are none, or they are of fewer than two clusters.
+    """
+    if context.config.semi.labels_from != "source":
         found = context.load(Reliable)
-        return found.indices, found.labels
+        if corrections is None:
+            return found.indices, found.labels
+        return _corrected(context, found, corrections)
     # Here, so that no other run as much as imports what reads labels.
     from spice_keras.stages.true_labels import labels_on_request
 
@@ -128,3 +163,26 @@ def labeled_rows(context: Context) -> tuple[np.ndarray, np.ndarray]:
         "semi-supervised learning, not clustering."
     )
     return indices, labels
+
+
+def _corrected(
+    context: Context, reliable: Reliable, corrections: Corrections
+) -> tuple[np.ndarray, np.ndarray]:
+    """The reliable labels with a person's decisions in their place."""
+    labels = np.full(len(context.ids), -1, np.int32)
+    labels[reliable.indices] = corrections.merge[reliable.labels]
+    placed = corrections.labels >= 0
+    labels[placed] = corrections.labels[placed]
+    labels[corrections.excluded] = -1
+    rows = np.flatnonzero(labels >= 0)
+    if len(np.unique(labels[rows])) < 2:
+        raise UserError(
+            f"With the edits, SPICE-Semi has {len(rows)} labels of "
+            f"{len(np.unique(labels[rows]))} cluster, and nothing to tell apart. Undo a merge in "
+            "spice review, or leave semi.labels_from at reliable."
+        )
+    context.screen.say(
+        f"semi: {len(rows)} labels, {np.count_nonzero(placed & ~corrections.excluded)} of them "
+        "placed by a person."
+    )
+    return rows, labels[rows]

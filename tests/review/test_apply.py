@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from spice_keras.config import load_config
+from spice_keras.config.protocol import PartCounts
 from spice_keras.errors import UserError
+from spice_keras.options import Protocol
 from spice_keras.pipeline import run_stages
 from spice_keras.review import apply as apply_module
 from spice_keras.review.apply import apply_edits
@@ -20,10 +22,10 @@ from spice_keras.review.session import start_state
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.store import Classifier, Heads, Reliable
+from spice_keras.run.store import Classifier, Heads, Items, Reliable
 from spice_keras.serving.predict import predict
 from spice_keras.stages.export import build_final_clusterer
-from tests.review.reviewed_run import finished_run
+from tests.review.reviewed_run import TESTED, finished_run
 from tests.stages.made_run import COUNT, truth
 
 
@@ -106,6 +108,48 @@ def test_moved_images_teach_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyP
     thirds = {name for name, row in table(kept.path).items() if row["cluster_name"] == "thirds"}
     assert thirds == set(moved)
     assert kept.learned == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("protocol", "torn"), [("whole", False), ("split", False), ("split", True)]
+)
+def test_a_run_with_parts(
+    protocol: Protocol, torn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_module, "export", lambda context: tmp_path)
+    context = finished_run(tmp_path, protocol=protocol)
+    edits: list[Change] = [
+        Merge(groups=("c0", "c2"), into="c2", name="both"),
+        Rename(group="c1", name="alone"),
+        Exclude(items=("photos/12.png", "photos/35.png")),
+    ]
+    if torn:
+        edits.append(Move(items=("photos/14.png",), group="c1"))
+        right = tuple(f"photos/{row:02d}.png" for row in range(17, COUNT - 1, 3))
+        edits.append(Check(items=right))  # or the others would follow it
+    if protocol == "whole":
+        edits.append(Exclude(items=("photos/00.png",)))
+    decide(context, *edits)
+    applied = apply_edits(context, tmp_path / "corrected")
+    rows = table(applied.path)
+    tested = TESTED if protocol == "split" else TESTED - 1
+    assert [row["part"] for row in rows.values()].count("test") == tested
+    assert len(rows) == tested + COUNT - TESTED - 2
+    assert {"photos/12.png", "photos/35.png"}.isdisjoint(rows)
+    names = {name: row["cluster_name"] for name, row in rows.items()}
+    moved = {"photos/14.png"} if torn else set()
+    alone = {name for name in names if truth()[int(name[7:9])] == 1} | moved
+    assert {name for name, called in names.items() if called == "alone"} == alone
+    assert {rows[f"photos/{row:02d}.png"]["decision"] for row in (1, 4, 7)} == {""}
+    assert rows["photos/14.png"]["decision"] == ("moved" if torn else "")
+    assert rows["photos/15.png"]["decision"] == "merged"
+    corrected = Context(read_run_config(applied.path), RunDirectory(applied.path))
+    assert corrected.counts == PartCounts(train=COUNT - TESTED - 2, test=tested)
+    kept = [row for row in range(COUNT) if f"photos/{row:02d}.png" in rows]
+    shown = np.concatenate([part.images for part in corrected.reported_parts])
+    stored = np.load(Items.pixels_file(context.folder(Items)))
+    np.testing.assert_array_equal(shown, stored[kept])
 
 
 @pytest.mark.integration

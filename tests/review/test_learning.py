@@ -9,7 +9,7 @@ from spice_keras.clustering.label_spreading import spread_labels
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.clustering.representatives import representatives
 from spice_keras.estimator import SpiceClusterer
-from spice_keras.heads.answers import learn_answers
+from spice_keras.heads.answers import images_that_stay, learn_answers
 from spice_keras.heads.constraints import labels_from_pairs
 from spice_keras.heads.soft_targets import fit_soft_targets
 
@@ -206,3 +206,19 @@ def test_the_estimator_takes_partial_labels_and_pairs() -> None:
     known[0] = 2
     with pytest.raises(ValueError, match="Partial labels"):
         fit(known)
+
+
+def test_what_stays_speaks_for_itself() -> None:
+    angles = np.linspace(0.0, 1.0, 12)
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    automatic = np.repeat([0, 1], [10, 2])
+    clusters, fixed = automatic.copy(), np.zeros(12, bool)
+    assert images_that_stay(rows, automatic, clusters, fixed).tolist() == []
+    clusters[[0, 1, 2]], fixed[[0, 1, 2]] = 2, True  # one end of the first cluster is taken out
+    assert images_that_stay(rows, automatic, clusters, fixed).tolist() == [7, 8, 9]
+    fixed[[4, 5]] = True  # a person found these right
+    assert images_that_stay(rows, automatic, clusters, fixed).tolist() == [9]
+    clusters[3:8], fixed[3:8] = 2, True
+    assert images_that_stay(rows, automatic, clusters, fixed).tolist() == [9]  # half of the rest
+    fixed[:10] = True
+    assert images_that_stay(rows, automatic, clusters, fixed).tolist() == []

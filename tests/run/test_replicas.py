@@ -59,6 +59,7 @@ def test_even_batches_are_not(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"self__train_encoder": True}, "changes along with the heads"),
+        ({"strategy": "multiworker", "semi__labels_from": "edits"}, "are read on one host"),
         ({"backbone__name": "keras:ResNet50", "pretrain__enabled": True}, "cannot be shared"),
         (
             {"backbone__name": "efficientnet_lite0", "self__objective": "neighbors",
