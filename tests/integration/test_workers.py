@@ -23,7 +23,7 @@ from spice_keras.training.checkpoint_files import checkpoints_in
 from tests.integration.conftest import Finished, MadeOnce
 from tests.integration.tiny import ROOT, invoke, shapes, write_tiny
 
-_LATER = ("heads", "reliable", "classifier", "evaluation", "export")
+_LATER = ("heads", "reliable", "classifier", "names", "evaluation", "export")
 # Run in a worker: any file that Python opens for writing below the run directory is an error.
 _WRITES_NOTHING = """
 import sys
