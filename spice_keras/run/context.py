@@ -20,6 +20,7 @@ from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.protocol import ROLES, PartCounts, StageRows, stage_rows
 from spice_keras.data.image_store import open_images
 from spice_keras.errors import UserError
+from spice_keras.files import storage_problem
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.options import Role
 from spice_keras.progress import Screen, silent_screen
@@ -38,9 +39,11 @@ def _read(kind: type[Kind], folder: Path) -> Kind:
     """
     try:
         return kind.load(folder)
-    except (UserError, OSError):
+    except UserError:
         raise
     except Exception as error:  # a damaged array or archive raises nearly anything
+        if isinstance(error, FileNotFoundError) or storage_problem(error) is not None:
+            raise
         said = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder} has the right checksums and cannot be read ({type(error).__name__}: {said}):"

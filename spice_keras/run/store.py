@@ -295,7 +295,8 @@ class Heads(Clustering):
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, as NumPy leaves the file of a damaged archive open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return dict(archive)
 
 

@@ -119,7 +119,8 @@ class Checkpoints:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Keras only warns of an optimizer that is left out
                 model.load_weights(folder / WEIGHTS)
-            with np.load(folder / STATE, allow_pickle=False) as archive:
+            # Opened here, as NumPy leaves the file of a damaged archive open.
+            with (folder / STATE).open("rb") as file, np.load(file) as archive:
                 state = {name: archive[name] for name in archive.files}
         except Exception as error:  # a damaged file of HDF5 raises nearly anything
             raise UserError(

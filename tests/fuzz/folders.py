@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from spice_keras.config import load_config
+from spice_keras.config import RunConfig, load_config
 from spice_keras.review.edits import Exclude, Merge, Move, NewCluster, Rename, Undo
 from spice_keras.review.log import EditLog
 from spice_keras.review.state import ReviewState
@@ -133,14 +133,18 @@ def read_shards(path: Path) -> None:
         ShardFolder(folder, {"kind": "embeddings", "dim": 3, "source": "x"}, 2).finish()
 
 
+@cache
+def _config() -> RunConfig:
+    return load_config("embeddings", overrides={"data.path": "x.npz", "num_clusters": 2})
+
+
 def _make_artifacts(folder: Path) -> None:
     from spice_keras.algorithm.feature_space import FeatureSpace
     from spice_keras.run.context import Context
     from spice_keras.run.store import Embeddings, Evaluation, Heads, Items, Names, Reliable
     from spice_keras.words.naming import ClusterName
 
-    config = load_config("embeddings", overrides={"data.path": "x.npz", "num_clusters": 2})
-    context = Context(config, RunDirectory.create(folder, config.as_dict()))
+    context = Context(_config(), RunDirectory.create(folder, _config().as_dict()))
     rows = np.eye(4, 3, dtype=np.float32)
     context.save(Items(list("abcd"), [("e", "cut")], "0", features=rows))
     context.save(Embeddings(np.zeros((4, 2), np.int32), rows, space=FeatureSpace("unit")))
@@ -171,7 +175,6 @@ def _fit_artifact(folder: Path, name: str) -> None:
 def read_artifacts(path: Path) -> None:
     """As the stages read them."""
     from spice_keras.errors import UserError
-    from spice_keras.run.configuration import read_run_config
     from spice_keras.run.context import Context
     from spice_keras.run.damage import find_damage
     from spice_keras.run.store import Embeddings, Evaluation, Heads, Items, Names, Reliable
@@ -181,10 +184,9 @@ def read_artifacts(path: Path) -> None:
         _unpacked(path, _make_artifacts, folder, _fit_artifact)
         run = RunDirectory(folder)
         find_damage(run, ["images", "embeddings", "heads", "reliable", "names", "evaluation"])
-        config = read_run_config(folder)
         for kind in (Items, Embeddings, Heads, Reliable, Names, Evaluation):
             try:
-                Context(config, run).load(kind)
+                Context(_config(), run).load(kind)
             except UserError:
                 continue
 

@@ -17,7 +17,7 @@ from tests.fuzz.targets import RIGHT, TARGETS, mutated
 _FIXED = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
 # Fewer of those that take long: a folder is copied for each, or a model is loaded.
-_EXAMPLES = {"manifests": 60, "shards": 100, "artifacts": 60, "checkpoints": 40, "networks": 40,
+_EXAMPLES = {"manifests": 60, "shards": 100, "artifacts": 40, "checkpoints": 40, "networks": 40,
              "variables": 15}  # fmt: skip
 
 

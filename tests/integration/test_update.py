@@ -18,7 +18,7 @@ from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory
 from spice_keras.stages import update as update_module
 from tests.integration.conftest import Quick, unverified
-from tests.integration.tiny import artifact_files, invoke, shapes
+from tests.integration.tiny import artifact_files, invoke, shapes, write_tiny
 
 pytestmark = pytest.mark.integration
 _TRAINED = ("heads/weights.npz", "heads/selection.json", "encoder/", "classifier/network")
@@ -100,13 +100,12 @@ def test_an_update_that_is_killed_goes_on(arrays: Path, monkeypatch: pytest.Monk
     assert not (arrays / "report.html").exists(), "it told of other items"
 
 
-def test_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Quick) -> None:
+def test_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, _ = shapes()
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "photos" / f"{number:02d}.png")
-    shutil.copy(quick.folder / "tiny.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(write_tiny(tmp_path))
     unverified(monkeypatch)
     options = ["--set=data.source=folder", "--set=data.path=photos", "--set=semi.enabled=false"]
     options += ["--set=pretrain.epochs=1", "--set=self.epochs=1", "--set=self.refine_epochs=0"]
