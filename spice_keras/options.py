@@ -112,6 +112,8 @@ ExportFormat = Literal["savedmodel", "keras", "litert", "onnx", "openvino"]
 """What a clusterer is written as."""
 ExportPrecision = Literal["float32", "float16", "int8"]
 """What the weights of an export are stored in; `int8` computes in whole numbers too."""
+Engine = Literal["local", "ray"]
+"""What writes shards: this process, or the actors of a Ray cluster."""
 TableFormat = Literal["csv", "parquet"]
 """How a table is written."""
 MapMethod = Literal["tsne", "pca"]

@@ -22,6 +22,7 @@ from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
 from spice_keras.run.table import refuse_missing_pyarrow
+from spice_keras.run.update import drop_staging, past_updates
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from spice_keras.groups.suggest import GroupSuggestion
     from spice_keras.run.context import Context
     from spice_keras.run.replicas import Replicas
+
+
+_EVERY = ("pretrain", "self", "semi", "eval", "export")
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,40 @@ def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
     return True
 
 
+def update_run(
+    config: RunConfig, run_dir: str | Path, *, screen: Screen | None = None
+) -> Mapping[str, int]:
+    """Bring a finished run up to a source that changed; the trained networks stay as they are.
+
+    What is new or changed is embedded and assigned, what is gone is dropped. Evaluation, report and
+    export are removed, if anything changed: `run_all(..., resume=True)` makes them again.
+
+    Args:
+        config: The configuration of the run.
+        run_dir: The run directory.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        How many items were added, changed and removed.
+
+    Raises:
+        UserError: If the folder holds no run whose training has come to its end, the run cannot be
+            updated, or the source does not allow it.
+    """
+    refuse_other_backend()
+    screen, path = screen or silent_screen(), Path(run_dir)
+    must_hold_run(path)
+    with run_lock(path, screen), explained_storage(path):
+        run = History.begin(path, config, commands=_EVERY, resume=True, screen=screen).run
+        with tensorflow_session(precision=config.precision):
+            from spice_keras.run.context import Context
+            from spice_keras.stages.update import update
+
+            found = update(Context(config, run, screen))
+            release_memory()
+    return {"added": found.added, "changed": found.changed, "removed": found.removed}
+
+
 def reproduce_run(
     run_dir: str | Path,
     new_dir: str | Path,
@@ -239,6 +277,12 @@ def reproduce_run(
     before.read("evaluation", written_by="eval")
     if Path(new_dir).resolve() == before.path.resolve():
         raise UserError(f"{new_dir} is the run itself. Name another folder with --run-dir.")
+    if past_updates(before):
+        raise UserError(
+            f"{before.path} was updated (updates.json says when): its heads were trained before, "
+            "and a repetition would train them on what the source holds now. Begin a new run with "
+            "`spice run`, and reproduce that."
+        )
     config = read_run_config(before.path)
     commands = ("pretrain", "self", "semi", "eval")
     now = run_stages(config, new_dir, commands=commands, resume=resume, screen=screen)
@@ -292,6 +336,7 @@ def _run_encoding(context: Context, history: History, commands: Sequence[str]) -
     fresh = not history.run.has("images")
     if not fresh and not history.will_run("images"):
         refuse_changed_source(context, commands)
+        drop_staging(history.run)
     if _run_stage(context, history, "images", ingest) and fresh:
         note_source(context)
     if history.run.has("images"):
@@ -402,8 +447,7 @@ def run_all(
     """
     if encoder is not None:
         config = with_encoder(config, encoder)
-    commands = ("pretrain", "self", "semi", "eval", "export")
-    run = run_stages(config, run_dir, commands=commands, resume=resume, screen=screen)
+    run = run_stages(config, run_dir, commands=_EVERY, resume=resume, screen=screen)
     from spice_keras.run.context import Context
     from spice_keras.run.store import Evaluation, Export
 

@@ -151,6 +151,12 @@ def _word_problems(config: RunConfig) -> Iterator[Problem]:
     """Nouns need a text encoder, and one source of words is enough."""
     words = config.words
     if words.nouns is None:
+        if words.underscores:
+            yield Problem(
+                ("words.underscores", "words.nouns"),
+                "only nouns that a text encoder reads are spelled with underscores; give them with "
+                "words.nouns, or leave words.underscores false",
+            )
         return
     if words.vocabulary is not None:
         yield Problem(

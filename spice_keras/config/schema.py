@@ -393,6 +393,8 @@ class WordsConfig(Options):
     such as hub:clip_vit_base_patch32."""
     prompts: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = DEFAULT_PROMPTS
     """Sentences the text encoder reads each noun in; several make an ensemble."""
+    underscores: bool = False
+    """Whether the text encoder reads guide_dog for guide dog, as in SIC's released code."""
     guide: Guide = "auto"
     """Whether clusters begin at the words if `self.start` is words. `auto`: if the encoder's own
     classifier has a likely word for half of the images; words of other origin need `always`."""

@@ -34,6 +34,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, pretrained_encoder
 from spice_keras.run.store import Heads
+from spice_keras.stages.expectation import calibrated
 from spice_keras.stages.vocabulary import Guidance, guidance_of, vocabulary_of
 from spice_keras.training.encoding import encode_images
 from spice_keras.training.loop import FitLength
@@ -76,7 +77,7 @@ def self_label(context: Context) -> None:
         histories,
         {} if guidance is None else guidance.facts(),
     )
-    _save(context, heads, encoder)
+    _save(context, calibrated(context, heads), encoder)
 
 
 def bound_objective(
