@@ -71,6 +71,8 @@ Fit = Literal["crop", "stretch"]
 """How an image becomes a square."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """What a run computes in; `auto` is bfloat16 where the processor has it."""
+Strategy = Literal["none", "mirrored", "multiworker"]
+"""What shares a training step: one device, all GPUs of the machine, or the workers of TF_CONFIG."""
 Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
 EmbeddingObjective = Literal["neighbors", "prototypes"]

@@ -13,15 +13,17 @@ of a shard. Whoever comes next goes on with the shards that are missing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spice_keras.errors import UserError
-from spice_keras.files import sha256, write_json
+from spice_keras.files import left_overs, sha256, sweep_folder, write_json
 
 _FACTS, _MANIFEST = "facts.json", "manifest.json"
+_NAME = re.compile(r"shard-\d{6,}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class ShardFolder:
         known = path / _FACTS
         if known.is_file():
             self._compare(_read(known))
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and set(path.iterdir()) - set(left_overs(path)):
             raise UserError(f"The folder {path} is not empty and holds no shards. Name another.")
         else:
             write_json(known, self.facts)
@@ -207,25 +209,35 @@ class ShardFolder:
             _read(self.path / f"{shard_name(number)}.json") for number in range(self.num_shards)
         ]
         write_json(self.path / _MANIFEST, {"facts": self.facts, "shards": shards})
+        sweep_folder(self.path)  # all shards are there: what is unfinished belongs to nobody
         return read_manifest(self.path)
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected an object of JSON, received {type(found).__name__}")
+        return found
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read ({error}). Delete it and write it again."
         ) from error
 
 
-def _shard_of(one: Any) -> Shard:
-    return Shard(
-        one["name"],
-        int(one["rows"]),
-        {name: (int(size), str(digest)) for name, (size, digest) in one["files"].items()},
-        dict(one["facts"]),
-    )
+def _shard_of(facts: Any) -> Shard:
+    """Read what a manifest says of a shard; a name that leads out of the folder is none.
+
+    Raises:
+        ValueError: If it is not what `ShardFolder` writes; or KeyError, TypeError, AttributeError.
+    """
+    files = {name: (int(size), str(digest)) for name, (size, digest) in facts["files"].items()}
+    shard = Shard(facts["name"], int(facts["rows"]), files, dict(facts["facts"]))
+    if not _NAME.fullmatch(shard.name) or shard.rows < 0:
+        raise ValueError(f"a shard named {shard.name!r} with {shard.rows} rows")
+    if not all(name.startswith(f"{shard.name}.") and "/" not in name for name in files):
+        raise ValueError(f"files of the shard {shard.name} with other names: {sorted(files)}")
+    return shard
 
 
 def holds_shards(path: Path) -> bool:
@@ -238,10 +250,9 @@ def holds_embeddings(path: Path) -> bool:
     if not holds_shards(path):
         return False
     facts = _read(path / _FACTS) if (path / _FACTS).is_file() else _read(path / _MANIFEST)
-    return isinstance(facts, dict) and "embeddings" in (
-        facts.get("kind"),
-        (facts.get("facts") or {}).get("kind"),
-    )
+    inner = facts.get("facts") if isinstance(facts, dict) else None
+    kinds = [part.get("kind") for part in (facts, inner) if isinstance(part, dict)]
+    return "embeddings" in kinds
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -268,7 +279,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         shards = tuple(_shard_of(one) for one in found["shards"])
         return Manifest(path, dict(found["facts"]), shards)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path / _MANIFEST} is damaged ({type(error).__name__}: {error}). Delete it and run "
             "the command that wrote the folder again."
