@@ -2,7 +2,7 @@
 
 python -m benchmarks.scale_table
 
-Every constant below has a name and where it was measured; the rate of a machine comes from
+Every constant below has a name and where it comes from; those that were not measured say so. The rate of a machine comes from
 results/input_side.json, which `python -m benchmarks.input_side FOLDER` writes.
 """
 
@@ -24,7 +24,7 @@ PYTHON_ID_BYTES = 150
 NEIGHBOR_PRODUCTS = 1.5e11
 """Products and sums a second of two cores in the exact search (spice_keras/clustering)."""
 SORT_ROWS = 60_000.0
-"""Rows a second of `stages/sort_shards.py` on two cores that other programs used."""
+"""Assumed, not measured: rows a second that two cores sort, as `stages/sort_shards.py` does."""
 SIZES = ((10_000, 1), (1_000_000, 1), (100_000_000, 20), (1_000_000_000, 100))
 """Images, and machines of 16 cores for them."""
 GIB = 2**30
