@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from spice_keras import SpiceClusterer
 from spice_keras.clustering.neighbors import nearest_neighbors
-from spice_keras.clustering.representatives import representatives
+from spice_keras.clustering.representatives import representatives, worth_asking
 from spice_keras.heads.answers import learn_answers
 
 _TRAINED = 0.6
@@ -43,12 +43,14 @@ def trial(features: np.ndarray, labels: np.ndarray, answers: int, seed: int) -> 
     near = nearest_neighbors(rows, 11)[:, 1:]
     least = np.argsort(prior.max(axis=1), kind="stable")[:answers]
     asked = {
+        "queue": [one.row for one in worth_asking(rows, prior.max(axis=1), answers, seed=seed)],
         "representative": representatives(rows, answers, seed=seed).rows,
         "random": np.random.default_rng(seed).choice(cut, answers, replace=False),
         "least certain": least,
     }
     found = {"before": float((clusterer.predict(features[held]) == wanted).mean())}
-    for rule, chosen in asked.items():
+    for rule, picked in asked.items():
+        chosen = np.asarray(picked)
         taught = learn_answers(rows, near, prior, chosen, truth[chosen])
         said = (unseen @ taught.kernel + taught.bias).argmax(axis=1)
         found[rule] = float((said == wanted).mean())

@@ -238,7 +238,8 @@ def undo_folders(target: Path) -> tuple[int, list[str]]:
         target: The folder.
 
     Returns:
-        How many files were removed, and those that stay because they changed since.
+        How many files were removed, links that were moved within the folder among them; and those
+        that stay, because they changed since, or are copies that were moved.
 
     Raises:
         UserError: If the folder has no manifest.
@@ -251,7 +252,8 @@ def undo_folders(target: Path) -> tuple[int, list[str]]:
             f"{target} has no {MANIFEST} that can be read, so there is nothing to undo. Name a "
             "folder that spice organize has made."
         ) from error
-    kept, removed = [], 0
+    kept, removed = list[str](), 0
+    links, copies = _moved(target, made)
     inside = target.resolve()
     for path, source, size in made:
         if inside not in path.parent.resolve().parents and path.parent.resolve() != inside:
@@ -261,11 +263,28 @@ def undo_folders(target: Path) -> tuple[int, list[str]]:
             removed += 1
         elif path.exists() or path.is_symlink():
             kept.append(str(path))
+    for path in links:
+        path.unlink()
+    removed, kept = removed + len(links), [*kept, *map(str, copies)]
     if not kept:
         (target / MANIFEST).unlink()
-    for folder in sorted({path.parent for path, _, _ in made}, key=lambda p: -len(p.parts)):
+    folders = {path.parent for path, _, _ in made} | {path.parent for path in links}
+    for folder in sorted(folders, key=lambda p: -len(p.parts)):
         _remove_empty(folder, target)
     return removed, kept
+
+
+def _moved(
+    target: Path, made: Sequence[tuple[Path, Path, int | None]]
+) -> tuple[list[Path], list[Path]]:
+    """Find links and other files that were moved within a folder since it was made."""
+    there = {path for path, _, _ in made}
+    sources = {source for _, source, size in made if size is None}
+    gone = {path.name for path, _, _ in made if not (path.exists() or path.is_symlink())}
+    found = sorted(set(target.rglob("*")) - there)
+    links = [path for path in found if path.is_symlink() and path.readlink() in sources]
+    others = [path for path in found if not path.is_symlink() and path.is_file()]
+    return links, [path for path in others if path.name in gone]
 
 
 def _is_as_made(path: Path, source: Path, size: int | None) -> bool:

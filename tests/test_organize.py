@@ -115,6 +115,20 @@ def test_undo_leaves_what_changed(images: list[Path], tmp_path: Path) -> None:
     assert not (target / "cluster-1").exists()
 
 
+def test_undo_knows_what_was_moved(images: list[Path], tmp_path: Path) -> None:
+    for placement in ("link", "copy"):
+        target = tmp_path / placement
+        make_folders(planned(images), target, placement)
+        (target / "mine").mkdir()
+        (target / "cats" / "0.png").rename(target / "mine" / "0.png")
+        (target / "mine" / "own.txt").write_text("a note")
+        removed, kept = undo_folders(target)
+        stays = [] if placement == "link" else [str(target / "mine" / "0.png")]
+        assert (removed, kept) == (9 - len(stays), stays)
+        assert not (target / "cats").exists()
+        assert (target / "mine" / "own.txt").is_file()
+
+
 def test_undo_never_leaves_the_folder(images: list[Path], tmp_path: Path) -> None:
     target = tmp_path / "out"
     make_folders(planned(images), target, "copy")

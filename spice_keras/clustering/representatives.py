@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from spice_keras.clustering.kmeans import LARGEST_FULL_KMEANS
 
 _STARTS = 3
+_FINER = 3  # cells for each item that is chosen
 _BLOCK = 8192
 
 
@@ -28,6 +29,53 @@ class Representatives:
     rows: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Representative:
+    """An item that stands for others.
+
+    Attributes:
+        row: The item.
+        members: Rows of all items it stands for, itself among them, sorted.
+    """
+
+    row: int
+    members: npt.NDArray[np.int64]
+
+
+def worth_asking(
+    features: np.ndarray, confidence: np.ndarray, count: int, *, seed: int
+) -> list[Representative]:
+    """Choose the items whose classes a person should say first.
+
+    One half are the representatives of a coarse k-means: together they cover all items, however
+    sure the clustering is of them. The other half are those of the cells of a fine k-means in which
+    the most doubt lies: the sum of 1 - confidence over the cell.
+
+    Args:
+        features: One vector an item, of unit length. Shape: (num_samples, dim).
+        confidence: Probability of each item's cluster. Shape: (num_samples,).
+        count: How many to choose, at least 2.
+        seed: Seed of the starts.
+
+    Returns:
+        At most `count` items, each once: the coarse cells', largest first, then the fine ones',
+        most doubtful first.
+    """
+    coarse = representatives(features, count // 2, seed=seed)
+    fine = representatives(features, _FINER * count, seed=seed)
+    doubt = np.bincount(fine.cells, weights=1.0 - np.asarray(confidence, np.float64))
+    chosen = [
+        Representative(int(row), np.flatnonzero(coarse.cells == place))
+        for place, row in enumerate(coarse.rows)
+    ]
+    known = set(coarse.rows.tolist())
+    for place in np.argsort(-doubt, kind="stable").tolist():
+        row = int(fine.rows[place])
+        if len(chosen) < count and row not in known:
+            chosen.append(Representative(row, np.flatnonzero(fine.cells == place)))
+    return chosen
 
 
 def representatives(features: np.ndarray, count: int, *, seed: int) -> Representatives:

@@ -12,6 +12,8 @@ from spice_keras.errors import UserError
 from spice_keras.options import Placement
 from spice_keras.progress import Screen
 
+_LISTED = 10  # files that an undo leaves; of more, the number is told
+
 
 def _shares(text: str | None) -> tuple[float, float, float] | None:
     if text is None:
@@ -61,8 +63,10 @@ def organize(
     if undo:
         removed, kept = undo_folders(run_dir)
         screen.say(f"organize: {removed} files removed from {run_dir}.")
-        for path in kept:
-            screen.warn(f"{path} stays: it has changed since.")
+        for path in kept[:_LISTED]:
+            screen.warn(f"{path} stays: it is not as the command made it.")
+        if len(kept) > _LISTED:
+            screen.warn(f"{len(kept) - _LISTED} more files stay.")
         return
     if output is None:
         raise UserError("Name a new folder after the run: spice organize RUN OUT.")

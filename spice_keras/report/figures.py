@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from PIL import Image
 
 from spice_keras.errors import UserError
 from spice_keras.files import write_atomically
@@ -24,6 +25,7 @@ from spice_keras.report.prototypes import prototypes_chart
 from spice_keras.report.training import training_charts
 
 DOTS_PER_INCH = 120
+_PALETTE = 256
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def save_chart(chart: Chart, folder: Path) -> SavedFigure:
         What was saved.
     """
     path, drawing = folder / f"{chart.name}.png", None
-    _save(chart.figure, path)
+    _save(chart.figure, path, few_colors=chart.section == "map")
     if not chart.is_raster:
         chart.figure.set_layout_engine("none")  # laid out for the PNG file
         drawing = path.with_suffix(".svg")
@@ -123,8 +125,11 @@ def save_chart(chart: Chart, folder: Path) -> SavedFigure:
     return SavedFigure(chart.name, chart.section, chart.caption, path, drawing, keeps)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Writes one figure, whole or not at all, the same bytes for the same figure."""
+def _save(figure: Figure, path: Path, *, few_colors: bool = False) -> None:
+    """Writes one figure, whole or not at all, the same bytes for the same figure.
+
+    Thousands of points in a few colours take a third of the bytes with a palette.
+    """
     kind, buffer = path.suffix.removeprefix("."), io.BytesIO()
     # Neither a date nor random names of clip paths: an SVG file is as repeatable as a PNG one.
     metadata = {"Software": None} if kind == "png" else {"Date": None}
@@ -134,4 +139,8 @@ def _save(figure: Figure, path: Path) -> None:
         # A class name in a script the font lacks is drawn as boxes; the HTML has it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
+    if few_colors:
+        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
+        picture = picture.quantize(_PALETTE, dither=Image.Dither.NONE)
+        picture.save(buffer, "PNG", optimize=True)
     write_atomically(path, buffer.getvalue())

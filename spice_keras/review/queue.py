@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.clustering.kmeans import kmeans_clusters
-from spice_keras.clustering.representatives import Representatives, representatives
+from spice_keras.clustering.representatives import Representative, worth_asking
 from spice_keras.review.state import ReviewState
 
 QuestionKind = Literal["same", "belongs", "two"]
@@ -61,8 +61,9 @@ class Questions:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @cached_property
-    def _standing(self) -> Representatives:
-        return representatives(self.embeddings, _REPRESENTATIVES, seed=0)
+    def _standing(self) -> list[Representative]:
+        confidence = self.probabilities.max(axis=1)
+        return worth_asking(self.embeddings, confidence, _REPRESENTATIVES, seed=0)
 
     def of(self, state: ReviewState) -> list[Question]:
         """List the questions that are open, the one that settles most first.
@@ -148,16 +149,15 @@ class Questions:
 
     def _belonging(self, state: ReviewState) -> list[Question]:
         """Images that stand for many others, none of which was decided."""
-        standing = self._standing
         found: list[Question] = []
         open_ = (state.decisions == 0) & ~state.excluded
-        for place, row in enumerate(standing.rows.tolist()):
-            if not open_[row]:
+        for one in self._standing:
+            if not open_[one.row]:
                 continue
-            cell = np.flatnonzero((standing.cells == place) & open_)
-            others = [other for other in cell.tolist() if other != row][: _SHOWN - 1]
-            groups = self._likely(state, row)
-            found.append(Question("belongs", groups, (row, *others), len(cell)))
+            cell = one.members[open_[one.members]]
+            others = [other for other in cell.tolist() if other != one.row][: _SHOWN - 1]
+            groups = self._likely(state, one.row)
+            found.append(Question("belongs", groups, (one.row, *others), len(cell)))
         return found
 
     def _uncertain(self, state: ReviewState, asked: set[int]) -> list[Question]:

@@ -25,6 +25,7 @@ from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.options import Role
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.replicas import Replicas
 from spice_keras.run.store import Artifact, Embeddings, Items, Names
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -63,12 +64,14 @@ class Context:
         run: The run directory.
         screen: Where things are said.
         train_part: In the context of a test part, that of the run it belongs to.
+        replicas: What shares the steps of training.
     """
 
     config: RunConfig
     run: RunDirectory
     screen: Screen = field(default_factory=silent_screen)
     train_part: Context | None = None
+    replicas: Replicas = field(default_factory=Replicas)
     _loaded: dict[type[Artifact], Artifact] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

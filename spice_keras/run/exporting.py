@@ -8,7 +8,6 @@ from pathlib import Path
 
 from spice_keras.files import file_table, write_json
 from spice_keras.run.directory import RunDirectory
-from spice_keras.run.store import Export
 
 EXPORTING = "exporting.json"
 
@@ -49,6 +48,6 @@ def remove_unnoted_export(run: RunDirectory) -> None:
 
 def _noted(run: RunDirectory) -> object:
     """The files of the SavedModel that the run knows; None if it knows none."""
-    if not run.has(Export.name):
+    if not run.has("export"):
         return None
-    return json.loads((run.path / "artifacts" / Export.name / "export.json").read_text())["files"]
+    return json.loads((run.path / "artifacts" / "export" / "export.json").read_text())["files"]

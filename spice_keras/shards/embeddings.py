@@ -110,6 +110,24 @@ class EmbeddingShards:
                 self.manifest.verify(shard)
                 yield shard.name, self._ids(shard), self._rows(shard)
 
+    def shard(self, number: int) -> tuple[list[str], np.ndarray]:
+        """Read one shard.
+
+        Args:
+            number: Of the shard, from 0.
+
+        Returns:
+            Its ids, and rows float16 [n, D], memory-mapped.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        shard = self.manifest.shards[number]
+        if not shard.rows:
+            return [], np.empty((0, self.dim), np.float16)
+        self.manifest.verify(shard)
+        return self._ids(shard), self._rows(shard)
+
     def sample(self, count: int | None) -> tuple[list[str], npt.NDArray[np.float32], str]:
         """Draw some rows, the same at each call.
 

@@ -2,7 +2,8 @@
 
     facts.json           what all shards have in common; written first
     shard-000000.npy     the content of a shard, in one file or several
-    shard-000000.json    its rows, and size and checksum of its files; written when they are whole
+    shard-000000.json    its rows, and size and checksum of its files; written when they are whole,
+                         and from then on nobody writes the shard again
     manifest.json        facts and all shards; written when none is missing
 
 Each file takes its name only when it is complete, so that a writer that is killed leaves no part
@@ -146,10 +147,40 @@ class ShardFolder:
         """
         index, count = part
         return [
-            number
-            for number in range(index - 1, self.num_shards, count)
-            if not (self.path / f"{shard_name(number)}.json").is_file()
+            number for number in range(index - 1, self.num_shards, count) if not self.holds(number)
         ]
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a shard is written.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        return (self.path / f"{shard_name(number)}.json").is_file()
+
+    def is_sound(self, number: int) -> bool:
+        """Tell whether a shard is written and its files are those that were written.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        if not self.holds(number):
+            return False
+        try:
+            shard = _shard_of(_read(self.path / f"{shard_name(number)}.json"))
+            Manifest(self.path, self.facts, (shard,)).verify(shard)
+        except (UserError, KeyError, TypeError, ValueError, AttributeError):
+            return False
+        return True
+
+    def forget(self, number: int) -> None:
+        """Let a shard be written again.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        (self.path / _MANIFEST).unlink(missing_ok=True)
+        (self.path / f"{shard_name(number)}.json").unlink(missing_ok=True)
 
     def commit(self, number: int, rows: int, files: Sequence[str], **facts: Any) -> None:
         """Note that the files of a shard are whole.
@@ -194,12 +225,7 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def holds_shards(path: Path) -> bool:
-    """Tell whether a folder holds shards, complete or not."""
-    return (path / _FACTS).is_file() or (path / _MANIFEST).is_file()
-
-
-def _shard(facts: Any) -> Shard:
+def _shard_of(facts: Any) -> Shard:
     """Read what a manifest says of a shard; a name that leads out of the folder is none.
 
     Raises:
@@ -212,6 +238,21 @@ def _shard(facts: Any) -> Shard:
     if not all(name.startswith(f"{shard.name}.") and "/" not in name for name in files):
         raise ValueError(f"files of the shard {shard.name} with other names: {sorted(files)}")
     return shard
+
+
+def holds_shards(path: Path) -> bool:
+    """Tell whether a folder holds shards, complete or not."""
+    return (path / _FACTS).is_file() or (path / _MANIFEST).is_file()
+
+
+def holds_embeddings(path: Path) -> bool:
+    """Tell whether a folder holds shards of embeddings, complete or not."""
+    if not holds_shards(path):
+        return False
+    facts = _read(path / _FACTS) if (path / _FACTS).is_file() else _read(path / _MANIFEST)
+    inner = facts.get("facts") if isinstance(facts, dict) else None
+    kinds = [part.get("kind") for part in (facts, inner) if isinstance(part, dict)]
+    return "embeddings" in kinds
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -236,7 +277,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     found = _read(path / _MANIFEST)
     try:
-        shards = tuple(_shard(one) for one in found["shards"])
+        shards = tuple(_shard_of(one) for one in found["shards"])
         return Manifest(path, dict(found["facts"]), shards)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
+from spice_keras.errors import UserError
 from spice_keras.files import allocate
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Task, clock
@@ -22,6 +23,7 @@ from spice_keras.run.store import Embeddings
 from spice_keras.training.encoding import encode_images, encoded_batches
 
 _TIMED_IMAGES, _WORTH_TELLING = 32, 500
+_COMPARED = 4096  # rows looked at together
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -41,10 +43,39 @@ def embed(context: Context) -> None:
 
 def _compared(context: Context, features: np.ndarray) -> Embeddings:
     """Choose the space of these features, and find everyone's neighbours there."""
+    refuse_too_few_kinds(features, context.config.num_clusters)
     space = fitted_space(features, context.config.head_input_scale)
     if space.is_centered:
         context.screen.detail(f"embed: features are compared in the space {space.scale}.")
     return Embeddings(neighbors_in(context, features, space), space=space)
+
+
+def refuse_too_few_kinds(features: np.ndarray, num_clusters: int) -> None:
+    """Refuse more clusters than there are distinct items.
+
+    Args:
+        features: Of all items, [N, D].
+        num_clusters: K.
+
+    Raises:
+        UserError: If fewer than K rows differ.
+    """
+    seen: set[bytes] = set()
+    for start in range(0, len(features), _COMPARED):
+        block = np.asarray(features[start : start + _COMPARED], np.float32)
+        seen.update(row.tobytes() for row in block)
+        if len(seen) >= num_clusters:
+            return
+    if len(seen) == 1:
+        raise UserError(
+            f"All {len(features)} items have the same features, so there is nothing to group; "
+            "check the images or the file of embeddings."
+        )
+    raise UserError(
+        f"There cannot be more clusters than distinct items: {len(features)} items have only "
+        f"{len(seen)} different features, and {num_clusters} clusters were asked for. Ask for at "
+        f"most {len(seen)} with --clusters."
+    )
 
 
 def neighbors_in(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:

@@ -88,6 +88,12 @@ class Checkpoints:
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)
 
+    @property
+    def completed(self) -> int:
+        """Epochs completed at the last checkpoint; 0 without one."""
+        complete = checkpoints_in(self._folder)
+        return (epoch_of(complete[-1]) or 0) if complete else 0
+
     def restore(self, model: keras.Model) -> tuple[int, dict[str, np.ndarray]]:
         """Load the last checkpoint into a built, compiled model.
 

@@ -31,6 +31,7 @@ def test_every_figure_of_a_full_run_is_saved_as_an_image(tmp_path: Path) -> None
     for figure in saved:
         with Image.open(figure.path) as picture:
             assert picture.format == "PNG"
+            assert (picture.mode == "P") == figure.name.endswith("_map")  # a third of the bytes
             assert min(picture.size) > 200
     raster = {"prototypes", "embedding_map", "reliable_map", "trust_map"}
     drawings = [figure.path for figure in saved if figure.name not in raster]

@@ -7,7 +7,7 @@ import pytest
 
 from spice_keras.clustering.label_spreading import spread_labels
 from spice_keras.clustering.neighbors import nearest_neighbors
-from spice_keras.clustering.representatives import representatives
+from spice_keras.clustering.representatives import representatives, worth_asking
 from spice_keras.estimator import SpiceClusterer
 from spice_keras.heads.answers import images_that_stay, learn_answers
 from spice_keras.heads.constraints import labels_from_pairs
@@ -222,3 +222,18 @@ def test_what_stays_speaks_for_itself() -> None:
     assert images_that_stay(rows, automatic, clusters, fixed).tolist() == [9]  # half of the rest
     fixed[:10] = True
     assert images_that_stay(rows, automatic, clusters, fixed).tolist() == []
+
+
+def test_half_of_what_is_asked_is_where_the_doubt_lies() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([rng.normal(place, 0.05, 50) for place in (0.0, 1.0, 2.0)])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    confidence = np.where(np.arange(150) < 100, 0.99, 0.5)  # the third group is in doubt
+    chosen = worth_asking(rows, confidence, 6, seed=0)
+    asked = [one.row for one in chosen]
+    assert len(set(asked)) == 6
+    assert sorted(row // 50 for row in asked[:3]) == [0, 1, 2]
+    assert [row // 50 for row in asked[3:]] == [2, 2, 2]
+    assert all(one.row in one.members for one in chosen)
+    assert sum(len(one.members) for one in chosen[:3]) == 150
+    assert len(worth_asking(np.ones((5, 2)), np.ones(5), 6, seed=0)) == 1

@@ -82,27 +82,49 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
     found.stop()
 
 
-@pytest.fixture
-def open_page(browser: Any, served: _Served) -> Iterator[Callable[..., Any]]:
-    """Opens the page; nothing may be said on the console."""
-    served.restart()
-    contexts, said = [], []
+_SIZE = {"width": 1280, "height": 800}
 
-    def opened(url: str = served.url, **options: Any) -> Any:
-        contexts.append(
-            browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        )
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(url)
+
+class _Window:
+    """A page that several tests share, and what was said on its console."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.context = browser.new_context(viewport=_SIZE, **options)
+        self.url, self.said = url, list[str]()
+        self.page = self.more()
+
+    def more(self) -> Any:
+        page = self.context.new_page()
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        return page
+
+    def begin(self, page: Any) -> Any:
+        page.goto(self.url)
         page.wait_for_selector(".card")
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert [text for text in said if "409" not in text] == []
+
+@pytest.fixture(scope="module")
+def window(browser: Any, served: _Served) -> Iterator[_Window]:
+    found = _Window(browser, served.url)
+    yield found
+    found.context.close()
+
+
+@pytest.fixture
+def fresh(window: _Window, served: _Served) -> Iterator[_Window]:
+    """The shared window, no edit made; nothing may be said on its console."""
+    served.restart()
+    window.said.clear()
+    yield window
+    assert [text for text in window.said if "409" not in text] == []
+
+
+@pytest.fixture
+def page(fresh: _Window) -> Any:
+    """The page, newly loaded."""
+    return fresh.begin(fresh.page)
 
 
 def names(page: Any) -> list[str]:
@@ -117,8 +139,7 @@ def settled(page: Any, state: Callable[[], bool]) -> None:
     raise AssertionError("what was expected did not happen within a minute")
 
 
-def test_every_action_by_keyboard(open_page: Callable[..., Any], served: _Served) -> None:
-    page = open_page()
+def test_every_action_by_keyboard(page: Any, served: _Served) -> None:
     press, state = page.keyboard.press, lambda: served.session.state
 
     def told(text: str) -> None:
@@ -187,8 +208,8 @@ def test_every_action_by_keyboard(open_page: Callable[..., Any], served: _Served
     assert sum(counts.values()) + state().num_excluded == 36
 
 
-def test_every_action_by_mouse(open_page: Callable[..., Any], served: _Served) -> None:
-    page, state = open_page(), lambda: served.session.state
+def test_every_action_by_mouse(page: Any, served: _Served) -> None:
+    state = lambda: served.session.state  # noqa: E731
     page.locator(".card button:text('Rename')").first.click()
     page.locator("dialog input").fill("reds")
     page.locator("dialog button:text('Save')").click()
@@ -223,10 +244,33 @@ def test_every_action_by_mouse(open_page: Callable[..., Any], served: _Served) -
     settled(page, lambda: state().num_excluded == 0)
 
 
-def test_questions_are_answered_with_one_key(
-    open_page: Callable[..., Any], served: _Served
-) -> None:
-    page = open_page()
+_LATE = """milliseconds => {
+    const real = window.fetch;
+    window.fetch = async (...asked) => {
+        await new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+        return real(...asked);
+    };
+}"""
+
+
+def test_keys_wait_for_an_answer_on_its_way(page: Any, served: _Served) -> None:
+    page.evaluate(_LATE, 150)
+    page.keyboard.press("ArrowRight")
+    # Nothing here waits for what the page shows: each key comes before the answer to the last.
+    for key in ("c", "r", *"reds", "Enter", "u", "r", *"blues", "Backspace", "Enter", "Enter"):
+        page.keyboard.press(key)
+    for key in ("ArrowRight", " ", "Shift+ArrowRight", "c", "s", "3", "y", "]", "]", "["):
+        page.keyboard.press(key)
+    page.wait_for_selector(".question h2")
+    settled(page, lambda: len(served.session.log.entries) == 5)
+    kinds = [entry.edit.kind for entry in served.session.log.entries]
+    assert kinds == ["rename", "undo", "rename", "check", "split"]
+    assert served.session.state.groups["c0"].name == "blue"
+    page.locator("nav button:text('Clusters')").click()
+    settled(page, lambda: "blue" in names(page))
+
+
+def test_questions_are_answered_with_one_key(page: Any, served: _Served) -> None:
     page.keyboard.press("]")
     page.wait_for_selector(".question h2")
     assert "settles" in page.locator(".question .facts").first.inner_text()
@@ -246,8 +290,7 @@ def test_questions_are_answered_with_one_key(
         assert (served.session.state.decisions == decision).sum() == before + 1
 
 
-def test_the_map_selects_with_a_lasso(open_page: Callable[..., Any], served: _Served) -> None:
-    page = open_page()
+def test_the_map_selects_with_a_lasso(page: Any) -> None:
     page.locator("nav button:text('Map')").click()
     page.wait_for_selector("canvas")
     settled(page, lambda: page.evaluate("document.querySelector('canvas').width > 300"))
@@ -267,27 +310,38 @@ def test_the_map_selects_with_a_lasso(open_page: Callable[..., Any], served: _Se
     page.locator("button[aria-label='Zoom in']").click()
 
 
-def test_another_browser_follows(open_page: Callable[..., Any]) -> None:
-    one, two = open_page(), open_page()
+def test_another_browser_follows(fresh: _Window) -> None:
+    one, two = fresh.begin(fresh.page), fresh.begin(fresh.more())
     one.locator(".card button:text('Rename')").first.click()
     one.locator("dialog input").fill("seen elsewhere")
     one.keyboard.press("Enter")
     settled(two, lambda: "seen elsewhere" in names(two))
+    two.close()
 
 
-def test_what_the_server_refuses_is_said(open_page: Callable[..., Any], served: _Served) -> None:
-    page = open_page()
+def test_what_the_server_refuses_is_said(page: Any, served: _Served) -> None:
     page.keyboard.press("u")
     settled(page, lambda: page.locator("#said").inner_text() == "there is nothing to undo.")
     assert served.session.log.version == 0
 
 
+@pytest.fixture(scope="module")
+def lax(browser: Any, served: _Served) -> Iterator[_Window]:
+    """A window in which axe may run, which the page's own policy forbids."""
+    served.restart()
+    found = _Window(browser, served.url, bypass_csp=True)
+    yield found
+    found.context.close()
+
+
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)], ids=str
 )
-def test_it_is_accessible_and_fits(open_page: Callable[..., Any], scheme: str, width: int) -> None:
+def test_it_is_accessible_and_fits(lax: _Window, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 844}, bypass_csp=True)
+    lax.page.set_viewport_size({"width": width, "height": 844})
+    lax.page.emulate_media(color_scheme=scheme)
+    page = lax.begin(lax.page)
 
     def look(where: str) -> None:
         found = axe.run(page).response["violations"]
@@ -335,7 +389,7 @@ def _many(path: Path) -> Context:
 def test_fifty_thousand_images_draw_a_screenful(tmp_path: Path, browser: Any) -> None:
     served = _Served(_many(tmp_path))
     try:
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport=_SIZE)
         page.goto(f"{served.url}")
         page.wait_for_selector(".card")
         page.locator("#query").fill("photos")

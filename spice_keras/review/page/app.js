@@ -6,6 +6,7 @@ import { byId, counted, el, number, say } from "./dom.js";
 import { Grid } from "./grid.js";
 import { ImageMap } from "./map.js";
 import { Queue } from "./questions.js";
+import { during } from "./waiting.js";
 
 const VIEWS = [
   ["clusters", "Clusters"], ["questions", "Questions"], ["map", "Map"],
@@ -23,8 +24,10 @@ const title = (one) => one.name || `Cluster ${one.key.startsWith("c") ? one.key.
 const titleOf = (key) => (group(key) ? title(group(key)) : `Cluster ${key.slice(1)}`);
 const titled = () => overview.groups.map((one) => ({ ...one, title: title(one) }));
 
-/** Sends an edit, then shows what it changed. */
-async function edit(wish, done) {
+/** Sends an edit, then shows what it changed; keys typed meanwhile wait. */
+const edit = (wish, done) => during(() => sent(wish, done));
+
+async function sent(wish, done) {
   const rows = [...selection], keys_ = [...chosen];
   selection.clear(); // before the answer, so that what is selected meanwhile stays
   chosen.clear();
@@ -69,12 +72,12 @@ function go(next) {
 
 const loaders = { clusters: showClusters, questions: showQuestions, map: showMap, group: showGroup, pair: showPair };
 
-async function show() {
+const show = () => during(async () => {
   shows += 1;
   tabs();
   try { await (loaders[view.name] ?? showList)(); } catch (error) { say(error.message); }
   drawActions();
-}
+});
 
 function replace(...nodes) { byId("main").replaceChildren(...nodes); }
 
@@ -306,7 +309,7 @@ const keys = {
 };
 
 async function checkAll() {
-  if (view.name === "group") await check(await api.items({ of: `group:${view.keys[0]}` }));
+  if (view.name === "group") await during(async () => check(await api.items({ of: `group:${view.keys[0]}` })));
 }
 
 document.addEventListener("keydown", (event) => {

@@ -2,19 +2,23 @@
 
 import * as api from "./api.js";
 import { byId, counted, el } from "./dom.js";
+import { during } from "./waiting.js";
 
 /** Shows a dialog whose body is made by `fill(done)`; `done(value)` closes it. */
 function dialog(title, fill) {
   const box = byId("dialog"), before = document.activeElement;
   return new Promise((resolve) => {
-    let result = null;
-    const done = (value) => { result = value; box.close(); };
-    box.replaceChildren(el("h2", { id: "dialog-title" }, title), ...fill(done));
-    box.onclose = () => {
+    let result = null, finished = false;
+    const finish = () => {
+      if (finished || box.open) return; // the event of a dialog before this one comes late
+      finished = true;
       box.replaceChildren();
       if (before?.isConnected) before.focus();
       resolve(result);
     };
+    const done = (value) => { result = value; box.close(); finish(); };
+    box.replaceChildren(el("h2", { id: "dialog-title" }, title), ...fill(done));
+    box.onclose = finish;
     box.onclick = (event) => { if (event.target === box) box.close(); };
     box.showModal();
   });
@@ -80,7 +84,7 @@ export function askSplit(group, pixel) {
         button.setAttribute("aria-pressed", button.textContent === String(count));
       }
       try {
-        parts = await api.parts(group.key, count);
+        parts = await during(() => api.parts(group.key, count));
         shown.replaceChildren(...parts.map((rows, index) => el("section", {},
           el("h3", {}, `Part ${index + 1}: ${counted(rows.length, "image")}`),
           el(pixel ? "div.shown.pixel" : "div.shown", {}, ...sample(rows, 8).map(

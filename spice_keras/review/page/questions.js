@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { counted, el } from "./dom.js";
+import { during } from "./waiting.js";
 
 export class Queue {
   /** @param {object} options `titleOf(key)`, `edit(wish)`, `choose(row)`, `split(key)`, `pixel`. */
@@ -66,7 +67,7 @@ export class Queue {
 
   async answer(answer) {
     const { kind, groups, rows } = this.question, [row] = rows;
-    if (answer === "skip") { this.skipped.add(this.name(this.question)); return this.refresh(); }
+    if (answer === "skip") { this.skipped.add(this.name(this.question)); return during(() => this.refresh()); }
     if (kind === "same") {
       return this.edit(answer === "yes" ? { kind: "merge", groups, into: groups[0] } : { kind: "distinct", groups });
     }
