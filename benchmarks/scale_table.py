@@ -2,8 +2,9 @@
 
 python -m benchmarks.scale_table
 
-Every constant below has a name and where it comes from; those that were not measured say so. The rate of a machine comes from
-results/input_side.json, which `python -m benchmarks.input_side FOLDER` writes.
+Every constant below has a name and where it comes from; those that were not measured say so. The
+rate of a machine comes from results/input_side.json, which `python -m benchmarks.input_side FOLDER`
+writes.
 """
 
 from __future__ import annotations
