@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill dist audit check
+.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill kill-all soak full-disk dist audit check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -46,6 +46,27 @@ KILL ?= --kills 3 -- cli.py run digits --run-dir {run} --set pretrain.epochs=4 \
 	--set evaluate.map_method=pca --set export.directory={run}-models
 kill:
 	$(PYTHON) -m tools.kill $(KILL)
+
+# Thirty runs killed once in every stage each, then five kills of every other command that writes.
+kill-all:
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PYTHON) -c "from pathlib import Path; from tools.kill_writers import write_tiny; \
+		write_tiny(Path('$$folder/in'))" && \
+	$(PYTHON) -m tools.kill --warm --each-stage --kills 30 -- cli.py run "$$folder/in/tiny.yaml" \
+		--run-dir {run} --set export.directory={run}-models && \
+	$(PYTHON) -m tools.kill --warm --writers --kills 5
+
+# Whole runs and fits one after another in one process for ten minutes; what grows is an error.
+soak:
+	$(PYTHON) -m tools.soak $(SOAK)
+
+# A tiny run on a disk that is full, larger each time it stops. Wants the right to mount a tmpfs.
+full-disk:
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PYTHON) -c "from pathlib import Path; from tools.kill_writers import write_tiny; \
+		write_tiny(Path('$$folder/in'))" && \
+	$(PYTHON) -m tools.full_disk -- cli.py run "$$folder/in/tiny.yaml" --run-dir {run} \
+		--set export.directory={run}-models
 
 .PHONY: docs
 # The documentation as a site, in build/site; any warning and any file from a network is an error.

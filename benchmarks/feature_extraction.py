@@ -58,8 +58,9 @@ def torch_side(best: bool, folded: bool = False) -> Work:
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    from benchmarks.torch_networks import BasicBlock, ResNet, normalized
+    from benchmarks.torch_networks import BasicBlock, ResNet, normalized, use_card
 
+    device = use_card()
     memory_format = torch.channels_last if best else torch.contiguous_format
     network: Any = ResNet().eval()
     parts = [
@@ -82,8 +83,8 @@ def torch_side(best: bool, folded: bool = False) -> Work:
 
     @torch.inference_mode()
     def features() -> Any:
-        with torch.autocast("cpu", torch.bfloat16, enabled=best and not folded):
-            return torch.cat([network(part).float() for part in parts])
+        with torch.autocast(device, torch.bfloat16, enabled=best and not folded):
+            return torch.cat([network(part).float() for part in parts]).cpu()
 
     return features
 

@@ -55,8 +55,9 @@ def torch_side(best: bool) -> Work:
     import torch
     from torch.nn import functional
 
-    from benchmarks.torch_networks import WideResNet, normalized
+    from benchmarks.torch_networks import WideResNet, normalized, use_card
 
+    device = use_card()
     memory_format = torch.channels_last if best else torch.contiguous_format
     model = WideResNet(CLUSTERS).to(memory_format=memory_format).train()
     average = copy.deepcopy(model)
@@ -66,7 +67,7 @@ def torch_side(best: bool) -> Work:
         [{"params": kernels}, {"params": others, "weight_decay": 0.0}],
         lr=0.03, momentum=0.9, weight_decay=5e-4, nesterov=True,
     )  # fmt: skip
-    labels = torch.from_numpy(_labels())
+    labels = torch.from_numpy(_labels()).to(device)
     counts = (LABELED, UNLABELED, UNLABELED)
     views = [
         normalized(images(count, SIDE, seed)).to(memory_format=memory_format)
@@ -74,7 +75,7 @@ def torch_side(best: bool) -> Work:
     ]
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=best):
+        with torch.autocast(device, torch.bfloat16, enabled=best):
             logits = model(torch.cat(views))
         labeled, weak, strong = logits.float().split(counts)
         supervised = functional.cross_entropy(labeled, labels)

@@ -1,9 +1,10 @@
 """Words as a guide: accuracy without and with them, on features of efficientnet_lite0.
 
-    python -m benchmarks.guide FEATURES.npz ... [--seeds 3] [--rows 2000] [--ratio 10]
+    python -m benchmarks.guide FEATURES.npz ... [--seeds 3] [--rows 2000] [--ratio 10] [--kinds 5]
 
 Each file holds `features`, as the encoder gives them at 224 pixels, and `labels`, which only judge.
-For each seed, rows are drawn, evenly or with sizes that fall geometrically to 1 : RATIO.
+For each seed, rows are drawn, evenly or with sizes that fall geometrically to 1 : RATIO, of all
+classes or of KINDS of them. With --fit-only nothing is trained: it says what the gate decides.
 """
 
 from __future__ import annotations
@@ -33,11 +34,21 @@ def drawn_rows(labels: np.ndarray, count: int, ratio: float, seed: int) -> np.nd
     return generator.permutation(np.concatenate(rows))
 
 
-def compared(features: np.ndarray, labels: np.ndarray, words: Vocabulary, seed: int) -> str:
+def drawn_kinds(labels: np.ndarray, kinds: int, seed: int) -> np.ndarray:
+    """Draw classes, and return all their rows."""
+    drawn = np.random.default_rng(1000 + seed).permutation(np.unique(labels))[:kinds]
+    return np.flatnonzero(np.isin(labels, drawn))
+
+
+def compared(
+    features: np.ndarray, labels: np.ndarray, words: Vocabulary, seed: int, *, fit_only: bool
+) -> str:
     """Cluster without words and with them, and put the figures into a line."""
     count = len(np.unique(labels))
     fit = word_guide(words, features, count).fit
     said = [f"fit {fit:.3f} ({'guides' if vocabulary_guides(fit) else 'names only'})"]
+    if fit_only:
+        return said[0]
     for title, options in {"without": {}, "with": {"start": "words", "words": words}}.items():
         found = SpiceClusterer(count, random_state=seed, **options).fit_predict(features)
         said.append(
@@ -54,14 +65,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--ratio", type=float, default=1.0)
+    parser.add_argument("--kinds", type=int, help="Classes that are drawn; all if left out.")
+    parser.add_argument("--fit-only", action="store_true", help="Say what the gate decides.")
     asked = parser.parse_args()
     words = classifier_vocabulary("efficientnet_lite0")
     for path in asked.files:
         with np.load(path, allow_pickle=False) as archive:
             features, labels = archive["features"], archive["labels"]
         for seed in range(asked.seeds):
-            rows = drawn_rows(labels, asked.rows, asked.ratio, seed)
-            line = compared(features[rows], labels[rows], words, seed)
+            known = np.arange(len(labels))
+            if asked.kinds is not None:
+                known = drawn_kinds(labels, asked.kinds, seed)
+            rows = known[drawn_rows(labels[known], asked.rows, asked.ratio, seed)]
+            line = compared(features[rows], labels[rows], words, seed, fit_only=asked.fit_only)
             print(f"{path.stem}  {len(rows)} rows  seed {seed}  {line}", flush=True)
 
 

@@ -66,8 +66,9 @@ def torch_side(best: bool) -> Work:
     import torch
     from torch.nn import functional
 
-    from benchmarks.torch_networks import normalized
+    from benchmarks.torch_networks import normalized, use_card
 
+    device = use_card()
     memory_format = torch.channels_last if best else torch.contiguous_format
     query, key = (network.to(memory_format=memory_format).train() for network in _torch_networks())
     optimizer = torch.optim.SGD(query.parameters(), lr=0.015, momentum=0.9, weight_decay=1e-4)
@@ -87,7 +88,7 @@ def torch_side(best: bool) -> Work:
             else:
                 for average, value in zip(*pairs, strict=True):
                     average.data = average.data * 0.999 + value.data * (1 - 0.999)
-        with torch.autocast("cpu", torch.bfloat16, enabled=best):
+        with torch.autocast(device, torch.bfloat16, enabled=best):
             q = functional.normalize(query(views[0]).float(), dim=1)
             with torch.no_grad():
                 k = functional.normalize(key(views[1]).float(), dim=1)

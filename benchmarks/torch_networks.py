@@ -12,10 +12,18 @@ from torch.nn import functional
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def use_card() -> str:
+    """Let PyTorch make everything on the GPU if it sees one; returns the kind of device."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_default_device(device)
+    return device
+
+
 def normalized(images: np.ndarray) -> Tensor:
     """uint8 [B, S, S, 3] to normalised float32 [B, 3, S, S], as a data loader hands it over."""
     pixels = (images.astype(np.float32) / 255.0 - np.float32(MEAN)) / np.float32(STD)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    found = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    return found.to(torch.get_default_device())
 
 
 class BasicBlock(nn.Module):

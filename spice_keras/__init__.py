@@ -53,7 +53,14 @@ if TYPE_CHECKING:
         UprightPolicy,
         WeakPolicy,
     )
-    from spice_keras.pipeline import RunResult, repair_run, reproduce_run, run_all, run_stages
+    from spice_keras.pipeline import (
+        RunResult,
+        repair_run,
+        reproduce_run,
+        run_all,
+        run_stages,
+        update_run,
+    )
     from spice_keras.runtime import tensorflow_session
     from spice_keras.serving.signatures import export_clusterer, export_embedding_clusterer
     from spice_keras.shards.embeddings import EmbeddingShards
@@ -115,6 +122,7 @@ __all__ = [
     "semi_views",
     "suggest_clusters",
     "tensorflow_session",
+    "update_run",
     "views",
 ]
 
@@ -154,7 +162,14 @@ _ON_TENSORFLOW = {
     "models.clusterer": ("build_clusterer", "clusterer_from_network", "embedding_clusterer"),
     "models.moco": ("MoCo",),
     "models.spice_semi": ("SpiceSemi",),
-    "pipeline": ("RunResult", "repair_run", "reproduce_run", "run_all", "run_stages"),
+    "pipeline": (
+        "RunResult",
+        "repair_run",
+        "reproduce_run",
+        "run_all",
+        "run_stages",
+        "update_run",
+    ),
     "serving.signatures": ("export_clusterer", "export_embedding_clusterer"),
     "views": (
         "moco_views",

@@ -15,6 +15,7 @@ from spice_keras.commands.edits import edits
 from spice_keras.commands.embed import embed
 from spice_keras.commands.export import export
 from spice_keras.commands.groups import groups
+from spice_keras.commands.launch import launch
 from spice_keras.commands.name import name
 from spice_keras.commands.organize import organize
 from spice_keras.commands.pack import pack
@@ -119,6 +120,7 @@ _COMMANDS = (
     organize,
     embed,
     pack,
+    launch,
     configs,
 )
 for _command in _COMMANDS:

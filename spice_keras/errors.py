@@ -7,5 +7,9 @@ class UserError(Exception):
     """Something in the user's input, files or options; its message says what to do next."""
 
 
+class WorkerLost(UserError):
+    """Another worker of the run ended before the run did."""
+
+
 class Terminated(KeyboardInterrupt):
     """The system asked the process to end (SIGTERM); it ends as after Ctrl-C."""

@@ -71,6 +71,8 @@ Fit = Literal["crop", "stretch"]
 """How an image becomes a square."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """What a run computes in; `auto` is bfloat16 where the processor has it."""
+Strategy = Literal["none", "mirrored", "multiworker"]
+"""What shares a training step: one device, all GPUs of the machine, or the workers of TF_CONFIG."""
 Objective = Literal["prototypes", "neighbors", "sic"]
 """What clustering heads are trained for."""
 EmbeddingObjective = Literal["neighbors", "prototypes"]
@@ -110,6 +112,8 @@ ExportFormat = Literal["savedmodel", "keras", "litert", "onnx", "openvino"]
 """What a clusterer is written as."""
 ExportPrecision = Literal["float32", "float16", "int8"]
 """What the weights of an export are stored in; `int8` computes in whole numbers too."""
+Engine = Literal["local", "ray"]
+"""What writes shards: this process, or the actors of a Ray cluster."""
 TableFormat = Literal["csv", "parquet"]
 """How a table is written."""
 MapMethod = Literal["tsne", "pca"]

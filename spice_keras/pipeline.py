@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,15 @@ from spice_keras.errors import UserError
 from spice_keras.files import sweep_folder
 from spice_keras.options import BackboneOptions
 from spice_keras.progress import Screen, silent_screen
+from spice_keras.run.cluster import Company, joined
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, must_hold_run
-from spice_keras.run.history import History, heads_are_begun
+from spice_keras.run.history import History, chosen_stages, heads_are_begun
 from spice_keras.run.lock import run_lock
 from spice_keras.run.reproduction import Reproduction, compare_runs
 from spice_keras.run.storage import check_export_folder, explained_storage
 from spice_keras.run.table import refuse_missing_pyarrow
+from spice_keras.run.update import drop_staging, past_updates
 from spice_keras.runtime import (
     peak_memory_bytes,
     refuse_other_backend,
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 
     from spice_keras.groups.suggest import GroupSuggestion
     from spice_keras.run.context import Context
+    from spice_keras.run.replicas import Replicas
+
+
+_EVERY = ("pretrain", "self", "semi", "eval", "export")
 
 
 @dataclass(frozen=True)
@@ -77,28 +84,94 @@ def run_stages(
     """
     refuse_other_backend()
     screen, path = screen or silent_screen(), Path(run_dir)
-    with run_lock(path, screen), explained_storage(path):
-        if "semi" in commands and config.semi.enabled and config.semi.labels_from == "edits":
-            _check_edits(path, config, taught="self" not in commands, redo=redo)
-        history = History.begin(
-            path, config, commands=commands, resume=resume, redo=redo, screen=screen
-        )
-        _do(history, config, commands, screen)
+    with joined(config, commands, path) as company:
+        if company is not None and not company.cluster.is_chief:
+            return _take_part(config, company, commands, screen)
+        with run_lock(path, screen), explained_storage(path):
+            if "semi" in commands and config.semi.enabled and config.semi.labels_from == "edits":
+                _check_edits(path, config, taught="self" not in commands, redo=redo)
+            history = History.begin(
+                path, config, commands=commands, resume=resume, redo=redo, screen=screen
+            )
+            _do(history, config, commands, screen, company)
     return history.run
 
 
-def _do(history: History, config: RunConfig, commands: Sequence[str], screen: Screen) -> None:
+def _take_part(
+    config: RunConfig, company: Company, commands: Sequence[str], screen: Screen
+) -> RunDirectory:
+    """Take a worker's share of the steps of a run that the chief does and writes."""
+    cluster, run = company.cluster, RunDirectory(Path(company.given["run_dir"]))
+    with _session(config, company) as replicas:
+        from spice_keras.run.context import Context
+        from spice_keras.stages.pretrain import train_moco
+        from spice_keras.stages.self_label import help_to_encode
+        from spice_keras.stages.semi import train_semi
+
+        phases: dict[str, Callable[[Context], object]] = {
+            "pretrain": train_moco, "self": help_to_encode, "semi": train_semi,
+        }  # fmt: skip
+        context = Context(config, run, silent_screen(), replicas=replicas)
+        while (phase := replicas.next_phase(run)) is not None:
+            screen.say(f"{cluster.name(cluster.index)}: takes part in {phase}.")
+            phases[phase](context)
+            release_memory()
+        replicas.wait_for(run, [stage.artifact for stage in chosen_stages(config, commands)])
+    return run
+
+
+@contextmanager
+def _session(config: RunConfig, company: Company | None = None) -> Iterator[Replicas]:
+    """Start TensorFlow with the replicas that the configuration asks for."""
+
+    def begin() -> object:
+        from spice_keras.run.replicas import training_strategy
+
+        return training_strategy(config, company)
+
+    with tensorflow_session(precision=config.precision, first=begin):
+        from spice_keras.run.replicas import Replicas, training_strategy
+
+        yield Replicas(training_strategy(config, company), company)
+
+
+def _do(
+    history: History,
+    config: RunConfig,
+    commands: Sequence[str],
+    screen: Screen,
+    company: Company | None = None,
+) -> None:
     """Do what a history has to do."""
     if history.has_chosen("eval") and config.evaluate.table == "parquet":
         refuse_missing_pyarrow()
     if history.will_run("export"):
         check_export_folder(config)
         sweep_folder(Path(config.export.directory) / (config.export.name or config.name))
-    with tensorflow_session(precision=config.precision):
+    if company is None and not any(history.will_run(name) for name in ("pretrain", "self", "semi")):
+        config = config.model_copy(update={"strategy": "none"})  # nothing is left to share
+    with _session(config, company) as replicas:
         from spice_keras.run.context import Context
 
-        _run_in_order(Context(config, history.run, screen), history, commands)
+        context = Context(config, history.run, screen, replicas=replicas)
+        _look_at_replicas(context, company)
+        _run_in_order(context, history, commands)
     screen.detail(f"Peak memory {peak_memory_bytes() / 2**20:,.0f} MiB.")
+
+
+def _look_at_replicas(context: Context, company: Company | None) -> None:
+    """Say what shares the steps, and refuse batches that cannot be shared evenly."""
+    from spice_keras.run.preflight import preflight
+    from spice_keras.run.replicas import refuse_uneven_batches, training_devices
+
+    count = context.replicas.count
+    if count == 1:
+        return
+    plan = context.plan if context.run.has("images") else preflight(context.config)
+    if plan is not None:
+        refuse_uneven_batches(context.config, plan, count)
+    who = training_devices() if company is None else company.cluster.workers
+    context.screen.say(f"{count} devices share the steps of training: {', '.join(who)}.")
 
 
 def _check_edits(path: Path, config: RunConfig, *, taught: bool, redo: bool) -> None:
@@ -144,6 +217,40 @@ def repair_run(run_dir: str | Path, *, screen: Screen | None = None) -> bool:
     return True
 
 
+def update_run(
+    config: RunConfig, run_dir: str | Path, *, screen: Screen | None = None
+) -> Mapping[str, int]:
+    """Bring a finished run up to a source that changed; the trained networks stay as they are.
+
+    What is new or changed is embedded and assigned, what is gone is dropped. Evaluation, report and
+    export are removed, if anything changed: `run_all(..., resume=True)` makes them again.
+
+    Args:
+        config: The configuration of the run.
+        run_dir: The run directory.
+        screen: Where things are said; None for warnings alone.
+
+    Returns:
+        How many items were added, changed and removed.
+
+    Raises:
+        UserError: If the folder holds no run whose training has come to its end, the run cannot be
+            updated, or the source does not allow it.
+    """
+    refuse_other_backend()
+    screen, path = screen or silent_screen(), Path(run_dir)
+    must_hold_run(path)
+    with run_lock(path, screen), explained_storage(path):
+        run = History.begin(path, config, commands=_EVERY, resume=True, screen=screen).run
+        with tensorflow_session(precision=config.precision):
+            from spice_keras.run.context import Context
+            from spice_keras.stages.update import update
+
+            found = update(Context(config, run, screen))
+            release_memory()
+    return {"added": found.added, "changed": found.changed, "removed": found.removed}
+
+
 def reproduce_run(
     run_dir: str | Path,
     new_dir: str | Path,
@@ -170,6 +277,12 @@ def reproduce_run(
     before.read("evaluation", written_by="eval")
     if Path(new_dir).resolve() == before.path.resolve():
         raise UserError(f"{new_dir} is the run itself. Name another folder with --run-dir.")
+    if past_updates(before):
+        raise UserError(
+            f"{before.path} was updated (updates.json says when): its heads were trained before, "
+            "and a repetition would train them on what the source holds now. Begin a new run with "
+            "`spice run`, and reproduce that."
+        )
     config = read_run_config(before.path)
     commands = ("pretrain", "self", "semi", "eval")
     now = run_stages(config, new_dir, commands=commands, resume=resume, screen=screen)
@@ -211,6 +324,7 @@ def _semi(context: Context) -> None:
 
 def _run_encoding(context: Context, history: History, commands: Sequence[str]) -> None:
     """The stages that do not depend on the number of clusters: images to embeddings."""
+    from spice_keras.run.replicas import refuse_uneven_batches
     from spice_keras.stages.embed import embed
     from spice_keras.stages.ingest import ingest, keep_plan, keep_skipped
     from spice_keras.stages.pretrain import prepare_encoder, pretrain
@@ -222,10 +336,12 @@ def _run_encoding(context: Context, history: History, commands: Sequence[str]) -
     fresh = not history.run.has("images")
     if not fresh and not history.will_run("images"):
         refuse_changed_source(context, commands)
+        drop_staging(history.run)
     if _run_stage(context, history, "images", ingest) and fresh:
         note_source(context)
     if history.run.has("images"):
         keep_plan(context)
+        refuse_uneven_batches(context.config, context.plan, context.replicas.count)
         keep_skipped(context)
     if history.has_chosen("images"):
         refuse_missing_labels(context, commands)
@@ -289,13 +405,13 @@ def _suggested(
     history: History, config: RunConfig, commands: Sequence[str], screen: Screen
 ) -> GroupSuggestion:
     """Encode the items and look how many groups they form."""
-    with tensorflow_session(precision=config.precision):
+    with _session(config) as replicas:
         from spice_keras.groups.candidates import GridTraining
         from spice_keras.groups.suggest import suggest_clusters
         from spice_keras.run.context import Context
         from spice_keras.stages.groups import keep_suggestion
 
-        context = Context(config, history.run, screen)
+        context = Context(config, history.run, screen, replicas=replicas)
         _run_encoding(context, history, commands)
         training = GridTraining(seed=context.seed("groups"))
         found = suggest_clusters(context.bank.features, training=training, screen=screen)
@@ -331,8 +447,7 @@ def run_all(
     """
     if encoder is not None:
         config = with_encoder(config, encoder)
-    commands = ("pretrain", "self", "semi", "eval", "export")
-    run = run_stages(config, run_dir, commands=commands, resume=resume, screen=screen)
+    run = run_stages(config, run_dir, commands=_EVERY, resume=resume, screen=screen)
     from spice_keras.run.context import Context
     from spice_keras.run.store import Evaluation, Export
 

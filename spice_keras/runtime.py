@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -173,7 +173,12 @@ def start_tensorflow(*, precision: str = "auto", deterministic: bool = True) -> 
 
 
 @contextlib.contextmanager
-def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -> Iterator[None]:
+def tensorflow_session(
+    *,
+    precision: str = "auto",
+    deterministic: bool = True,
+    first: Callable[[], object] | None = None,
+) -> Iterator[None]:
     """Start TensorFlow for a block, and leave the process as it was found.
 
     Put back are Keras's dtype policy, floatx, image data format and filtering of tracebacks, the
@@ -184,6 +189,7 @@ def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -
     Args:
         precision: See `dtype_policy`.
         deterministic: Ask TensorFlow for repeatable kernels within the block.
+        first: Is called once TensorFlow is imported, before anything asks it for a device.
 
     Yields:
         Nothing; the settings of `start_tensorflow` hold within the block.
@@ -203,6 +209,8 @@ def tensorflow_session(*, precision: str = "auto", deterministic: bool = True) -
     environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
     try:
         _import_quietly()
+        if first is not None:
+            first()
         with settings_put_back():
             _configure(precision, deterministic)
             yield

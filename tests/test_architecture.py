@@ -45,6 +45,7 @@ _ORDER = (
     "config",
     "run",
     "serving",
+    "engines",
     "report",
     "stages",
     "organize",

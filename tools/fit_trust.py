@@ -2,27 +2,49 @@
 
     python tools/fit_trust.py cluster CLUSTERINGS steel.npz digits.npz ... --count 260
     python tools/fit_trust.py fit CLUSTERINGS spice_keras/metrics/expected_accuracy.json
+    python tools/fit_trust.py reliability CLUSTERINGS
+    python tools/fit_trust.py cluster GUIDED steel.npz cifar.npz ... --count 240 --guided
+    python tools/fit_trust.py fit-guided GUIDED spice_keras/metrics/expected_accuracy_guided.json
 
 The first command draws clusterings, each of one data set (an .npz with `features` and `labels`):
 of some of its classes in even or uneven numbers, sometimes with noise added to the features, with
 the true number of clusters or another. The second fits the mapping on all of them, and says how
-well it does on each data set when it is fitted on the others.
+well it does on each data set when it is fitted on the others. With `--guided`, one head begins at
+words of efficientnet_lite0, whose features the sets then hold, and learns their probabilities, as
+heads of `GuidedClustering` do; it is trained in NumPy, which starts at once.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 from scipy.stats import spearmanr
 
+from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.algorithm.feature_space import fitted_space
+from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.files import write_json
+from spice_keras.metrics.calibration import cautious, temperature_for, tempered
 from spice_keras.metrics.clustering import clustering_accuracy, purity
-from spice_keras.metrics.expected_accuracy import Judged, fit_mapping, log_odds, trust_figures
-from spice_keras.options import Sizes
+from spice_keras.metrics.expected_accuracy import (
+    Judged,
+    fit_mapping,
+    guided_figures,
+    log_odds,
+    trust_figures,
+)
+from spice_keras.options import ENTROPY_WEIGHTS, LITE0, Sizes, head_training
+from spice_keras.words.guide import WordGuide, vocabulary_guides, word_guide
+from spice_keras.words.probabilities import softmax
+from spice_keras.words.vocabulary import classifier_vocabulary
 
 _RANGE, _UNEVEN = (0.06, 0.94), 1 / 3
+_BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01)
+_SURE_AT_START = 0.7  # mean largest probability of a head at its start
 
 
 @click.group()
@@ -62,7 +84,8 @@ def drawn_set(
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("sets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--count", type=int, default=260, help="Clusterings in all.")
-def cluster(out: Path, sets: tuple[Path, ...], count: int) -> None:
+@click.option("--guided", is_flag=True, help="The head begins at words of efficientnet_lite0.")
+def cluster(out: Path, sets: tuple[Path, ...], count: int, guided: bool) -> None:
     """Draw clusterings of SETS into the folder OUT; those that are there are kept."""
     out.mkdir(parents=True, exist_ok=True)
     for number in range(count):
@@ -80,7 +103,7 @@ def cluster(out: Path, sets: tuple[Path, ...], count: int) -> None:
         kinds = int(labels.max()) + 1
         wanted = int(np.clip(round(kinds * generator.choice([1, 1, 1, 0.5, 0.7, 1.5, 2])), 2, 60))
         sizes: Sizes = "uneven" if generator.random() < _UNEVEN else "even"
-        found = clustered(features, wanted, sizes, number)
+        found = (guided_clustered if guided else clustered)(features, wanted, sizes, number)
         found |= {"y": labels, "name": np.array(source.stem.partition("_")[0])}
         np.savez_compressed(path, **found)  # type: ignore[arg-type]
         click.echo(f"{number} {source.stem}: {kinds} kinds, {wanted} clusters, {len(labels)} items")
@@ -98,16 +121,12 @@ def clustered(
         seed: Seed of the heads.
 
     Returns:
-        Clusters of all heads `c` [H, N], the chosen one `j`, `km` of k-means, neighbours `nb`, unit
-        rows `z`, and `K`.
+        Clusters of all heads `c` [H, N], the chosen one `j` and its probabilities `p` [N, K], `km`
+        of k-means, neighbours `nb`, unit rows `z`, and `K`.
     """
-    from spice_keras.algorithm.embeddings import l2_normalized
-    from spice_keras.algorithm.feature_space import fitted_space
-    from spice_keras.clustering.kmeans import kmeans_clusters
     from spice_keras.heads.feature_bank import unit_feature_bank
     from spice_keras.heads.objectives import HeadOptions, neighbor_labeling
     from spice_keras.heads.selection import head_logits
-    from spice_keras.options import head_training
 
     recipe = head_training("neighbors", len(features), num_clusters)
     half = max(1, len(features) // (2 * num_clusters))
@@ -135,14 +154,112 @@ def clustered(
     logits = head_logits(labeling.model.classifier, bank.features)
     losses = labeling.losses(logits)
     scores = -losses if labeling.scores is None else labeling.scores(logits, losses)
+    chosen = int(scores.argmax())
     return {
         "c": logits.argmax(axis=2).astype(np.uint8),
-        "j": np.array(scores.argmax()),
+        "j": np.array(chosen),
+        "p": softmax(logits[chosen]).astype(np.float16),
         "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
         "nb": bank.neighbors,
         "z": bank.normalized.astype(np.float16),
         "K": np.array(num_clusters),
     }
+
+
+def guided_clustered(
+    features: np.ndarray, num_clusters: int, sizes: Sizes, seed: int
+) -> dict[str, np.ndarray]:
+    """Cluster features as a run does whose words guide, with one head.
+
+    Args:
+        features: Of efficientnet_lite0, [N, D].
+        num_clusters: K.
+        sizes: Not read: words guide even and uneven clusters with the same weight.
+        seed: Seed of the batches.
+
+    Returns:
+        Clusters `c` [1, N] of the head `j` and its probabilities `p` [N, K], those of the `words`,
+        `labels` [N, K] of the words, the `fit` of the vocabulary, and `km`, `nb`, `z`, `K` as
+        `clustered` has them.
+    """
+    guide = word_guide(classifier_vocabulary(LITE0), features, num_clusters)
+    rows = fitted_space(features).unit_rows(features)
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, np.inf)
+    half = max(1, len(rows) // (2 * num_clusters))
+    near = np.argsort(-cosines, axis=1, kind="stable")[:, : max(2, min(50, half))]
+    kernel, bias = guided_head(rows, near[:, 1 : 1 + min(10, half)], guide, seed)
+    said = softmax(rows @ kernel + bias)
+    return {
+        "c": said.argmax(axis=1).astype(np.uint8)[np.newaxis],
+        "j": np.array(0),
+        "p": said.astype(np.float16),
+        "words": guide.clusters,
+        "labels": guide.labels.astype(np.float16),
+        "fit": np.array(guide.fit),
+        "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
+        "nb": near,
+        "z": rows.astype(np.float16),
+        "K": np.array(num_clusters),
+    }
+
+
+def guided_head(
+    rows: np.ndarray, near: np.ndarray, guide: WordGuide, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train a linear head on neighbours and on the words' probabilities, by Adam.
+
+    Args:
+        rows: Unit rows. Shape: (N, D).
+        near: Neighbours of each, itself not among them. Shape: (N, n).
+        guide: The words.
+        seed: Seed of the batches.
+
+    Returns:
+        Kernel [D, K] and bias [K] on unit rows.
+    """
+    (count, dim), clusters = rows.shape, guide.labels.shape[1]
+    recipe = head_training("neighbors", count, clusters)
+    x = rows * np.float32(np.sqrt(dim))
+    members = np.eye(clusters, dtype=np.float32)[guide.clusters]
+    centers = l2_normalized(members.T @ rows)
+    low, high = 0.0, 1e4
+    for _ in range(40):
+        scale = (low + high) / 2
+        sure = softmax(scale * (rows @ centers.T)).max(axis=1).mean()
+        low, high = (low, scale) if sure > _SURE_AT_START else (scale, high)
+    weights = np.concatenate([scale / np.sqrt(dim) * centers.T, np.zeros((1, clusters))])
+    weights = weights.astype(np.float32)
+    x = np.concatenate([x, np.ones((count, 1), np.float32)], axis=1)
+    generator, step = np.random.default_rng(seed), 0
+    mean, square = np.zeros_like(weights), np.zeros_like(weights)
+    size = min(recipe.batch_size, count)
+    for _ in range(recipe.epochs):
+        order = generator.permutation(count)
+        for start in range(0, count - size + 1, size):
+            anchors = order[start : start + size]
+            partners = near[anchors, generator.integers(near.shape[1], size=size)]
+            gradient = _gradient(x[anchors], x[partners], guide.labels[anchors], weights)
+            step += 1
+            mean = 0.9 * mean + 0.1 * gradient
+            square = 0.999 * square + 0.001 * gradient**2
+            moved = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-7)
+            weights = weights - np.float32(recipe.learning_rate) * moved
+    return weights[:-1] * np.float32(np.sqrt(dim)), weights[-1]
+
+
+def _gradient(
+    anchors: np.ndarray, partners: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Of -mean ln<p, q> - .3 H(mean p) + mean CE(label, p) by the weights."""
+    p, q = softmax(anchors @ weights), softmax(partners @ weights)
+    size = np.float32(len(p))
+    products = np.maximum((p * q).sum(axis=1, keepdims=True), 1e-12)
+    by_p, by_q = -q / products, -p / products
+    by_p = by_p + ENTROPY_WEIGHTS["uneven"][0] * (np.log(p.mean(axis=0)) + 1.0)
+    by_z = p * (by_p - (by_p * p).sum(axis=1, keepdims=True)) + (p - labels)
+    by_other = q * (by_q - (by_q * q).sum(axis=1, keepdims=True))
+    return np.asarray((anchors.T @ by_z + partners.T @ by_other) / size)
 
 
 @main.command()
@@ -175,28 +292,97 @@ def fit(folder: Path, out: Path) -> None:
     write_json(out, {"acc": mapping, "purity": fit_mapping(figures, pure), "left_out": facts})
 
 
-def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
-    rows, acc, pure, names = [], [], [], []
+@main.command("fit-guided")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def fit_guided(folder: Path, out: Path) -> None:
+    """Fit the mapping of guided clusterings in FOLDER and write OUT."""
+    rows, acc, names, fits = [], [], [], []
+    for found, clusters in clusterings(folder):
+        unit = found["z"].astype(np.float32)
+        rows.append(guided_figures(clusters, int(found["K"]), found["nb"][:, 1:], unit))
+        acc.append(clustering_accuracy(found["y"], clusters))
+        # Other classes of one data set are no other data set: tiny, tinyb.
+        names.append("tiny" if str(found["name"]).startswith("tiny") else str(found["name"]))
+        fits.append(float(found["fit"]))
+    figures, truth, sets = np.stack(rows), np.array(acc), np.array(names)
+    low, high, rank, held = left_out(figures, truth, sets)
+    reached = log_odds(truth) >= rank + low
+    known = np.array([vocabulary_guides(one) for one in fits])
+    groups = {one: sets == one for one in sorted(set(names))}
+    groups |= {"all": np.ones(len(truth), bool), "words know them": known}
+    for name, own in groups.items():
+        click.echo(
+            f"{name:<16} {own.sum():>4} clusterings, rank correlation "
+            f"{spearmanr(rank[own], truth[own])[0]:.2f}, in the range {held[own].mean():.2f}, "
+            f"lower end reached {reached[own].mean():.2f}"
+        )
+    facts = {
+        "clusterings": len(truth),
+        "sets": sorted(set(names)),
+        "rank_correlation": round(float(spearmanr(rank, truth)[0]), 3),
+        "reached": round(float(reached.mean()), 3),
+    }
+    write_json(
+        out, {"acc": fit_mapping(figures, truth) | {"residuals": [low, high]}, "left_out": facts}
+    )
+
+
+def clusterings(folder: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Read clusterings that use two clusters at least: all arrays, and the chosen clusters."""
     for path in sorted(folder.glob("*.npz"), key=lambda path: int(path.stem)):
         with np.load(path) as archive:
             found = dict(archive)
-        heads, chosen = found["c"].astype(np.int64), int(found["j"])
+        clusters = found["c"][int(found["j"])].astype(np.int64)
+        if len(np.unique(clusters)) >= 2:
+            yield found, clusters
+
+
+def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
+    rows, acc, pure, names = [], [], [], []
+    for found, clusters in clusterings(folder):
         judged = Judged(
-            clusters=heads[chosen],
+            clusters=clusters,
             num_clusters=int(found["K"]),
             rows=found["z"].astype(np.float32),
             neighbors=found["nb"],
-            others=np.delete(heads, chosen, axis=0),
+            others=np.delete(found["c"].astype(np.int64), int(found["j"]), axis=0),
             kmeans=found["km"],
         )
-        if len(np.unique(judged.clusters)) < 2:
-            continue
         rows.append(trust_figures(judged).as_row())
-        acc.append(clustering_accuracy(found["y"], judged.clusters))
-        pure.append(purity(found["y"], judged.clusters))
+        acc.append(clustering_accuracy(found["y"], clusters))
+        pure.append(purity(found["y"], clusters))
         names.append(str(found["name"]))
     return np.stack(rows), np.array(acc), np.array(pure), np.array(names)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+def reliability(folder: Path) -> None:
+    """Say how often items of a confidence are in the largest class of their cluster.
+
+    Purity is foretold by a mapping fitted on the other data sets of FOLDER.
+    """
+    figures, _, pure, names = measured(folder)
+    _, _, rank, _ = left_out(figures, pure, names)
+    said, right, sets = [], [], []
+    for (found, clusters), odds, name in zip(clusterings(folder), rank, names, strict=True):
+        share = cautious(float(1.0 / (1.0 + np.exp(-odds))))
+        before = found["p"].astype(np.float32)
+        said.append(tempered(before, temperature_for(before, share)).max(axis=1))
+        table = np.zeros((int(found["K"]), int(found["y"].max()) + 1))
+        np.add.at(table, (clusters, found["y"]), 1)
+        right.append(table.argmax(axis=1)[clusters] == found["y"])
+        sets.append(np.full(len(clusters), name))
+    confidence, correct, every = map(np.concatenate, (said, right, sets))
+    for low, high in itertools.pairwise(_BINS):
+        own = (low <= confidence) & (confidence < high)
+        by_set = (f"{one} {correct[own & (every == one)].mean():.3f}" for one in sorted(set(names)))
+        click.echo(
+            f"{low:.2f}-{min(high, 1.0):.2f}: said {confidence[own].mean():.3f}, right "
+            f"{correct[own].mean():.3f} of {own.sum()}; {', '.join(by_set)}"
+        )
 
 
 def left_out(

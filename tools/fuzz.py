@@ -11,6 +11,7 @@ lie in `fuzz-failures/` afterwards, with what happened beside them; the exit cod
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -26,6 +27,9 @@ from tests.fuzz.targets import RIGHT, TARGETS, mutated
 
 _LONGEST = 5.0
 _ROUND = 50  # inputs between two looks at the clock
+_BEGINNING = 300.0  # seconds in which a process must have read its first, honest input
+# Not forked: this process has threads of TensorFlow once it has made a SavedModel to damage.
+_PROCESSES = multiprocessing.get_context("spawn")
 
 
 def _work(kind: str, pipe: Connection) -> None:
@@ -35,6 +39,10 @@ def _work(kind: str, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         path = Path(folder) / f"input{target.suffix}"
+        path.write_bytes(target.seeds()[0])
+        with contextlib.suppress(*RIGHT):
+            target.read(path)  # what is imported and made once counts for no input
+        pipe.send("")
         while True:
             path.write_bytes(pipe.recv_bytes())
             try:
@@ -57,10 +65,13 @@ class _Reader:
         self._start()
 
     def _start(self) -> None:
-        self._pipe, other = multiprocessing.Pipe()
-        self._process = multiprocessing.Process(target=_work, args=(self.kind, other), daemon=True)
+        self._pipe, other = _PROCESSES.Pipe()
+        self._process = _PROCESSES.Process(target=_work, args=(self.kind, other), daemon=True)
         self._process.start()
         other.close()
+        if not self._pipe.poll(_BEGINNING):
+            raise RuntimeError(f"The process that reads {self.kind} does not begin.")
+        self._pipe.recv()
 
     def read(self, data: bytes) -> str:
         """Read one input; what was wrong, or nothing."""

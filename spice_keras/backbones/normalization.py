@@ -25,6 +25,7 @@ class FusedBatchNormalization(keras.layers.Layer):
 
     Under a ``tf.distribute`` strategy each replica normalises its share of the batch on its own,
     and the moving statistics are the mean over replicas: R replicas are R times as many groups.
+    With ``synchronized`` they share their statistics: R replicas are one device, up to rounding.
 
     Args:
         momentum: Share of the old moving statistics kept at each step, in [0, 1]; 0.9 is what
@@ -34,6 +35,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         warm_up: Keep the smaller share min(momentum, (1 + step) / (10 + step)), so that a momentum
             near 1 does not hold on to the initial statistics in a short run. The steps are counted
             in a weight.
+        synchronized: Normalise by the statistics of the shares of all replicas. Needs one group.
         **kwargs: Passed to ``keras.layers.Layer``.
 
     Raises:
@@ -46,9 +48,15 @@ class FusedBatchNormalization(keras.layers.Layer):
         epsilon: float = 1e-5,
         groups: int = 1,
         warm_up: bool = False,
+        synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if synchronized and groups != 1:
+            raise ValueError(
+                "Groups keep their statistics apart, replicas that are synchronised share them: "
+                f"choose one. Received: groups={groups}, synchronized=True"
+            )
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"`momentum` must lie in [0, 1]. Received: momentum={momentum}")
         if epsilon <= 0.0:
@@ -59,6 +67,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.epsilon = epsilon
         self.groups = groups
         self.warm_up = warm_up
+        self.synchronized = synchronized
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates scale, offset and moving statistics for ``[B, H, W, C]`` inputs."""
@@ -104,7 +113,9 @@ class FusedBatchNormalization(keras.layers.Layer):
         """Normalises ``[B, H, W, C]`` per channel, by the batch's or by the moving statistics."""
         if not (training and self.trainable):
             return self._fused(inputs, self.moving_mean, self.moving_variance)[0]
-        if self.groups == 1:
+        if self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            outputs, mean, variance = self._shared(inputs)
+        elif self.groups == 1:
             outputs, mean, variance = self._fused(inputs)
         else:
             outputs, mean, variance = self._split(inputs)
@@ -135,6 +146,24 @@ class FusedBatchNormalization(keras.layers.Layer):
             tf.add_n(means) / self.groups,
             (tf.add_n(variances) / self.groups),
         )
+
+    def _shared(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Normalises by the statistics of the shares of all replicas, which are equally large."""
+        replica = tf.distribute.get_replica_context()
+
+        def mean_over_all(values: tf.Tensor) -> tf.Tensor:
+            own = tf.reduce_mean(values, axis=[0, 1, 2])
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, own) / (
+                replica.num_replicas_in_sync
+            )
+
+        values = tf.cast(inputs, tf.float32)
+        mean = mean_over_all(values)
+        # In two passes: the difference of E[x^2] and E[x]^2 would lose digits.
+        variance = mean_over_all(tf.math.square(values - mean))
+        scale = tf.convert_to_tensor(self.gamma) * tf.math.rsqrt(variance + self.epsilon)
+        outputs = (values - mean) * scale + tf.convert_to_tensor(self.beta)
+        return tf.cast(outputs, inputs.dtype), mean, variance
 
     def _fused(
         self,
@@ -171,7 +200,21 @@ class FusedBatchNormalization(keras.layers.Layer):
             "epsilon": self.epsilon,
             "groups": self.groups,
             "warm_up": self.warm_up,
+            "synchronized": self.synchronized,
         }
+
+
+def synchronize(network: keras.Model) -> None:
+    """Let every batch normalisation of one group share its statistics between replicas.
+
+    Call it before the network is copied or traced. On one device nothing changes.
+
+    Args:
+        network: A functional or sequential model.
+    """
+    for layer in network._flatten_layers():
+        if isinstance(layer, FusedBatchNormalization) and layer.groups == 1:
+            layer.synchronized = True
 
 
 @keras.saving.register_keras_serializable(package="spice_keras")

@@ -32,8 +32,8 @@ class Cells:
     Attributes:
         centers: Unit vector of each cell, float32 [C, D].
         cell_of: Cell of each row, int32 [N].
-        rows: float32 [N, D], those of a cell behind one another.
-        order: Row number of each of them, int32 [N].
+        rows: Unit rows, float32 [N, D], as they were given.
+        order: Row numbers, those of a cell behind one another, int32 [N].
         starts: Where each cell begins, and the end, int64 [C + 1].
     """
 
@@ -88,15 +88,14 @@ class Cells:
             if first == last:
                 return
             near = self._near(cell, num_probes, num_neighbors)
-            inside = np.concatenate([np.arange(*self.starts[c : c + 2]) for c in near])
+            inside = np.concatenate([self.order[slice(*self.starts[c : c + 2])] for c in near])
             with tf.device(_DEVICE):
                 columns = tf.convert_to_tensor(self.rows[inside])
                 for start in range(first, last, _PART):
-                    stop = min(start + _PART, last)
-                    rows = tf.convert_to_tensor(self.rows[start:stop])
+                    own = self.order[start : min(start + _PART, last)]
+                    rows = tf.convert_to_tensor(self.rows[own])
                     cosines = tf.matmul(rows, columns, transpose_b=True).numpy()
-                    best = self.order[inside[largest_of_rows(cosines, num_neighbors)]]
-                    own = self.order[start:stop]
+                    best = inside[largest_of_rows(cosines, num_neighbors)]
                     found[own] = led_by_themselves(best, own)
 
         in_threads(search, range(len(self)))
@@ -140,7 +139,7 @@ def cut_into_cells(
         _, order, starts = _sorted_by_cell(fitted, centers)
         centers = _means(fitted[order], starts, centers)
     cell_of, order, starts = _sorted_by_cell(rows, centers)
-    return Cells(centers, cell_of, rows[order], order.astype(np.int32), starts)
+    return Cells(centers, cell_of, rows, order.astype(np.int32), starts)
 
 
 def _sorted_by_cell(

@@ -19,6 +19,8 @@ _GROUPS = 10  # groups of columns for each value looked for
 # Two cores of an AMD EPYC: 60,000 rows of 256 in 7.2 s, a million of 128 in 22 min. The selection
 # costs about as much as a product of another 60 columns.
 _PRODUCTS_PER_SECOND, _SELECTION = 1.5e11, 60
+_CHECKED = 65_536  # rows looked at at a time
+_COPIED = 2**29  # bytes of rows from which on a search for a few of them copies a part at a time
 _TIES = 4  # candidates for each value looked for, from which sorting them is not worth it
 
 NeighborSearch = Callable[[np.ndarray, int], npt.NDArray[np.int32]]
@@ -77,26 +79,55 @@ def neighbors_of(
     if block_size is None:
         fitting = _SIMILARITIES // (search_threads() * len(embeddings))
         block_size = max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, fitting))
+    neighbors = np.empty((len(samples), num_neighbors), np.int32)
+    best = np.empty(neighbors.shape, np.float32)
+    part = max(num_neighbors, _COPIED // (4 * embeddings.shape[1]))
+    firsts = range(0, max(1, len(embeddings) - num_neighbors + 1), part)
+    for first in firsts:
+        last = len(embeddings) if first == firsts[-1] else first + part
+        _search_part(embeddings, samples, slice(first, last), (neighbors, best), block_size)
+    for start in range(0, len(samples), _CHECKED):
+        block = slice(start, start + _CHECKED)
+        neighbors[block] = led_by_themselves(neighbors[block], samples[block])
+    return neighbors
+
+
+def _search_part(
+    embeddings: np.ndarray,
+    samples: np.ndarray,
+    part: slice,
+    found: tuple[np.ndarray, np.ndarray],
+    block_size: int,
+) -> None:
+    """Look for the samples' neighbours in a part of the rows, and keep the best so far.
+
+    `found` are their numbers and their cosines; nothing is there before the first part.
+    """
+    neighbors, best = found
     # On the CPU device: a block is as large as a GPU's free memory may be, and its copy would
     # cost more than the selection.
     with tf.device(_DEVICE):
         # Transposed once: TensorFlow's product would do it again for every block.
-        columns = tf.transpose(tf.convert_to_tensor(embeddings, tf.float32))
-
-    neighbors = np.empty((len(samples), num_neighbors), np.int32)
+        columns = tf.transpose(tf.convert_to_tensor(embeddings[part], tf.float32))
 
     def fill_block(start: int) -> None:
-        own = samples[start : start + block_size]
+        own = slice(start, start + block_size)
         with tf.device(_DEVICE):  # each thread has a device of its own
-            rows = tf.convert_to_tensor(embeddings[own], tf.float32)
+            rows = tf.convert_to_tensor(embeddings[samples[own]], tf.float32)
             # On some processors nearly twice as fast as NumPy's product.
             similarity = tf.matmul(rows, columns).numpy()
-            parts = np.split(similarity, range(_PART, len(similarity), _PART))
-            top = np.concatenate([largest_of_rows(part, num_neighbors) for part in parts])
-        neighbors[start : start + block_size] = led_by_themselves(top, own)
+            pieces = np.split(similarity, range(_PART, len(similarity), _PART))
+            top = np.concatenate([largest_of_rows(piece, best.shape[1]) for piece in pieces])
+        values = np.take_along_axis(similarity, top, axis=1)
+        top = top + np.int32(part.start)
+        if part.start:
+            values = np.concatenate([best[own], values], axis=1)
+            top = np.concatenate([neighbors[own], top], axis=1)
+            order = np.argsort(-values, axis=1, kind="stable")[:, : best.shape[1]]
+            values, top = (np.take_along_axis(each, order, axis=1) for each in (values, top))
+        neighbors[own], best[own] = top, values
 
     in_threads(fill_block, range(0, len(samples), block_size))
-    return neighbors
 
 
 def search_threads() -> int:
@@ -234,5 +265,7 @@ def check_embeddings(embeddings: np.ndarray, num_neighbors: int) -> None:
             "`num_neighbors` counts the sample itself and must lie between 1 and the number of "
             f"samples. Received: {num_neighbors=}, num_samples={len(embeddings)}"
         )
-    if not np.isfinite(embeddings).all():
+    # A block at a time: what isfinite says of all of them is a quarter of their size.
+    blocks = range(0, len(embeddings), _CHECKED)
+    if not all(np.isfinite(embeddings[start : start + _CHECKED]).all() for start in blocks):
         raise ValueError("`embeddings` must be finite. Received: an array with NaN or infinity")

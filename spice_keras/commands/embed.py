@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from spice_keras.commands.engine import EngineRequest, engine_options, write_with_engine
 from spice_keras.commands.request import chosen_loudness, image_source, loudness_options
 from spice_keras.errors import UserError
 from spice_keras.options import LITE0
 from spice_keras.progress import Screen
-
-if TYPE_CHECKING:
-    import keras
-
-    from spice_keras.shards.folder import Manifest
-
-
-class _Part(click.ParamType):
-    """`I/N`: which of N machines this is."""
-
-    name = "I/N"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        first, _, last = str(value).partition("/")
-        if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
-            return int(first), int(last)
-        self.fail(f"{value!r} must be I/N with 1 <= I <= N, for example 2/8.", param, ctx)
 
 
 @click.command()
@@ -42,106 +22,35 @@ class _Part(click.ParamType):
     "--run-dir", type=click.Path(path_type=Path), help="Take the encoder that a run trained."
 )
 @click.option("--size", type=click.IntRange(8, 512), help="Side of the images; default: 224.")
-@click.option(
-    "--rows",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Images of a shard.",
-)
-@click.option(
-    "--part",
-    type=_Part(),
-    default="1/1",
-    help="Of every N shards only the I-th: one of N machines.",
-)
-@click.option(
-    "--max-skipped",
-    type=click.FloatRange(0.0, 1.0),
-    default=0.2,
-    show_default=True,
-    help="Share of a shard's files that may fail to decode.",
-)
+@engine_options
 @loudness_options
-def embed(source: str, out: Path, quiet: bool, verbose: bool, **options: Any) -> None:
+def embed(
+    source: str,
+    out: Path,
+    quiet: bool,
+    verbose: bool,
+    how: EngineRequest,
+    **choice: Any,
+) -> None:
     """Encode the images of SOURCE into shards of embeddings in the folder OUT.
 
     SOURCE is a folder, a .txt list of paths, or tar or TFRecord shards. The same command continues
-    what was interrupted. Several machines share OUT with --part. Next: spice self --embeddings OUT
-    --sample 200000 --clusters K.
+    what was interrupted. Several machines share OUT with --engine ray, or with --part. Next: spice
+    self --embeddings OUT --sample 200000 --clusters K.
     """
+    screen = Screen(chosen_loudness(quiet, verbose))
+    kind, plan = image_source(source), how.plan()
+    if choice["run_dir"] is not None and (choice["backbone"], choice["size"]) != (None, None):
+        raise UserError("--run-dir names the encoder and its size; leave the others out.")
+    how.check()
     from spice_keras.runtime import tensorflow_session
 
-    screen = Screen(chosen_loudness(quiet, verbose))
-    kind = image_source(source)
     with tensorflow_session():
-        manifest = _embedded(source, kind, out, screen, options)
-    if manifest is None:
-        screen.say(f"embed: the shards of this part are in {out}; other parts are missing.")
-        return
-    screen.say(
-        f"embed: {manifest.rows:,} embeddings of {manifest.facts['dim']} values in "
-        f"{len(manifest.shards)} shards, in {out}"
-    )
+        from spice_keras.engines.recipes import EmbedRecipe
+        from spice_keras.run.encoder_choice import EncoderChoice
 
-
-def _embedded(
-    source: str, kind: str, out: Path, screen: Screen, options: dict[str, Any]
-) -> Manifest | None:
-    """Open the source, build the encoder and write the shards."""
-    from spice_keras.data.packing import encoded_source
-    from spice_keras.data.sources import SourceOptions
-    from spice_keras.serving.embedding import ShardPlan, embed_source
-
-    encoder, facts = _encoder(options["run_dir"], options["backbone"], options["size"])
-    how = SourceOptions(path=source, image_size=facts["image_size"], fit=facts["fit"])
-    opened = encoded_source(kind, how)
-    plan = ShardPlan(options["rows"], options["part"], options["max_skipped"])
-    with screen.task("embed", len(opened) // plan.part[1]) as task:
-        return embed_source(opened, encoder, out, plan=plan, facts=facts, advance=task.advance)
-
-
-def _encoder(
-    run_dir: Path | None, backbone: str | None, size: int | None
-) -> tuple[keras.Model, dict[str, Any]]:
-    """Build the encoder that is asked for; and what tells it from others."""
-    import hashlib
-
-    from spice_keras.config import load_config
-    from spice_keras.run.networks import build_initial_encoder, pretrained_encoder
-
-    if run_dir is not None:
-        if backbone is not None or size is not None:
-            raise UserError("--run-dir names the encoder and its size; leave the others out.")
-        from spice_keras.run.configuration import read_run_config
-        from spice_keras.run.context import Context
-        from spice_keras.run.directory import RunDirectory, must_hold_run
-
-        must_hold_run(run_dir)
-        config = read_run_config(run_dir)
-        encoder = pretrained_encoder(Context(config, RunDirectory(run_dir)))
-    else:
-        overrides: dict[str, Any] = {"data.source": "folder", "data.path": "."}
-        if backbone is not None:
-            overrides["backbone.name"] = backbone
-        if size is not None:
-            overrides["data.image_size"] = size
-        config = load_config("pretrained", overrides=overrides)
-        if config.trains_encoder:
-            raise UserError(
-                f"--backbone {config.backbone.name} comes without weights. Train it with `spice "
-                "pretrain`, then give --run-dir."
-            )
-        encoder = build_initial_encoder(
-            config.backbone, image_size=config.data.image_size, seed=config.seed
-        )
-    digest = hashlib.sha256()
-    for weight in encoder.get_weights():
-        digest.update(weight.tobytes())
-    facts = {
-        "backbone": config.backbone.name,
-        "image_size": config.data.image_size,
-        "fit": config.data.fit,
-        "weights": digest.hexdigest(),
-    }
-    return encoder, facts
+        if choice["run_dir"] is not None:
+            choice["run_dir"] = choice["run_dir"].absolute()
+        encoder = EncoderChoice(**choice)
+        recipe = EmbedRecipe(kind, Path(source).absolute(), encoder, out.absolute(), plan)
+        write_with_engine(recipe, how, screen, name="embed", what="embeddings of {dim} values")

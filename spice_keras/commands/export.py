@@ -105,11 +105,18 @@ def _of_run(request: RunRequest, unsure_below: float | None) -> RunRequest:
 def _convert(prepared: PreparedRun, wanted: list[Any], screen: Screen) -> None:
     if not wanted:
         return
+    from spice_keras.run.lock import run_lock
+    from spice_keras.run.storage import explained_storage
     from spice_keras.runtime import tensorflow_session
 
-    with tensorflow_session(precision="float32"):
+    path = prepared.run_dir
+    with (
+        run_lock(path, screen),
+        explained_storage(path),
+        tensorflow_session(precision="float32"),
+    ):
         from spice_keras.run.context import Context
         from spice_keras.run.directory import RunDirectory
         from spice_keras.stages.convert import convert_run
 
-        convert_run(Context(prepared.config, RunDirectory(prepared.run_dir), screen), wanted)
+        convert_run(Context(prepared.config, RunDirectory(path), screen), wanted)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from spice_keras.errors import UserError
-from spice_keras.options import Labels, Sizes, TableFormat
+from spice_keras.options import Labels, Sizes, Strategy, TableFormat
 from spice_keras.progress import Loudness
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ _RUN_OPTIONS = (
         "--nouns", metavar="FILE", help="Nouns, one a line, for the text encoder of hub:clip_..."
     ),
     click.option("--seed", type=int, help="Same seed, same result."),
+    click.option(
+        "--strategy",
+        type=click.Choice(get_args(Strategy)),
+        help="Share training: mirrored, all GPUs here; multiworker, the hosts of TF_CONFIG.",
+    ),
     click.option(
         "--set",
         "settings",

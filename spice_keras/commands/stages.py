@@ -40,7 +40,7 @@ def _stage_command(name: str, summary: str) -> click.Command:
                     "spice run --clusters auto."
                 )
             config, resume = choose_clusters(config, run_dir, resume=resume, screen=screen), True
-        run_stages(
+        run = run_stages(
             config,
             run_dir,
             commands=commands,
@@ -49,8 +49,8 @@ def _stage_command(name: str, summary: str) -> click.Command:
             screen=screen,
         )
         if "eval" in commands:
-            _show_evaluation(config, run_dir)
-        screen.say(f"spice {name}: done, in {run_dir}")
+            _show_evaluation(config, run.path)
+        screen.say(f"spice {name}: done, in {run.path}")
 
     return command
 

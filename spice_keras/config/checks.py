@@ -151,6 +151,12 @@ def _word_problems(config: RunConfig) -> Iterator[Problem]:
     """Nouns need a text encoder, and one source of words is enough."""
     words = config.words
     if words.nouns is None:
+        if words.underscores:
+            yield Problem(
+                ("words.underscores", "words.nouns"),
+                "only nouns that a text encoder reads are spelled with underscores; give them with "
+                "words.nouns, or leave words.underscores false",
+            )
         return
     if words.vocabulary is not None:
         yield Problem(
@@ -260,6 +266,41 @@ def _variant_problems(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _strategy_problems(config: RunConfig) -> Iterator[Problem]:
+    """What several devices cannot train."""
+    if config.strategy == "none":
+        return
+    if not (config.trains_encoder or config.encodes_in_steps or config.semi.enabled):
+        yield Problem(
+            ("strategy",),
+            "only heads on features are trained here, which one device does; set it to none",
+        )
+    if config.strategy == "multiworker" and config.semi.labels_from != "reliable":
+        yield Problem(
+            ("strategy", "semi.labels_from"),
+            f"labels from {config.semi.labels_from} are read on one host; set strategy to none or "
+            "mirrored",
+        )
+    section = config.self_labeling
+    if section.train_encoder or section.batch_norm == "adapt":
+        option = "self.train_encoder" if section.train_encoder else "self.batch_norm"
+        yield Problem(
+            ("strategy", option),
+            "an encoder that changes along with the heads trains on one device; set strategy to "
+            "none",
+        )
+    trained = {"backbone.name": config.backbone} if config.trains_encoder else {}
+    if config.semi.enabled:
+        trained["semi.backbone.name"] = config.semi.backbone or config.backbone
+    for option, backbone in trained.items():
+        if missing_feature(backbone.name, "bn_groups") is not None:
+            yield Problem(
+                ("strategy", option),
+                f"the batch normalisation of {backbone.name} cannot be shared between devices; "
+                "choose a backbone such as resnet18, or set strategy to none",
+            )
+
+
 def problems_between_options(config: RunConfig) -> list[Problem]:
     """List the combinations of options that cannot work, whatever the data.
 
@@ -278,4 +319,5 @@ def problems_between_options(config: RunConfig) -> list[Problem]:
         *_self_problems(config),
         *_word_problems(config),
         *_variant_problems(config),
+        *_strategy_problems(config),
     ]

@@ -44,6 +44,7 @@ from spice_keras.options import (
     Source,
     SpicePolicy,
     Start,
+    Strategy,
     TableFormat,
     WeakPolicy,
 )
@@ -392,6 +393,8 @@ class WordsConfig(Options):
     such as hub:clip_vit_base_patch32."""
     prompts: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = DEFAULT_PROMPTS
     """Sentences the text encoder reads each noun in; several make an ensemble."""
+    underscores: bool = False
+    """Whether the text encoder reads guide_dog for guide dog, as in SIC's released code."""
     guide: Guide = "auto"
     """Whether clusters begin at the words if `self.start` is words. `auto`: if the encoder's own
     classifier has a likely word for half of the images; words of other origin need `always`."""
@@ -419,6 +422,10 @@ class RunConfig(Options):
     """K, the number of clusters."""
     precision: Precision = "auto"
     """What networks compute in. `auto`: bfloat16 if the processor has it, else float32."""
+    strategy: Strategy = "none"
+    """What shares the steps of MoCo, SPICE-Self and SPICE-Semi: `mirrored`, all GPUs of the
+    machine; `multiworker`, the workers that `TF_CONFIG` lists. The result is that of one device, up
+    to rounding."""
     data: DataConfig = DataConfig()
     backbone: BackboneOptions = BackboneOptions()
     pretrain: PretrainConfig = PretrainConfig()
@@ -436,6 +443,13 @@ class RunConfig(Options):
         asked = self.pretrain.enabled
         wanted = not self.backbone.pretrained if asked is None else asked
         return wanted and self.data.source != "embeddings"
+
+    @property
+    def encodes_in_steps(self) -> bool:
+        """Whether SPICE-Self encodes views in every step, and does not read cached features."""
+        section = self.self_labeling
+        prototypes = section.objective == "prototypes" and section.cached_views is None
+        return prototypes and self.data.source != "embeddings"
 
     @property
     def has_words(self) -> bool:

@@ -59,6 +59,14 @@ class EncodedSource(DataSource):
     def files(self) -> list[Path]:
         """The files on this machine whose change would change the items."""
 
+    def use_levels(self, levels: KnownLevels | None) -> None:
+        """Decode pictures of more than eight bits with these levels.
+
+        Args:
+            levels: What is black and white in them; None leaves them as they are.
+        """
+        self._levels = self._levels if levels is None else levels
+
     def signature(self) -> str:
         """Name the state of the data: another after a file was added, removed or written.
 

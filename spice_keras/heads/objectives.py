@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -37,7 +37,7 @@ from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 from spice_keras.words.guide import WordGuide
 
-Batches = Callable[[int], tf.data.Dataset]
+Batches = Callable[[int], Iterable[dict[str, tf.Tensor]]]
 """First epoch to the batches from there on."""
 
 

@@ -70,6 +70,8 @@ class SpiceSelf(MultiHeadModel):
     as one batched product. An encoder that is trained instead (a variant) sees the strong views of
     every optimizer step anew; similarity stays that of the embeddings in the batch.
 
+    It trains on one device. Several can encode its batches: see ``ReplicatedEncoder``.
+
     ``predict`` gives logits ``[N, H, K]`` of features, and of images if the model has an encoder.
 
     Args:

@@ -32,7 +32,8 @@ class MoCo(PartlyTrainedModel):
 
     Built under a ``tf.distribute.MirroredStrategy`` of R replicas, each takes its share of a batch
     and all queue the keys of all: the step that one device takes with R times as many groups of
-    batch normalisation.
+    batch normalisation, or with one if the encoder was synchronised before
+    (``spice_keras.backbones.normalization.synchronize``).
 
     Args:
         encoder: The query encoder, uint8 images to pooled features ``[B, D]``; trained in place.

@@ -27,10 +27,15 @@ def gathered(share: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """
     if num_replicas() == 1:
         return share
-    # Collective operations on GPUs have no kernel for small integers.
-    sent = tf.cast(share, tf.int32) if share.dtype == tf.uint8 else share
-    whole = tf.distribute.get_replica_context().all_gather(sent, axis=axis)
-    return tf.cast(whole, share.dtype)
+    gather = tf.distribute.get_replica_context().all_gather
+    if share.dtype != tf.uint8:
+        return gather(share, axis=axis)
+    # Collective operations on GPUs have no kernel for small integers: four are sent as one.
+    shape = share.shape
+    if axis == 0 and shape[1:].is_fully_defined() and shape[1:].num_elements() % 4 == 0:
+        packed = tf.bitcast(tf.reshape(share, [tf.shape(share)[0], -1, 4]), tf.int32)
+        return tf.reshape(tf.bitcast(gather(packed, axis=0), tf.uint8), [-1, *shape[1:]])
+    return tf.cast(gather(tf.cast(share, tf.int32), axis=axis), tf.uint8)
 
 
 def own_share(whole: tf.Tensor) -> tf.Tensor:

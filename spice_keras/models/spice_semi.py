@@ -30,7 +30,8 @@ class SpiceSemi(PartlyTrainedModel):
     statistics.
 
     Built under a ``tf.distribute.MirroredStrategy``, each replica takes its share of the labelled
-    and of the unlabelled images. Batch normalisation sees one share at a time.
+    and of the unlabelled images. Batch normalisation sees one share at a time, unless the encoder
+    was synchronised before (``spice_keras.backbones.normalization.synchronize``).
 
     Args:
         encoder: uint8 images to pooled features ``[B, D]``; trained in place.

@@ -123,9 +123,11 @@ def trust_verdict(
     accuracy, tell = accuracy_check(final, noun), neighbors_tell(sum(sizes), len(sizes))
     # Where it was measured, nobody needs to expect it.
     expected = expected_accuracy_check(metrics, noun) if accuracy is None and tell else None
+    least = least_accuracy_check(metrics, noun) if accuracy is None and tell else None
     candidates = (
         accuracy,
         expected,
+        least,
         local_consistency_check(final, sizes) if tell else None,
         head_agreement_check(metrics.get("self") or {}, heads),
         reliable_check(num_reliable, sizes, reliable_counts, noun) if tell else None,
@@ -144,6 +146,8 @@ def trust_verdict(
         )
     if expected is not None and not clustering.is_collapsed:
         headline = f"Expected accuracy about {expected.value}. {headline}"
+    if least is not None and not clustering.is_collapsed:
+        headline = f"Accuracy probably {least.value}. {headline}"
     return Verdict(level, headline, checks)
 
 
@@ -185,6 +189,31 @@ def expected_accuracy_check(metrics: Mapping[str, Any], noun: Noun = "image") ->
         "names to; yours may be others."
     )
     return Check("Expected accuracy", text, EXPECTED.grade(value), sentence, essential=True)
+
+
+def least_accuracy_check(metrics: Mapping[str, Any], noun: Noun = "image") -> Check | None:
+    """Accuracy that clusters guided by words reach at least; None where words do not guide.
+
+    Args:
+        metrics: figures of the run, `least_accuracy` among them.
+        noun: what one item is called.
+
+    Returns:
+        The check; it says what is reached at least, so it is never weak alone.
+    """
+    value = finite(metrics.get("least_accuracy"))
+    if value is None:
+        return None
+    count_of, sets = fitted_on(guided=True)
+    sentence = (
+        f"On {sets} sets with labels, {count(count_of)} clusterings were made whose heads began at "
+        "words. Of those with figures like this one's, about nine in ten put at least "
+        f"{percent(value, 0)} of the {noun}s into the right class; where the words know the "
+        f"{noun}s, most reached far more. No expected value is given, because only one of the sets "
+        "had such images."
+    )
+    grade: Grade = "strong" if EXPECTED.grade(value) == "strong" else "mixed"
+    return Check("Least accuracy", f"{decimal(value, 2)} or more", grade, sentence)
 
 
 def local_consistency_check(final: Mapping[str, Any], cluster_sizes: Sequence[int]) -> Check | None:

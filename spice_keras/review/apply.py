@@ -25,6 +25,7 @@ from spice_keras.review.log import EDITS, EditLog
 from spice_keras.review.session import start_state
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.exporting import remove_unnoted_export
 from spice_keras.run.networks import Encoder, merged_probabilities
 from spice_keras.run.results import final_result, network_clustering
 from spice_keras.run.store import (
@@ -108,6 +109,7 @@ def apply_edits(
             f"The edits leave {found.num_clusters} cluster, and a run has at least two. Undo a "
             "merge in spice review first."
         )
+    remove_unnoted_export(RunDirectory(target))
     with atomic_folder(target) as folder:
         made = _Corrected(context, found, kept, keep, table, folder)
         made.write()

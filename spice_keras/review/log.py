@@ -414,7 +414,7 @@ class EditLog:
                     )
                     if not bases:
                         raise ValueError("no result stands before it")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(
                     f"Line {number} of {self.path} is damaged ({error}). Remove the line to go on "
                     "without that edit."

@@ -22,18 +22,21 @@ from spice_keras.files import write_atomically, write_json
 from spice_keras.run.directory import RunDirectory
 from spice_keras.runtime import dtype_policy
 
-# What may change in a run directory: it decides how a run is judged, not what it is.
-_JUDGING = ("evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb")
+# What may change in a run directory: it decides how a run is judged or made, not what it is.
+_JUDGING = (
+    "evaluate.", "export.", "data.labels", "data.label_key", "data.memory_limit_mb", "strategy",
+)  # fmt: skip
 # Options that older versions wrote and that no longer change anything.
 _GONE = (("embed", "num_probes"),)
 _VERSIONED = ("spice-keras", "tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_options(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options by their paths, such as `semi.threshold`."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_options(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -41,7 +44,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, str]:
     """Say how two configurations differ, option by option, those that only judge left out."""
-    old, new = _flat(there), _flat(asked)
+    old, new = flat_options(there), flat_options(asked)
     return {
         key: f"{key}: {old.get(key, 'not set')} there, {new.get(key, 'not set')} asked for"
         for key in sorted(old.keys() | new.keys())
@@ -128,7 +131,7 @@ def environment(config: RunConfig) -> dict[str, str]:
         **_git_state(),
         "dtype_policy": dtype_policy(config.precision),
         "seed": str(config.seed),
-        **{name: _version(name) for name in _VERSIONED},
+        **package_versions(*_VERSIONED),
     }
 
 
@@ -167,6 +170,11 @@ def _git_state() -> dict[str, str]:
 def _output(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
+
+
+def package_versions(*names: str) -> dict[str, str]:
+    """Return the versions of installed packages, by their names."""
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str:

@@ -19,13 +19,36 @@ from spice_keras.clustering.neighbors import NeighborSearch
 from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.protocol import ROLES, PartCounts, StageRows, stage_rows
 from spice_keras.data.image_store import open_images
+from spice_keras.errors import UserError
+from spice_keras.files import storage_problem
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.options import Role
 from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.replicas import Replicas
 from spice_keras.run.store import Artifact, Embeddings, Items, Names
 
 Kind = TypeVar("Kind", bound=Artifact)
+
+
+def _read(kind: type[Kind], folder: Path) -> Kind:
+    """Read an artifact whose checksums are right.
+
+    Raises:
+        UserError: If it is none of this program's all the same.
+    """
+    try:
+        return kind.load(folder)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged array or archive raises nearly anything
+        if isinstance(error, FileNotFoundError) or storage_problem(error) is not None:
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} has the right checksums and cannot be read ({type(error).__name__}: {said}):"
+            " another program wrote it. Begin a new run in another folder (--run-dir)."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -41,12 +64,14 @@ class Context:
         run: The run directory.
         screen: Where things are said.
         train_part: In the context of a test part, that of the run it belongs to.
+        replicas: What shares the steps of training.
     """
 
     config: RunConfig
     run: RunDirectory
     screen: Screen = field(default_factory=silent_screen)
     train_part: Context | None = None
+    replicas: Replicas = field(default_factory=Replicas)
     _loaded: dict[type[Artifact], Artifact] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -59,7 +84,7 @@ class Context:
         """
         folder = self.folder(kind)
         if kind not in self._loaded:
-            self._loaded[kind] = kind.load(folder)
+            self._loaded[kind] = _read(kind, folder)
         return cast(Kind, self._loaded[kind])
 
     def folder(self, kind: type[Artifact]) -> Path:

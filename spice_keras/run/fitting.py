@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from spice_keras.run.context import Context
 from spice_keras.training.checkpoints import Checkpoints
-from spice_keras.training.loop import FitLength, Monitor, fit_resumable
+from spice_keras.training.loop import FitLength, Monitor, fit_on_replicas, fit_resumable
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ def fit_phase(
     context: Context,
     phase: Phase,
     model: keras.Model,
-    batches: Callable[[int], tf.data.Dataset],
+    batches: Callable[[int], Iterable[dict[str, tf.Tensor]]],
 ) -> None:
     """Train to the end of a phase; its checkpoints stay: see `checkpoints_of`.
+
+    A worker that is not the chief takes its share of each step, and writes and says nothing.
 
     Args:
         context: The run.
@@ -49,6 +51,11 @@ def fit_phase(
         model: Built and compiled, its optimizer built.
         batches: First epoch to the endless batches from there on.
     """
+    if not context.replicas.is_chief:
+        first, _ = checkpoints_of(context, phase.name).restore(model)
+        with context.replicas.watched():
+            fit_on_replicas(model, batches(first), phase.length, first, ())
+        return
 
     def write_row(row: dict[str, Any]) -> None:
         if phase.on_row is not None:
@@ -68,6 +75,7 @@ def fit_phase(
             lambda epoch: context.run.forget_metrics(phase.name, from_epoch=epoch),
             phase.learning_rate,
             phase.callbacks,
+            context.replicas.watched,
         ),
     )
 

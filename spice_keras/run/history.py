@@ -26,6 +26,8 @@ from spice_keras.run.configuration import (
 )
 from spice_keras.run.damage import ASSIGNMENTS, PUBLISHED, Damage, dependents, find_damage
 from spice_keras.run.directory import RunDirectory
+from spice_keras.run.exporting import remove_unnoted_export
+from spice_keras.run.update import finish_commit
 from spice_keras.training.checkpoint_files import discard_damaged
 
 
@@ -259,6 +261,9 @@ def _forget(run: RunDirectory, stages: Sequence[Stage]) -> None:
 def _sweep(run: RunDirectory, screen: Screen) -> None:
     """Remove what killed commands left, and checkpoints that cannot be gone on with."""
     run.sweep()
+    remove_unnoted_export(run)
+    if finish_commit(run):
+        screen.say("The update that was interrupted is in place now.")
     for stage in STAGES:
         for phase in (stage.name, *stage.later_phases):
             folder = run.checkpoints / phase

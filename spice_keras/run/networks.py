@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,16 +63,45 @@ def load_network(folder: Path, network: keras.Model, backbone: BackboneOptions) 
     """Load weights into a network built from the same facts.
 
     Raises:
-        UserError: If the weights belong to another network.
+        UserError: If the weights belong to another network, or are damaged.
     """
-    _refuse_other(folder, _saved_backbone(folder), backbone)
-    network.load_weights(folder / _WEIGHTS)
+    _refuse_other(folder, _saved_facts(folder)[0], backbone)
+    _load_weights(folder, network)
 
 
-def _saved_backbone(folder: Path) -> BackboneOptions:
-    """What saved weights were built from; options, as weights may be older than one of them."""
-    facts = json.loads((folder / _FACTS).read_text("utf-8"))
-    return BackboneOptions.model_validate(facts["backbone"])
+def _load_weights(folder: Path, network: keras.Model) -> None:
+    """Load weights that lie beside their facts.
+
+    Raises:
+        UserError: If they are damaged, or another network's.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it leaves out
+            network.load_weights(folder / _WEIGHTS)
+    except Exception as error:  # a damaged file of HDF5 raises nearly anything
+        raise UserError(_foreign(folder / _WEIGHTS, error)) from error
+
+
+def _saved_facts(folder: Path) -> tuple[BackboneOptions, int]:
+    """What saved weights were built from, and the side of the images; older than some options.
+
+    Raises:
+        UserError: If the facts are damaged.
+    """
+    try:
+        facts = json.loads((folder / _FACTS).read_text("utf-8"))
+        return BackboneOptions.model_validate(facts["backbone"]), int(facts["image_size"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+        raise UserError(_foreign(folder / _FACTS, error)) from error
+
+
+def _foreign(file: Path, error: Exception) -> str:
+    said = " ".join(str(error).split())[:200]
+    return (
+        f"{file} does not hold what the run needs ({type(error).__name__}: {said}). Begin a new "
+        "run in another folder (--run-dir)."
+    )
 
 
 def _refuse_other(folder: Path, saved: BackboneOptions, asked: BackboneOptions) -> None:
@@ -111,10 +141,9 @@ class Encoder:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Rebuild it, not trainable."""
-        backbone = _saved_backbone(folder)
-        side = json.loads((folder / _FACTS).read_text("utf-8"))["image_size"]
+        backbone, side = _saved_facts(folder)
         network = build_encoder(backbone, image_size=side, seed=0)
-        network.load_weights(folder / _WEIGHTS)
+        _load_weights(folder, network)
         network.trainable = False
         return cls(network, backbone)
 
@@ -146,7 +175,7 @@ def head_encoder(context: Context) -> keras.Model:
 
 
 def _encoder_in(folder: Path, context: Context, *, fold: bool) -> keras.Model:
-    _refuse_other(folder, _saved_backbone(folder), context.config.backbone)
+    _refuse_other(folder, _saved_facts(folder)[0], context.config.backbone)
     if not fold:
         return Encoder.load(folder).network
     file = (folder / _WEIGHTS).stat()

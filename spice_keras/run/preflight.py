@@ -8,6 +8,7 @@ from spice_keras.config import Plan, RunConfig, make_plan
 from spice_keras.config.plan import SelfLabelingPlan
 from spice_keras.errors import UserError
 from spice_keras.progress import clock
+from spice_keras.run.cluster import Cluster
 from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.sources import count_sources
 from spice_keras.words.text_encoder import read_nouns, require_text_encoder
@@ -74,11 +75,21 @@ def describe_run(config: RunConfig, plan: Plan, stages: Collection[str]) -> list
         if stage in stages and text is not None:
             seconds = (times or {}).get(stage)
             lines.append(f"  {stage:<9} {text:<56}{clock(seconds) if seconds else '':>8}".rstrip())
+    if config.strategy != "none":
+        lines.append(f"  devices   {_sharing(config)}")
     lines += [f"  note      {note}" for note in plan.notes]
     if times is None:
         return [*lines, "  time      the first steps tell how long it takes"]
     total = clock(sum(seconds for stage, seconds in times.items() if stage in stages))
     return [*lines, f"  time      about {total} on two idle cores; the run says its own"]
+
+
+def _sharing(config: RunConfig) -> str:
+    """What shares the steps of training, as far as it is known before TensorFlow starts."""
+    if config.strategy == "mirrored":
+        return "mirrored: all GPUs of this machine share each step"
+    cluster = Cluster.from_environment()
+    return f"multiworker: {', '.join(cluster.workers)} share each step"
 
 
 def _stage_texts(config: RunConfig, plan: Plan) -> dict[str, str | None]:

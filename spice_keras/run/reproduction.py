@@ -31,6 +31,16 @@ class Reproduction:
         """Whether all figures are the same."""
         return not self.figures
 
+    @property
+    def largest_difference(self) -> float | None:
+        """The largest difference of a figure that is a number in both; None if there is none."""
+        pairs = [
+            (one, two)
+            for one, two in self.figures.values()
+            if isinstance(one, int | float) and isinstance(two, int | float)
+        ]
+        return max((abs(one - two) for one, two in pairs), default=None)
+
     def lines(self) -> list[str]:
         """Put it into lines: what is equal, what is not, and what may be the reason."""
         same = [name for name, equal in self.artifacts.items() if equal]
@@ -42,6 +52,8 @@ class Reproduction:
             found.append(f"Not the same to the byte: {', '.join(other)}.")
         found.append("All figures are the same." if self.is_equal else "Figures that differ:")
         found += [f"  {name}: {one} before, {two} now" for name, (one, two) in self.figures.items()]
+        if self.largest_difference is not None:
+            found.append(f"The largest difference of a figure: {self.largest_difference:.2g}.")
         if self.environments:
             found.append("Made with something else:")
             found += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from spice_keras.config.shortcuts import embeddings_overrides, folder_config, so
 from spice_keras.errors import UserError
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Loudness
+from spice_keras.run.cluster import VARIABLE, Cluster
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.directory import RunDirectory, latest_run_dir, must_hold_run
 from spice_keras.run.lock import claim_run_dir, free_run_dir
@@ -74,6 +76,7 @@ class OptionRequest:
         clusters: K, or "auto" to look how many groups there are.
         labels: What evaluation compares with.
         seed: The run's seed.
+        strategy: What shares the steps of training.
         settings: The texts after `--set`.
         fast: Whether images are encoded at a smaller side than the weights were trained at.
         sizes: Whether clusters should be about equally large.
@@ -86,6 +89,7 @@ class OptionRequest:
     clusters: int | Literal["auto"] | None = None
     labels: str | None = None
     seed: int | None = None
+    strategy: str | None = None
     settings: tuple[str, ...] = ()
     fast: bool = False
     sizes: str | None = None
@@ -103,6 +107,7 @@ class OptionRequest:
             ("--labels", "data.labels", self.labels),
             ("--format", "evaluate.table", self.table),
             ("--seed", "seed", self.seed),
+            ("--strategy", "strategy", self.strategy),
             ("--backbone", "backbone.name", self.backbone),
         )
         found = [
@@ -200,6 +205,15 @@ def _refuse_slow(config: RunConfig) -> None:
         )
 
 
+def _refuse_counting(request: RunRequest) -> None:
+    """Refuse to count groups on several hosts."""
+    if request.options.clusters == "auto":
+        raise UserError(
+            "--clusters auto trains an encoder on one host before it counts. Count the groups "
+            "first with --strategy none, then say --clusters K."
+        )
+
+
 def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
     """Work out configuration, run directory and plan, and refuse what cannot work.
 
@@ -221,6 +235,11 @@ def prepare_run(request: RunRequest, *, existing: bool) -> PreparedRun:
     if existing and run_dir is not None and not request.dry_run:
         must_hold_run(run_dir)
     config, note = request_config(request, run_dir)
+    if config.strategy == "multiworker" and os.environ.get(VARIABLE):
+        _refuse_counting(request)
+        if not Cluster.from_environment().is_chief and not request.dry_run:
+            # The chief looks at the data and names the folder.
+            return PreparedRun(config, run_dir or free_run_dir(config.name), None, None)
     begins = run_dir is None and not goes_on
     if run_dir is None:
         run_dir = free_run_dir(config.name) if begins else latest_run_dir(config.name)

@@ -17,6 +17,7 @@ import numpy as np
 from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
 from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
+from spice_keras.metrics.calibration import tempered
 from spice_keras.words.naming import ClusterName
 
 _PROBABILITIES, _ENCODER, _SPACE = "probabilities.npy", "encoder", "space.json"
@@ -209,6 +210,8 @@ class Heads(Clustering):
         histories: What every head said after each epoch, by phase ("self", "refine"): the arrays
             of `HeadHistory`, `chosen` (epoch and head) and `first_judged`.
         guidance: If heads were to start at words: `words`, None if they did not, `fit`, `reason`.
+        temperature: What the logits were divided by, so that probabilities are calibrated; 1 for
+            heads as they were trained.
     """
 
     name: ClassVar[str] = "heads"
@@ -223,6 +226,14 @@ class Heads(Clustering):
     unrefined: np.ndarray | None = None
     histories: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     guidance: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    @property
+    def trained_confidence(self) -> np.ndarray:
+        """Confidence before it was calibrated, float32 [N]: what thresholds of SPICE compare."""
+        if self.temperature == 1.0:
+            return self.confidence
+        return tempered(self.probabilities, 1.0 / self.temperature).max(axis=1)
 
     @property
     def guided(self) -> bool:
@@ -256,6 +267,8 @@ class Heads(Clustering):
             np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
         if self.head is not None:
             facts = {"head": self.head, "epoch": self.epoch, "loss": self.loss}
+            if self.temperature != 1.0:
+                facts["temperature"] = self.temperature
             write_json(folder / "selection.json", facts)
         for phase, arrays in self.histories.items():
             np.savez_compressed(folder / f"history-{phase}.npz", **arrays)  # type: ignore[arg-type]
@@ -282,7 +295,8 @@ class Heads(Clustering):
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, as NumPy leaves the file of a damaged archive open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return dict(archive)
 
 

@@ -45,7 +45,11 @@ def write_table(path: Path, columns: Mapping[str, Column], table: TableFormat) -
     import pyarrow
     import pyarrow.parquet
 
-    arrays = {name: pyarrow.array(column) for name, column in columns.items()}
+    text = pyarrow.string()  # of no rows the type cannot be seen
+    arrays = {
+        name: pyarrow.array(column, text if column.dtype.kind == "O" and not len(column) else None)
+        for name, column in columns.items()
+    }
     with atomic_file(path) as file:
         pyarrow.parquet.write_table(pyarrow.table(arrays), file)
 

@@ -193,11 +193,77 @@ def _items(inputs: Sequence[Path], facts: ModelFacts) -> Iterator[Decoded | Skip
             yield from ArraySource(path, size, fit, stated).items()
         elif path.suffix in _FILES_OF_IMAGES and path.is_file():
             options = SourceOptions(path=str(path), image_size=size, fit=fit, max_pixels=most)
-            yield from _FILES_OF_IMAGES[path.suffix].open(options).items()
+            encoded = _FILES_OF_IMAGES[path.suffix].open(options)
+            encoded.use_levels(known)
+            yield from encoded.items()
         elif path.exists():
             yield _single(path, facts)
         else:
             raise UserError(f"There is no file or folder {path}.")
+
+
+class Predictor:
+    """An exported model that is loaded, called on batches.
+
+    Args:
+        model: A SavedModel that `spice export` wrote, or the folder of its versions.
+        trust: Whether the graph may hold operations that do more than compute.
+
+    Attributes:
+        model: The SavedModel's folder.
+        facts: Its facts.
+
+    Raises:
+        UserError: If the model cannot be used.
+    """
+
+    def __init__(self, model: Path, *, trust: bool = False) -> None:
+        self.model = find_model(model)
+        loaded, self.facts = load_model(self.model, trust=trust)
+        self._signatures = loaded.signatures
+        if self.facts.of_embeddings:
+            self._input, self._endpoint = "embeddings", self._signatures["serving_default"]
+        else:
+            # Squares need no resize; a model of an older version resizes them to themselves.
+            self._input = "pixels" if "pixels" in self._signatures else "images"
+            self._endpoint = self._signatures[self._input]
+
+    def __call__(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Sort a batch.
+
+        Args:
+            batch: uint8 [B, S, S, 3]; for a model of embeddings float32 [B, D].
+
+        Returns:
+            Arrays of B rows, by name: see `Predictions.outputs`.
+        """
+        return _told(self._endpoint(**{self._input: tf.constant(batch)}), self.facts)
+
+    def empty(self) -> dict[str, np.ndarray]:
+        """Return what a batch of no items gives: arrays of no rows, of the right types."""
+        side = self.facts.image_size
+        one = (
+            np.zeros((1, self.facts.num_features or 0), np.float32)
+            if self.facts.of_embeddings
+            else np.zeros((1, side or 0, side or 0, 3), np.uint8)
+        )
+        return {name: array[:0] for name, array in self(one).items()}
+
+    def refuse_width(self, num_features: int, path: Path) -> None:
+        """Refuse embeddings of another width than the model takes.
+
+        Args:
+            num_features: D of the embeddings.
+            path: Where they lie.
+
+        Raises:
+            UserError: If the model takes another.
+        """
+        if num_features != self.facts.num_features:
+            raise UserError(
+                f"The model takes embeddings of {self.facts.num_features} features. Received: "
+                f"{path} with {num_features}."
+            )
 
 
 def predict(model: Path, inputs: Sequence[Path], *, trust: bool = False) -> Predictions:
@@ -215,20 +281,18 @@ def predict(model: Path, inputs: Sequence[Path], *, trust: bool = False) -> Pred
     Raises:
         UserError: If the model or an input cannot be used, or nothing is readable.
     """
-    loaded, facts = load_model(find_model(model), trust=trust)
+    predictor = Predictor(model, trust=trust)
     images: list[str] = []
     skipped: list[SkippedFile] = []
     said: list[dict[str, np.ndarray]] = []
-    if facts.num_features is not None:
-        name, batches = "embeddings", _embedding_batches(inputs, facts.num_features)
-        endpoint = loaded.signatures["serving_default"]
-    else:
-        # Squares need no resize; a model of an older version resizes them to themselves.
-        name = "pixels" if "pixels" in loaded.signatures else "images"
-        batches, endpoint = _image_batches(inputs, facts, skipped), loaded.signatures[name]
+    batches = (
+        _embedding_batches(inputs, predictor)
+        if predictor.facts.of_embeddings
+        else _image_batches(inputs, predictor.facts, skipped)
+    )
     for ids, batch in batches:
         images += ids
-        said.append(_told(endpoint(**{name: tf.constant(batch)}), facts))
+        said.append(predictor(batch))
     if not images:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
         raise UserError(f"None of the {len(skipped)} files is a readable image ({reasons}).")
@@ -261,15 +325,11 @@ def _image_batches(
 
 
 def _embedding_batches(
-    inputs: Sequence[Path], num_features: int
+    inputs: Sequence[Path], predictor: Predictor
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield names and embeddings, file by file."""
     for ids, features, path in _embeddings(inputs):
-        if features.shape[1] != num_features:
-            raise UserError(
-                f"The model takes embeddings of {num_features} features. Received: {path} with "
-                f"{features.shape[1]}."
-            )
+        predictor.refuse_width(features.shape[1], path)
         for start in range(0, len(ids), _BATCH):
             rows = slice(start, start + _BATCH)
             yield list(ids[rows]), np.asarray(features[rows], np.float32)

@@ -83,7 +83,13 @@ class EmbeddingShards:
                 f"{path} holds shards of {facts.get('kind', 'an unknown kind')}, not of "
                 "embeddings. `spice embed` makes those."
             )
-        self.dim = int(facts["dim"])
+        try:
+            self.dim = int(facts["dim"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{path} does not say how many values an embedding has ({error!r}). Write the "
+                "shards again in another folder, with `spice embed`."
+            ) from error
         for shard in self.manifest.shards:
             if shard.rows:  # an empty file cannot be mapped
                 self._rows(shard)
@@ -103,6 +109,24 @@ class EmbeddingShards:
             if shard.rows:
                 self.manifest.verify(shard)
                 yield shard.name, self._ids(shard), self._rows(shard)
+
+    def shard(self, number: int) -> tuple[list[str], np.ndarray]:
+        """Read one shard.
+
+        Args:
+            number: Of the shard, from 0.
+
+        Returns:
+            Its ids, and rows float16 [n, D], memory-mapped.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        shard = self.manifest.shards[number]
+        if not shard.rows:
+            return [], np.empty((0, self.dim), np.float16)
+        self.manifest.verify(shard)
+        return self._ids(shard), self._rows(shard)
 
     def sample(self, count: int | None) -> tuple[list[str], npt.NDArray[np.float32], str]:
         """Draw some rows, the same at each call.
@@ -142,7 +166,7 @@ class EmbeddingShards:
         path = self.path / f"{shard.name}.npy"
         try:
             rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged header raises nearly anything
             raise UserError(
                 f"{path} cannot be read ({error}). Delete {shard.name}.json and manifest.json, and "
                 "run `spice embed` again."
@@ -158,10 +182,14 @@ class EmbeddingShards:
 
     def _ids(self, shard: Shard) -> list[str]:
         path = self.path / f"{shard.name}.ids.json"
-        ids: list[str] = json.loads(path.read_text("utf-8"))
-        if len(ids) != shard.rows:
+        try:
+            ids = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            ids = error
+        if not isinstance(ids, list) or len(ids) != shard.rows:
+            said = f"has {len(ids)}" if isinstance(ids, list) else f"does not hold ({ids!r:.80})"
             raise UserError(
-                f"{path} has {len(ids)} ids for {shard.rows} rows. Delete {shard.name}.json and "
+                f"{path} {said} ids for {shard.rows} rows. Delete {shard.name}.json and "
                 "manifest.json, and run `spice embed` again."
             )
-        return ids
+        return [str(name) for name in ids]

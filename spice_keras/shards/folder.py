@@ -2,7 +2,8 @@
 
     facts.json           what all shards have in common; written first
     shard-000000.npy     the content of a shard, in one file or several
-    shard-000000.json    its rows, and size and checksum of its files; written when they are whole
+    shard-000000.json    its rows, and size and checksum of its files; written when they are whole,
+                         and from then on nobody writes the shard again
     manifest.json        facts and all shards; written when none is missing
 
 Each file takes its name only when it is complete, so that a writer that is killed leaves no part
@@ -12,15 +13,17 @@ of a shard. Whoever comes next goes on with the shards that are missing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spice_keras.errors import UserError
-from spice_keras.files import sha256, write_json
+from spice_keras.files import left_overs, sha256, sweep_folder, write_json
 
 _FACTS, _MANIFEST = "facts.json", "manifest.json"
+_NAME = re.compile(r"shard-\d{6,}")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class ShardFolder:
         known = path / _FACTS
         if known.is_file():
             self._compare(_read(known))
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and set(path.iterdir()) - set(left_overs(path)):
             raise UserError(f"The folder {path} is not empty and holds no shards. Name another.")
         else:
             write_json(known, self.facts)
@@ -144,10 +147,40 @@ class ShardFolder:
         """
         index, count = part
         return [
-            number
-            for number in range(index - 1, self.num_shards, count)
-            if not (self.path / f"{shard_name(number)}.json").is_file()
+            number for number in range(index - 1, self.num_shards, count) if not self.holds(number)
         ]
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a shard is written.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        return (self.path / f"{shard_name(number)}.json").is_file()
+
+    def is_sound(self, number: int) -> bool:
+        """Tell whether a shard is written and its files are those that were written.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        if not self.holds(number):
+            return False
+        try:
+            shard = _shard_of(_read(self.path / f"{shard_name(number)}.json"))
+            Manifest(self.path, self.facts, (shard,)).verify(shard)
+        except (UserError, KeyError, TypeError, ValueError, AttributeError):
+            return False
+        return True
+
+    def forget(self, number: int) -> None:
+        """Let a shard be written again.
+
+        Args:
+            number: Of the shard, from 0.
+        """
+        (self.path / _MANIFEST).unlink(missing_ok=True)
+        (self.path / f"{shard_name(number)}.json").unlink(missing_ok=True)
 
     def commit(self, number: int, rows: int, files: Sequence[str], **facts: Any) -> None:
         """Note that the files of a shard are whole.
@@ -176,21 +209,50 @@ class ShardFolder:
             _read(self.path / f"{shard_name(number)}.json") for number in range(self.num_shards)
         ]
         write_json(self.path / _MANIFEST, {"facts": self.facts, "shards": shards})
+        sweep_folder(self.path)  # all shards are there: what is unfinished belongs to nobody
         return read_manifest(self.path)
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected an object of JSON, received {type(found).__name__}")
+        return found
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read ({error}). Delete it and write it again."
         ) from error
 
 
+def _shard_of(facts: Any) -> Shard:
+    """Read what a manifest says of a shard; a name that leads out of the folder is none.
+
+    Raises:
+        ValueError: If it is not what `ShardFolder` writes; or KeyError, TypeError, AttributeError.
+    """
+    files = {name: (int(size), str(digest)) for name, (size, digest) in facts["files"].items()}
+    shard = Shard(facts["name"], int(facts["rows"]), files, dict(facts["facts"]))
+    if not _NAME.fullmatch(shard.name) or shard.rows < 0:
+        raise ValueError(f"a shard named {shard.name!r} with {shard.rows} rows")
+    if not all(name.startswith(f"{shard.name}.") and "/" not in name for name in files):
+        raise ValueError(f"files of the shard {shard.name} with other names: {sorted(files)}")
+    return shard
+
+
 def holds_shards(path: Path) -> bool:
     """Tell whether a folder holds shards, complete or not."""
     return (path / _FACTS).is_file() or (path / _MANIFEST).is_file()
+
+
+def holds_embeddings(path: Path) -> bool:
+    """Tell whether a folder holds shards of embeddings, complete or not."""
+    if not holds_shards(path):
+        return False
+    facts = _read(path / _FACTS) if (path / _FACTS).is_file() else _read(path / _MANIFEST)
+    inner = facts.get("facts") if isinstance(facts, dict) else None
+    kinds = [part.get("kind") for part in (facts, inner) if isinstance(part, dict)]
+    return "embeddings" in kinds
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -215,17 +277,9 @@ def read_manifest(path: Path) -> Manifest:
         )
     found = _read(path / _MANIFEST)
     try:
-        shards = tuple(
-            Shard(
-                one["name"],
-                int(one["rows"]),
-                {name: (int(size), str(digest)) for name, (size, digest) in one["files"].items()},
-                dict(one["facts"]),
-            )
-            for one in found["shards"]
-        )
+        shards = tuple(_shard_of(one) for one in found["shards"])
         return Manifest(path, dict(found["facts"]), shards)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path / _MANIFEST} is damaged ({type(error).__name__}: {error}). Delete it and run "
             "the command that wrote the folder again."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace, fitted_space
 from spice_keras.augment.policies import Policy, build_policy
+from spice_keras.errors import UserError
 from spice_keras.files import allocate
 from spice_keras.options import FAST_SIDE
 from spice_keras.progress import Task, clock
@@ -21,6 +23,7 @@ from spice_keras.run.store import Embeddings
 from spice_keras.training.encoding import encode_images, encoded_batches
 
 _TIMED_IMAGES, _WORTH_TELLING = 32, 500
+_COMPARED = 4096  # rows looked at together
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -40,14 +43,52 @@ def embed(context: Context) -> None:
 
 def _compared(context: Context, features: np.ndarray) -> Embeddings:
     """Choose the space of these features, and find everyone's neighbours there."""
+    refuse_too_few_kinds(features, context.config.num_clusters)
     space = fitted_space(features, context.config.head_input_scale)
     if space.is_centered:
         context.screen.detail(f"embed: features are compared in the space {space.scale}.")
-    return Embeddings(_neighbors(context, features, space), space=space)
+    return Embeddings(neighbors_in(context, features, space), space=space)
 
 
-def _neighbors(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
-    """Find neighbours, the item itself among them: for reliability, and for the heads."""
+def refuse_too_few_kinds(features: np.ndarray, num_clusters: int) -> None:
+    """Refuse more clusters than there are distinct items.
+
+    Args:
+        features: Of all items, [N, D].
+        num_clusters: K.
+
+    Raises:
+        UserError: If fewer than K rows differ.
+    """
+    seen: set[bytes] = set()
+    for start in range(0, len(features), _COMPARED):
+        block = np.asarray(features[start : start + _COMPARED], np.float32)
+        seen.update(row.tobytes() for row in block)
+        if len(seen) >= num_clusters:
+            return
+    if len(seen) == 1:
+        raise UserError(
+            f"All {len(features)} items have the same features, so there is nothing to group; "
+            "check the images or the file of embeddings."
+        )
+    raise UserError(
+        f"There cannot be more clusters than distinct items: {len(features)} items have only "
+        f"{len(seen)} different features, and {num_clusters} clusters were asked for. Ask for at "
+        f"most {len(seen)} with --clusters."
+    )
+
+
+def neighbors_in(context: Context, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
+    """Find neighbours, the item itself among them: for reliability, and for the heads.
+
+    Args:
+        context: The run, whose plan says how many.
+        features: float32 [N, D].
+        space: Where similarity is measured.
+
+    Returns:
+        int32 [N, n], each row led by the item itself.
+    """
     plan = context.plan
     wanted = max(plan.reliable.num_neighbors, 1 + plan.self_labeling.num_neighbors)
     count = min(plan.num_images, wanted)
@@ -94,6 +135,27 @@ def _tell_time(context: Context, encoder: keras.Model, passes: int) -> None:
     if times is not None:
         text += f". The whole run: about {clock(sum(times.values()))}"
     context.screen.say(f"{text}.")
+
+
+def view_features(
+    encoder: keras.Model, images: np.ndarray, policy: Policy, seeds: Sequence[int]
+) -> np.ndarray:
+    """Return features of augmented copies of some images.
+
+    Args:
+        encoder: uint8 [B, S, S, 3] to features [B, D].
+        images: uint8 [N, S, S, 3].
+        policy: What augments them.
+        seeds: One for each copy of all images.
+
+    Returns:
+        float16 [copies, N, D], within that type's range.
+    """
+    found = np.empty((len(seeds), len(images), encoder.output_shape[-1]), np.float16)
+    for number, seed in enumerate(seeds):
+        for rows, features in encoded_batches(encoder, images, view=policy, seed=seed):
+            found[number, rows] = np.clip(features, -_LARGEST, _LARGEST)
+    return found
 
 
 def _write_views(

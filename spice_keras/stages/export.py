@@ -16,6 +16,7 @@ from spice_keras.models.clusterer import (
     embedding_clusterer,
 )
 from spice_keras.run.context import Context
+from spice_keras.run.exporting import claim_export, remove_unnoted_export
 from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
 from spice_keras.run.results import final_result, network_clustering
 from spice_keras.run.store import Export, Items, Names
@@ -141,6 +142,7 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
     checker.verify(folder, items, probabilities[rows])
     described = {"format": "savedmodel", "compared with the run": f"{len(rows)} items"}
     write_card(folder, model_card(context, facts, described))
+    claim_export(context.run, folder)
 
 
 def export(context: Context) -> Path:
@@ -171,5 +173,6 @@ def export(context: Context) -> Path:
             "another place with --set export.directory=FOLDER."
         ) from error
     context.save(Export(target))
+    remove_unnoted_export(context.run)
     context.screen.say(f"export: {target} (loaded and checked in a separate process).")
     return target

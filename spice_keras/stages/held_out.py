@@ -91,7 +91,8 @@ def _heads(test: Context, trained: Heads, features: np.ndarray, merge: list[int]
     if merge is not None:
         probabilities = merged_probabilities(probabilities, merge)
         assignments = probabilities.argmax(axis=1).astype(np.int32)[None]
-    return Heads(probabilities, assignments, trained.head, trained.epoch, trained.loss)
+    facts = trained.head, trained.epoch, trained.loss
+    return Heads(probabilities, assignments, *facts, temperature=trained.temperature)
 
 
 def _reliable(test: Context, heads: Heads, neighbors: np.ndarray) -> Reliable:
@@ -100,7 +101,7 @@ def _reliable(test: Context, heads: Heads, neighbors: np.ndarray) -> Reliable:
     consistency = local_consistency(heads.clusters, neighbors)
     found = reliable_labels(
         heads.clusters,
-        heads.confidence,
+        heads.trained_confidence,
         consistency,
         num_clusters=test.config.num_clusters,
         consistency_threshold=section.consistency_threshold,

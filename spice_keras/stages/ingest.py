@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
 
 _MOST_LINES = 1000  # of the decoders, in the log
+_LARGE = 2**30  # bytes of embeddings from which on memory is spoken of
+# Seen with a million rows of 512, before heads are trained.
+_TIMES = 4
 
 
 def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
@@ -150,9 +154,25 @@ def _ingest_embeddings(context: Context, source: DataSource) -> None:
     found = source.read()
     make_plan(context.config, len(found.ids))  # refuses before anything is left behind
     features = np.asarray(found.features)
+    _say_large(context, features)
     context.save(Items(list(found.ids), [], found.content_hash, features=features))
     _list_skipped(context, [])
     context.screen.say(f"embeddings: {found.features.shape[0]} x {found.features.shape[1]}.")
+
+
+def _say_large(context: Context, features: np.ndarray) -> None:
+    """Say what many embeddings cost, and what to do about it."""
+    data = context.config.data
+    if features.nbytes < _LARGE or data.sample is not None:
+        return
+    way = ""
+    if Path(data.path or "").is_dir():  # of shards: a file is read whole
+        way = " --sample 200000 trains heads on a draw of them and sorts the others shard by shard."
+    context.screen.warn(
+        f"{features.shape[0]:,} x {features.shape[1]} embeddings take "
+        f"{features.nbytes / 2**30:.1f} GiB, and the run more than {_TIMES} times as much memory."
+        f"{way}"
+    )
 
 
 def _say_parts(context: Context, source: PartedSource) -> None:

@@ -14,6 +14,7 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.info_nce import random_guess_loss
 from spice_keras.algorithm.schedules import MoCoCosine
 from spice_keras.augment.policies import build_policy
+from spice_keras.backbones.normalization import synchronize
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.data.batches import training_batches
@@ -69,15 +70,20 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def build_moco(context: Context) -> MoCo:
-    """Build and compile MoCo as the configuration asks."""
+    """Build and compile MoCo as the configuration asks; call it in the scope of the replicas.
+
+    Replicas share the groups of batch normalisation, or its statistics if there is one group.
+    """
     section, plan = context.config.pretrain, context.plan
-    seed = context.seed("pretrain")
+    seed, replicas = context.seed("pretrain"), context.replicas.count
     encoder = build_initial_encoder(
         context.config.backbone,
         image_size=context.config.data.image_size,
         seed=seed,
-        bn_groups=section.bn_groups,
+        bn_groups=max(1, section.bn_groups // replicas),
     )
+    if section.bn_groups == 1 < replicas:
+        synchronize(encoder)
     model = MoCo(
         encoder,
         projection_dim=section.projection_dim,
@@ -165,7 +171,9 @@ def pretrain(context: Context) -> None:
         UserError: If a pretrained backbone's weights cannot be had.
     """
     if context.config.trains_encoder:
-        _train(context)
+        model = train_moco(context)
+        context.save(Encoder(model.encoder, context.config.backbone))
+        checkpoints_of(context, "pretrain").clear()
         return
     backbone = context.config.backbone
     encoder = _prepared.pop(context.run, None) or _encoder_as_it_comes(context)
@@ -173,10 +181,19 @@ def pretrain(context: Context) -> None:
     context.screen.say(f"pretrain: none; {backbone.name} with the weights it comes with.")
 
 
-def _train(context: Context) -> None:
+def train_moco(context: Context) -> MoCo:
+    """Train MoCo to the end, together with the other workers of the run if there are any.
+
+    Args:
+        context: The run; its images are there.
+
+    Returns:
+        The trained model. Nothing but checkpoints and figures is written.
+    """
     section, plan = context.config.pretrain, context.plan
     guess = random_guess_loss(plan.pretrain.queue_size)
-    model = build_moco(context)
+    with context.replicas.phase(context.run, "pretrain"):
+        model = build_moco(context)
     quality = NeighborQuality(
         _sample(context.pretraining_images, context.seed("quality")),
         context.config.num_clusters,
@@ -202,5 +219,4 @@ def _train(context: Context) -> None:
         on_row,
     )
     fit_phase(context, phase, model, lambda epoch: _batches(context, epoch))
-    context.save(Encoder(model.encoder, context.config.backbone))
-    checkpoints_of(context, "pretrain").clear()
+    return model

@@ -141,7 +141,7 @@ def select_reliable(context: Context) -> None:
     consistency = local_consistency(result.clusters, context.bank.neighbors)
     found = reliable_labels(
         result.clusters,
-        result.confidence,
+        result.trained_confidence,
         consistency,
         num_clusters=context.config.num_clusters,
         consistency_threshold=section.consistency_threshold,

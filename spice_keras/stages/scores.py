@@ -17,12 +17,6 @@ from spice_keras.metrics.clustering import (
     normalized_mutual_information,
     purity,
 )
-from spice_keras.metrics.expected_accuracy import (
-    Judged,
-    applies,
-    expected_accuracy,
-    trust_figures,
-)
 from spice_keras.metrics.trust import (
     cluster_sizes,
     head_agreement,
@@ -33,6 +27,7 @@ from spice_keras.metrics.trust import (
 from spice_keras.options import neighbors_tell
 from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Heads, Reliable
+from spice_keras.stages.expectation import expectation, least
 
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
@@ -179,32 +174,19 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
         "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
-    metrics["expected_accuracy"] = _expected(context, found["kmeans_embeddings"])
+    metrics |= _expectations(context, result, found["kmeans_embeddings"])
     metrics["num_images"] = len(context.ids)
     metrics["num_clusters"] = context.config.num_clusters
     metrics["skipped_files"] = len(context.skipped)
     return metrics
 
 
-def _expected(context: Context, kmeans: np.ndarray) -> dict[str, float] | None:
-    """Work out the accuracy to expect; None for clusterings the mapping was not fitted on."""
-    config, heads, bank = context.config, context.load(Heads), context.bank
-    if config.semi.enabled or config.self_labeling.objective != "neighbors":
-        return None
-    if heads.guided:
-        return None
-    clusters = heads.clusters
-    used = len(np.unique(clusters))
-    if not applies(len(clusters), config.num_clusters, used, len(heads.assignments)):
-        return None
-    judged = Judged(
-        clusters,
-        config.num_clusters,
-        bank.normalized,
-        bank.neighbors,
-        heads.other_heads,
-        kmeans,
-    )
-    samples, seed = config.evaluate.silhouette_samples, context.seed("silhouette")
-    figures = trust_figures(judged, silhouette_samples=samples, seed=seed)
-    return asdict(expected_accuracy(figures))
+def _expectations(context: Context, heads: Heads, kmeans: np.ndarray) -> dict[str, Any]:
+    """What accuracy to expect, and to expect at least; None where it is not known."""
+    if context.config.semi.enabled:
+        return {"expected_accuracy": None, "least_accuracy": None}
+    expected = expectation(context, heads, kmeans)
+    return {
+        "expected_accuracy": None if expected is None else asdict(expected),
+        "least_accuracy": least(context, heads),
+    }

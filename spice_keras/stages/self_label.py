@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from spice_keras.augment.policies import build_policy
+from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.data.batches import training_batches
 from spice_keras.errors import UserError
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.losses import has_diverged
 from spice_keras.heads.objectives import (
-    Batches,
     HeadOptions,
     PrototypeOptions,
     SelfLabeling,
@@ -26,12 +27,14 @@ from spice_keras.heads.objectives import (
     refinement,
     sic_labeling,
 )
+from spice_keras.heads.replicated_encoder import ReplicatedEncoder
 from spice_keras.heads.selection import HeadChoice, HeadHistory, HeadSelection, head_logits
 from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, pretrained_encoder
 from spice_keras.run.store import Heads
+from spice_keras.stages.expectation import calibrated
 from spice_keras.stages.vocabulary import Guidance, guidance_of, vocabulary_of
 from spice_keras.training.encoding import encode_images
 from spice_keras.training.loop import FitLength
@@ -74,7 +77,7 @@ def self_label(context: Context) -> None:
         histories,
         {} if guidance is None else guidance.facts(),
     )
-    _save(context, heads, encoder)
+    _save(context, calibrated(context, heads), encoder)
 
 
 def bound_objective(
@@ -103,6 +106,12 @@ def bound_objective(
         )
     if section.objective == "sic":
         return _bound_sic(context, bank, heads)
+    return _bound_prototypes(context, bank, heads)
+
+
+def _bound_prototypes(context: Context, bank: FeatureBank, heads: HeadOptions) -> SelfLabeling:
+    """Bind SPICE-Self to the feature bank, or to an encoder and the run's images."""
+    section, plan = context.config.self_labeling, context.plan.self_labeling
     options = PrototypeOptions(
         large_batch=plan.large_batch,
         hidden_dim=section.hidden_dim,
@@ -114,12 +123,17 @@ def bound_objective(
     )
     if not context.has_images or section.cached_views is not None:
         return prototype_labeling(bank, heads, options)
+    if context.replicas.count > 1:
+        # The replicas encode; the heads train on what they return.
+        return prototype_labeling(
+            bank, heads, options, image_batches=partial(encoded_batches, context, bank.normalized)
+        )
     return prototype_labeling(
         bank,
         heads,
         options,
         encoder=_encoder_for_heads(context),
-        image_batches=_image_batches(context, bank),
+        image_batches=partial(_image_batches, context, bank.normalized),
     )
 
 
@@ -173,21 +187,51 @@ def _moving_encoder(context: Context, labeling: SelfLabeling) -> keras.Model | N
     return labeling.model.encoder
 
 
-def _image_batches(context: Context, bank: FeatureBank) -> Batches:
+def _image_batches(
+    context: Context, embedding: np.ndarray | None, first_epoch: int
+) -> tf.data.Dataset:
     section, plan = context.config.self_labeling, context.plan.self_labeling
+    return training_batches(
+        context.images,
+        views={"weak": build_policy(section.weak), "strong": build_policy(section.strong)},
+        batch_size=plan.large_batch,
+        seed=context.seed("self batches"),
+        first_epoch=first_epoch,
+        epochs=plan.epochs - first_epoch,
+        extras={} if embedding is None else {"embedding": embedding},
+    )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
-        return training_batches(
-            context.images,
-            views={"weak": build_policy(section.weak), "strong": build_policy(section.strong)},
-            batch_size=plan.large_batch,
-            seed=context.seed("self batches"),
-            first_epoch=first_epoch,
-            epochs=plan.epochs - first_epoch,
-            extras={"embedding": bank.normalized},
-        )
 
-    return batches
+def encoded_batches(
+    context: Context, embedding: np.ndarray | None, first_epoch: int
+) -> Iterator[dict[str, tf.Tensor]]:
+    """Make SPICE-Self's batches, their views encoded by all replicas.
+
+    Args:
+        context: The run; its encoder is there.
+        embedding: Unit embeddings [N, D], whose rows travel with their images; None for none.
+        first_epoch: Epoch of the first batch.
+
+    Yields:
+        `{"embedding": [M, D], "weak": [M, D], "strong": [M, D]}`, whole on every replica.
+    """
+    with context.replicas.phase(context.run, "self"):
+        encoder = fold_batch_normalization(pretrained_encoder(context, fold=False))
+        encode = ReplicatedEncoder(encoder, context.config.self_labeling.feature_batch)
+    for batch in _image_batches(context, embedding, first_epoch):
+        yield batch | encode({name: batch[name] for name in ("weak", "strong")})
+
+
+def help_to_encode(context: Context) -> None:
+    """Encode this worker's share of every batch of SPICE-Self, whose heads the chief trains.
+
+    Args:
+        context: The run, as one of its workers sees it.
+    """
+    first = checkpoints_of(context, "self").completed
+    with context.replicas.watched():
+        for _ in encoded_batches(context, None, first):
+            pass
 
 
 def _train_heads(

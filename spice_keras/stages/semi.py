@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from spice_keras.algorithm.schedules import FixMatchCosine
 from spice_keras.augment.policies import build_policy
+from spice_keras.backbones.normalization import synchronize
 from spice_keras.data.batches import semi_batches
 from spice_keras.errors import UserError
 from spice_keras.models.spice_semi import SpiceSemi
@@ -43,12 +44,17 @@ class Corrections:
 
 
 def build_spice_semi(context: Context) -> SpiceSemi:
-    """Build and compile SPICE-Semi as the configuration asks."""
+    """Build and compile SPICE-Semi as the configuration asks; call it in the scope of the replicas.
+
+    Replicas share the statistics of batch normalisation.
+    """
     section, backbone = context.config.semi, semi_backbone(context.config)
     seed = context.seed("semi")
     encoder = build_encoder(backbone, image_size=context.config.data.image_size, seed=seed)
     if section.init == "pretrained":
         load_network(context.folder(Encoder), encoder, backbone)
+    if context.replicas.count > 1:
+        synchronize(encoder)
     model = SpiceSemi(
         encoder,
         context.config.num_clusters,
@@ -74,9 +80,30 @@ def semi(context: Context, corrections: Corrections | None = None) -> None:
         context: The run; its reliable labels are there.
         corrections: What a person decided, if `semi.labels_from` is `edits`.
     """
+    model = train_semi(context, corrections)
+    found = classified(model.ema_network, context.images)
+    with context.writing(Classifier) as folder:
+        found.save(folder)
+        size = context.config.data.image_size
+        backbone = semi_backbone(context.config)
+        save_network(folder, model.ema_network, backbone, image_size=size)
+    checkpoints_of(context, "semi").clear()
+
+
+def train_semi(context: Context, corrections: Corrections | None = None) -> SpiceSemi:
+    """Train FixMatch to the end, together with the other workers of the run if there are any.
+
+    Args:
+        context: The run; its reliable labels are there.
+        corrections: What a person decided, if `semi.labels_from` is `edits`.
+
+    Returns:
+        The trained model. Nothing but checkpoints and figures is written.
+    """
     section, plan = context.config.semi, context.plan.semi
     indices, labels = labeled_rows(context, corrections)
-    model = build_spice_semi(context)
+    with context.replicas.phase(context.run, "semi"):
+        model = build_spice_semi(context)
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         return semi_batches(
@@ -104,13 +131,7 @@ def semi(context: Context, corrections: Corrections | None = None) -> None:
         "semi.learning_rate",
     )
     fit_phase(context, phase, model, batches)
-    found = classified(model.ema_network, context.images)
-    with context.writing(Classifier) as folder:
-        found.save(folder)
-        size = context.config.data.image_size
-        backbone = semi_backbone(context.config)
-        save_network(folder, model.ema_network, backbone, image_size=size)
-    checkpoints_of(context, "semi").clear()
+    return model
 
 
 def labeled_rows(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from spice_keras.config.protocol import part_config, roles_of
+from spice_keras.data.array_source import read_array
 from spice_keras.data.embedding_source import EmbeddingSource
 from spice_keras.data.folder_source import is_own_output
 from spice_keras.data.sources import Decoded
@@ -49,8 +50,12 @@ def _entry(path: Path, name: str) -> tuple[str, int, int, int]:
     return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _state(context: Context) -> dict[str, str] | None:
-    """A digest of the listing of each part's source; None if none lies on this disk."""
+def source_state(context: Context) -> dict[str, str] | None:
+    """Return a digest of the listing of each part's source; None if none lies on this disk.
+
+    Args:
+        context: The run.
+    """
     data = context.config.data
     if data.source not in _ON_DISK:
         return None
@@ -66,13 +71,28 @@ def _state(context: Context) -> dict[str, str] | None:
     return found
 
 
+def names_rows(context: Context) -> bool:
+    """Tell whether items have names of their own, so that one may stand in another row.
+
+    Args:
+        context: The run.
+
+    Returns:
+        False for an array without `ids`, in which a name is only the number of a row.
+    """
+    data = context.config.data
+    if data.source not in ("arrays", "embeddings") or Path(data.path or "").is_dir():
+        return True
+    return read_array(Path(data.path or ""), "ids") is not None
+
+
 def note_source(context: Context) -> None:
     """Note how the source looks now: it was read just before, or compared.
 
     Args:
         context: The run.
     """
-    state = _state(context)
+    state = source_state(context)
     if state is not None:
         write_json(context.run.path / _FILE, state)
 
@@ -95,7 +115,7 @@ def refuse_changed_source(context: Context, commands: Sequence[str]) -> None:
     judges = set(commands) <= {"eval", "export"}
     if ("eval" not in commands and judges) or (judges and context.config.data.gives_no_labels):
         return
-    state = _state(context)
+    state = source_state(context)
     if state is None or state == _noted(context.run.path / _FILE):
         return
     context.screen.detail("The files of the source look different; they are compared.")
@@ -106,9 +126,11 @@ def refuse_changed_source(context: Context, commands: Sequence[str]) -> None:
         without = ", judge without labels (--labels none)" if judges else ""
         name = context.config.data.path
         raise UserError(
-            f"{name} is not what {context.run.path} was made of: {'; '.join(found)}. Put back what "
-            f"was there{without}, or begin a new run of what lies there now: `spice run` without "
-            "--resume, in another folder (--run-dir)."
+            f"{name} is not what {context.run.path} was made of: {'; '.join(found)}. Assign what "
+            "is new by the heads as they are: `spice run --run-dir "
+            f"{context.run.path} --update`. Or put back what was there{without}, or begin a new "
+            "run of what lies there now: `spice run` without --resume, in another folder "
+            "(--run-dir)."
         )
     note_source(context)
 

@@ -133,6 +133,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
         read_nouns(words.nouns),
         source=words.nouns,
         prompts=words.prompts,
+        underscores=words.underscores,
     )
 
 

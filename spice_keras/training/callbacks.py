@@ -145,7 +145,10 @@ class SaveCheckpoint(keras.callbacks.Callback):
         return completed
 
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+        # Without those of metrics, which begin each epoch anew: reading them asks all workers.
+        metrics = {id(variable) for variable in self.model.metrics_variables}
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return [variable for variable in variables if id(variable) not in metrics]
 
 
 class EstimateRun(keras.callbacks.Callback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,12 @@ class Checkpoints:
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)
 
+    @property
+    def completed(self) -> int:
+        """Epochs completed at the last checkpoint; 0 without one."""
+        complete = checkpoints_in(self._folder)
+        return (epoch_of(complete[-1]) or 0) if complete else 0
+
     def restore(self, model: keras.Model) -> tuple[int, dict[str, np.ndarray]]:
         """Load the last checkpoint into a built, compiled model.
 
@@ -109,10 +116,13 @@ class Checkpoints:
                 "--resume removes it, and this stage goes on from an earlier one or begins again."
             )
         try:
-            model.load_weights(folder / WEIGHTS)
-            with np.load(folder / STATE, allow_pickle=False) as archive:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Keras only warns of an optimizer that is left out
+                model.load_weights(folder / WEIGHTS)
+            # Opened here, as NumPy leaves the file of a damaged archive open.
+            with (folder / STATE).open("rb") as file, np.load(file) as archive:
                 state = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a damaged file of HDF5 raises nearly anything
             raise UserError(
                 f"The checkpoint {folder} does not fit the model of this stage. Delete it to begin "
                 "the stage again."

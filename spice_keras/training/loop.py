@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from spice_keras.errors import WorkerLost
 from spice_keras.progress import Screen
 from spice_keras.training.callbacks import (
     CarriesState,
@@ -49,6 +50,7 @@ class Monitor:
         forget_rows: Takes the epoch training goes on from; rows from there on are void.
         learning_rate: The option that lowers the learning rate, for the message on divergence.
         callbacks: The stage's own callbacks; those that carry state are saved along.
+        watched: Makes what the steps are taken within; it says so if another worker is lost.
     """
 
     screen: Screen
@@ -57,6 +59,7 @@ class Monitor:
     forget_rows: Callable[[int], None]
     learning_rate: str
     callbacks: Sequence[keras.callbacks.Callback] = field(default_factory=tuple)
+    watched: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def compile_for_device(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
@@ -67,7 +70,7 @@ def compile_for_device(model: keras.Model, optimizer: keras.optimizers.Optimizer
 
 def fit_resumable(
     model: keras.Model,
-    batches: Callable[[int], tf.data.Dataset],
+    batches: Callable[[int], Iterable[dict[str, tf.Tensor]]],
     *,
     stage: str,
     length: FitLength,
@@ -81,7 +84,7 @@ def fit_resumable(
 
     Args:
         model: Built and compiled, its optimizer built.
-        batches: Makes the endless dataset that starts at an epoch.
+        batches: Makes the endless batches that start at an epoch.
         stage: Name for messages.
         length: How long, and how often saved.
         checkpoints: The stage's checkpoints.
@@ -113,16 +116,16 @@ def fit_resumable(
             LogEpoch(monitor.write_row, task),
             saver,
         ]
-        with _saved_if_interrupted(saver, monitor.screen, stage):
+        with _saved_if_interrupted(saver, monitor.screen, stage), monitor.watched():
             _fit(model, batches(first), length, first, callbacks)
 
 
 @contextmanager
 def _saved_if_interrupted(saver: SaveCheckpoint, screen: Screen, stage: str) -> Iterator[None]:
-    """Save the last whole epoch if Ctrl-C or SIGTERM ends the block."""
+    """Save the last whole epoch if Ctrl-C, SIGTERM or the loss of a worker ends the block."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, WorkerLost):
         epoch = saver.save_unsaved()
         if epoch is not None:
             screen.say(f"{stage}: saved after epoch {epoch}.")
@@ -131,12 +134,13 @@ def _saved_if_interrupted(saver: SaveCheckpoint, screen: Screen, stage: str) -> 
 
 def _fit(
     model: keras.Model,
-    batches: tf.data.Dataset,
+    batches: Iterable[dict[str, tf.Tensor]],
     length: FitLength,
     first: int,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    if model.distribute_strategy.num_replicas_in_sync > 1:
+    shared = model.distribute_strategy.num_replicas_in_sync > 1
+    if shared or not isinstance(batches, tf.data.Dataset):
         fit_on_replicas(model, batches, length, first, callbacks)
         return
     model.fit(
@@ -152,7 +156,7 @@ def _fit(
 
 def fit_on_replicas(
     model: keras.Model,
-    batches: tf.data.Dataset,
+    batches: Iterable[dict[str, tf.Tensor]],
     length: FitLength,
     first: int,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -175,7 +179,11 @@ def fit_on_replicas(
     @tf.function
     def step(batch: dict[str, tf.Tensor]) -> Any:
         # Like `fit` it returns the logs: without them the graph is another, and so is its last bit.
-        return strategy.run(model.train_step, args=(batch,))
+        logs = strategy.run(model.train_step, args=(batch,))
+        if strategy.num_replicas_in_sync == 1:
+            return logs
+        # Shares are equally large, so the mean of their means is that of the batch.
+        return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
 
     told = keras.callbacks.CallbackList(
         list(callbacks), model=model, epochs=length.epochs, steps=length.steps_per_epoch
@@ -187,8 +195,8 @@ def fit_on_replicas(
         told.on_epoch_begin(epoch)
         for number in range(length.steps_per_epoch):
             told.on_train_batch_begin(number)
-            step(_shares(next(steps), strategy))
-            logs = {metric.name: float(metric.result()) for metric in model.metrics}
+            found = step(shares(next(steps), strategy))
+            logs = {name: float(value) for name, value in found.items()}
             told.on_train_batch_end(number, logs)
         told.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -196,8 +204,16 @@ def fit_on_replicas(
     told.on_train_end(logs)
 
 
-def _shares(batch: dict[str, tf.Tensor], strategy: tf.distribute.Strategy) -> Any:
-    """Cut each part of a batch into as many parts as there are replicas."""
+def shares(batch: dict[str, tf.Tensor], strategy: tf.distribute.Strategy) -> Any:
+    """Cut each part of a batch into as many parts as there are replicas.
+
+    Args:
+        batch: Tensors `[B, ...]`, B a multiple of the number of replicas.
+        strategy: The replicas.
+
+    Returns:
+        What `strategy.run` hands to each: the parts of this process's own replicas.
+    """
     replicas = strategy.num_replicas_in_sync
     cut = {name: tf.split(part, replicas) for name, part in batch.items()}
     return strategy.experimental_distribute_values_from_function(

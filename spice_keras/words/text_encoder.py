@@ -29,6 +29,7 @@ def text_vocabulary(
     *,
     source: str,
     prompts: Sequence[str] = DEFAULT_PROMPTS,
+    underscores: bool = False,
     cache: Path | None = None,
 ) -> Vocabulary:
     """Give nouns their vectors in the space that an image-text model shares with its images.
@@ -41,6 +42,8 @@ def text_vocabulary(
         nouns: W different words or phrases.
         source: Where the nouns come from, for reports and messages.
         prompts: Sentences, each with one {} for the noun.
+        underscores: Whether the model reads "guide_dog" for "guide dog", as in the released code of
+            SIC. The vocabulary's own nouns keep their blanks.
         cache: Folder that keeps vectors under a hash of preset, nouns and prompts; None for the
             one of `cache_folder`.
 
@@ -62,10 +65,11 @@ def text_vocabulary(
             "the nouns with --words FILE."
         )
     preset = backbone.removeprefix(HUB_PREFIX)
-    kept = _kept_file(preset, nouns, prompts, cache_folder() if cache is None else cache)
+    read = [noun.replace(" ", "_") for noun in nouns] if underscores else nouns
+    kept = _kept_file(preset, read, prompts, cache_folder() if cache is None else cache)
     vectors = _read_kept(kept, len(nouns))
     if vectors is None:
-        vectors = _encoded(preset, nouns, prompts)
+        vectors = _encoded(preset, read, prompts)
         _keep(kept, vectors)
     return Vocabulary(
         nouns=tuple(nouns),

@@ -45,7 +45,7 @@ def test_every_row_lies_in_the_cell_of_its_nearest_center() -> None:
     assert len(cells) == 60
     assert cells.sizes().sum() == 3000
     np.testing.assert_array_equal(np.sort(cells.order), np.arange(3000))
-    np.testing.assert_array_equal(rows[cells.order], cells.rows)
+    assert np.shares_memory(cells.rows, rows), "a copy of the rows would double the memory"
     np.testing.assert_allclose(np.linalg.norm(cells.centers, axis=1), 1.0, rtol=1e-5)
     cosines = rows @ cells.centers.T
     chosen = cosines[np.arange(3000), cells.cell_of]

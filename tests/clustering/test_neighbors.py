@@ -130,6 +130,18 @@ def test_blocks_of_its_own_choice_give_the_same(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(nearest_neighbors(embeddings, 7), expected)
 
 
+@given(num_samples=st.integers(1, 30), part=st.integers(1, 12), seed=st.integers(0, 999))
+def test_rows_looked_at_a_part_at_a_time_give_the_same(
+    num_samples: int, part: int, seed: int
+) -> None:
+    embeddings = unit_rows(np.random.default_rng(seed), num_samples, 8)
+    count = 1 + seed % num_samples
+    expected = nearest_neighbors(embeddings, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_COPIED", 4 * 8 * part)
+        np.testing.assert_array_equal(nearest_neighbors(embeddings, count), expected)
+
+
 def test_self_is_kept_where_its_duplicates_fill_every_place() -> None:
     neighbors = nearest_neighbors(np.tile(np.eye(4)[:1], (9, 1)), 3)
     np.testing.assert_array_equal(neighbors[:, 0], np.arange(9))

@@ -26,6 +26,7 @@ from spice_keras.serving.facts import FILE as FACTS_FILE
 from spice_keras.serving.facts import read_facts
 from spice_keras.words.vocabulary import nouns_from_file, vocabulary_from_file
 from tests.data.tiff_files import tiff
+from tests.fuzz import folders
 
 RIGHT = (UserError, UndecodableImage)
 """What a stranger's input may end in; anything else is a fault of the program."""
@@ -214,6 +215,12 @@ TARGETS = {
     "configurations": Target(".yaml", _configurations, _read_configuration),
     "manifests": Target(".json", _manifests, _read_manifest),
     "facts": Target(".json", _facts, _read_facts),
+    "edits": Target(".jsonl", folders.edits, folders.read_edits),
+    "shards": Target(".bin", folders.shards, folders.read_shards),
+    "artifacts": Target(".bin", folders.artifacts, folders.read_artifacts),
+    "checkpoints": Target(".bin", folders.checkpoints, folders.read_checkpoint),
+    "networks": Target(".bin", folders.networks, folders.read_network),
+    "variables": Target(".bin", folders.saved_models, folders.read_saved_model),
 }
 
 _NUMBERS = (0, 1, 2, 3, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)

@@ -1,13 +1,13 @@
-"""What two virtual devices do beside one: run in a process of its own, which prints JSON.
+"""What several devices do beside one: run in processes of their own.
 
-TensorFlow divides a processor into devices only before it is first used.
+TensorFlow divides a processor into devices, and joins workers, only before it is first used.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spice_keras.backbones.normalization import synchronize
 from spice_keras.heads.guided_clustering import GuidedClustering
+from spice_keras.heads.replicated_encoder import ReplicatedEncoder
+from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.models.partly_trained import PartlyTrainedModel
 from spice_keras.models.spice_semi import SpiceSemi
 from spice_keras.training.checkpoints import Checkpoints
 from spice_keras.training.loop import FitLength, fit_on_replicas
 from tests.models import synthetic
-from tests.models.synthetic import CLUSTERS, FEATURES, SIDE
+from tests.models.synthetic import CLUSTERS, FEATURES
 
-_STEPS = 10
-Make = Callable[[], Any]
+STEPS = 6
+Make = Callable[[bool], Any]
 Batch = Callable[[int], dict[str, np.ndarray]]
 
 
-def plain_semi() -> SpiceSemi:
-    """SPICE-Semi without batch normalisation, which sees one share at a time."""
-    inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8")
-    x = keras.layers.Rescaling(1 / 255.0)(inputs)
-    initializer = keras.initializers.HeNormal(0)
-    x = keras.layers.Conv2D(FEATURES, 3, kernel_initializer=initializer, activation="relu")(x)
-    encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+def semi(shared: bool) -> SpiceSemi:
+    """SPICE-Semi whose batch normalisation sees all images of a step."""
+    encoder = synthetic.encoder()
+    if shared:
+        synchronize(encoder)
     model = SpiceSemi(encoder, CLUSTERS, threshold=0.4)
     return synthetic.compiled(model, keras.optimizers.SGD(0.03, momentum=0.9, nesterov=True))
 
@@ -45,7 +46,7 @@ def semi_batch(step: int) -> dict[str, np.ndarray]:
     return batch | {name: batch[name][:8] for name in ("weak", "strong")}
 
 
-def guided() -> GuidedClustering:
+def guided(shared: bool) -> GuidedClustering:
     """Neighbour clustering with a teacher."""
     model = GuidedClustering(CLUSTERS, FEATURES, num_heads=3, entropy_weight=2.0)
     return synthetic.compiled(model, keras.optimizers.Adam(0.01))
@@ -58,38 +59,65 @@ def guided_batch(step: int) -> dict[str, np.ndarray]:
     return batch | {"label": labels}
 
 
-def moco(groups: int, *, shuffled: bool) -> Make:
-    """MoCo, symmetric if the keys are shuffled."""
-    return lambda: synthetic.make_moco(
-        bn_groups=groups, shuffle_keys=shuffled, symmetric=shuffled, queue_size=24
-    )
+def moco_in_groups(shared: bool) -> Any:
+    """MoCo whose two groups of batch normalisation are on one device, or on one each."""
+    groups = 1 if shared else 2
+    return synthetic.make_moco(bn_groups=groups, shuffle_keys=True, symmetric=True, queue_size=24)
 
 
-PAIRS: dict[str, tuple[Make, Make, Batch]] = {
-    "moco": (moco(2, shuffled=True), moco(1, shuffled=True), synthetic.moco_batch),
-    "guided": (guided, guided, guided_batch),
-    "semantic": (synthetic.make_semantic, synthetic.make_semantic, synthetic.neighbor_batch),
-    "semi": (plain_semi, plain_semi, semi_batch),
+def moco(shared: bool) -> Any:
+    """MoCo with the statistics of the whole batch."""
+    model = synthetic.make_moco(queue_size=24)
+    if shared:
+        for network in (model.encoder, model.key_encoder):
+            synchronize(network)
+    return model
+
+
+def semantic(shared: bool) -> Any:
+    """SIC."""
+    return synthetic.make_semantic()
+
+
+MADE: dict[str, tuple[Make, Batch]] = {
+    "moco": (moco, synthetic.moco_batch),
+    "moco in groups": (moco_in_groups, synthetic.moco_batch),
+    "guided": (guided, guided_batch),
+    "semantic": (semantic, synthetic.neighbor_batch),
+    "semi": (semi, semi_batch),
 }
-"""The model on one device, that on each of two, and their batches."""
+"""What makes a model, for one device or for one of several, and its batches."""
+SHARED = {"mirrored": tuple(MADE), "workers": ("moco", "semi")}
+"""What is trained in each way; beside it, the views of SPICE-Self are encoded."""
 
 
-def trained(model: PartlyTrainedModel, batch: Batch) -> list[dict[str, float]]:
+def trained(model: PartlyTrainedModel, batches: Any) -> list[dict[str, float]]:
     """Train a step an epoch; the figures of each."""
     rows: list[dict[str, float]] = []
     keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(dict(logs)))
-    data = synthetic.batches(batch, range(_STEPS))
-    fit_on_replicas(model, data, FitLength(_STEPS, 1, 1, 1), 0, [keep])
+    fit_on_replicas(model, batches, FitLength(STEPS, 1, 1, 1), 0, [keep])
     return rows
 
 
-def difference(one: list[dict[str, float]], two: list[dict[str, float]]) -> float:
-    """The largest difference of a figure of a step."""
-    return max(abs(a[name] - b[name]) for a, b in zip(one, two, strict=True) for name in a)
+def self_trained(strategy: tf.distribute.Strategy) -> tuple[SpiceSelf, list[dict[str, float]]]:
+    """SPICE-Self on large batches that all replicas encode."""
+    model = SpiceSelf(CLUSTERS, FEATURES, num_heads=3, batch_size=16, num_repeats=2)
+    synthetic.compiled(model, keras.optimizers.Adam(0.005, epsilon=1e-8))
+    with strategy.scope():
+        encode = ReplicatedEncoder(synthetic.encoder(), chunk=7)
+
+    def batches() -> Iterator[dict[str, tf.Tensor]]:
+        for step in range(STEPS):
+            views = ("weak", step), ("strong", 100 + step)
+            images = {name: synthetic.images(30, seed) for name, seed in views}
+            features = encode({name: tf.constant(array) for name, array in images.items()})
+            yield features | {"embedding": tf.math.l2_normalize(features["weak"], axis=1)}
+
+    return model, trained(model, batches())
 
 
 def unlike(model: PartlyTrainedModel, strategy: tf.distribute.Strategy) -> list[str]:
-    """The variables of which the devices hold different values."""
+    """The variables of which the devices of this process hold different values."""
     found = []
     for variable in [*model.variables, *model.optimizer.variables]:
         first, *others = strategy.experimental_local_results(variable.value)
@@ -98,35 +126,51 @@ def unlike(model: PartlyTrainedModel, strategy: tf.distribute.Strategy) -> list[
     return found
 
 
-def main(folder: Path) -> None:
-    """Compare each model with itself on one device."""
+def kept(path: Path, model: PartlyTrainedModel, rows: list[dict[str, float]]) -> None:
+    """Write figures and weights."""
+    figures = np.array([list(dict(sorted(row.items())).values()) for row in rows])
+    np.savez(path, figures, *model.get_weights())
+
+
+def on(strategy: tf.distribute.Strategy, folder: Path, *, writes: bool = True) -> None:
+    """Train each model and write what came of it; with several devices here, compare them."""
+    found: dict[str, Any] = {}
+    shared = folder.name in SHARED
+    for name in SHARED.get(folder.name, MADE):
+        make, batch = MADE[name]
+        with strategy.scope():
+            model = make(shared)
+        rows = trained(model, synthetic.batches(batch, range(STEPS)))
+        if not writes:
+            continue
+        kept(folder / f"{name}.npz", model, rows)
+        Checkpoints(folder / f"checkpoint {name}").save(1, model, {})
+        fresh = make(False)
+        Checkpoints(folder / f"checkpoint {name}").restore(fresh)
+        pairs = zip(fresh.get_weights(), model.get_weights(), strict=True)
+        found[name] = {
+            "restored": all(np.array_equal(a, b) for a, b in pairs),
+            "unlike": unlike(model, strategy),
+        }
+    model, rows = self_trained(strategy)
+    if writes:
+        kept(folder / "self.npz", model, rows)
+        (folder / "found.json").write_text(json.dumps(found), "utf-8")
+
+
+def main(way: str, folder: Path) -> None:
+    """Train on two devices of this process and on one, or as one of two workers."""
+    if way == "workers":
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        chief = strategy.cluster_resolver.task_id == 0
+        on(strategy, folder / "workers", writes=chief)
+        return
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found: dict[str, Any] = {}
-    for name, (make, make_share, batch) in PAIRS.items():
-        one = make()
-        rows = trained(one, batch)
-        with strategy.scope():
-            two = make_share()
-        found[name] = {
-            "figures": difference(rows, trained(two, batch)),
-            "weights": max(
-                float(np.abs(a - b).max())
-                for a, b in zip(one.get_weights(), two.get_weights(), strict=True)
-            ),
-            "unlike": unlike(two, strategy),
-        }
-        checkpoints = Checkpoints(folder / name)
-        checkpoints.save(1, two, {})
-        fresh = make()
-        checkpoints.restore(fresh)
-        found[name]["restored"] = all(
-            np.array_equal(a, b)
-            for a, b in zip(fresh.get_weights(), two.get_weights(), strict=True)
-        )
-    sys.stdout.write(json.dumps(found))
+    on(tf.distribute.get_strategy(), folder / "one")
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    on(mirrored, folder / "mirrored")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -493,7 +493,7 @@ def test_help_lists_the_commands_in_the_order_of_a_run() -> None:
     assert commands == [
         *("run", "pretrain", "self", "semi", "eval", "export", "repair", "reproduce", "name"),
         *("ablate", "predict", "serve", "groups", "review", "edits", "apply", "organize"),
-        *("embed", "pack", "configs"),
+        *("embed", "pack", "launch", "configs"),
     ]  # fmt: skip
     assert invoke("-h").stdout == result.stdout
     assert re.search(r"^ +spice run --images photos/ --clusters 12 ", result.stdout, re.MULTILINE)

@@ -114,6 +114,21 @@ def test_another_order_of_the_rows_is_told_before_it_is_judged(run: Path) -> Non
     assert metrics(run)["self"]["acc"] == before
 
 
+def test_an_update_follows_the_rows_to_another_place(run: Path) -> None:
+    before = metrics(run)["self"]["acc"]
+    file = run / "artifacts" / "heads" / "probabilities.npy"
+    said = np.load(file)
+    _write(Path("blobs.npz"), order=slice(None, None, -1))
+    told = invoke(*_RUN, "--resume")
+    (advice,) = [text for text in _ADVICE.findall(told.stderr) if "--update" in text]
+    done = invoke(*shlex.split(advice))
+    assert done.exit_code == 0, done.output
+    assert "0 removed, 90 in another place; 0 items were assigned" in done.stderr
+    np.testing.assert_array_equal(np.load(file), said[::-1])
+    assert metrics(run)["self"]["acc"] == before
+    assert invoke("reproduce", "run").exit_code == 2
+
+
 def test_a_run_is_reproduced_in_another_folder(run: Path) -> None:
     again = invoke("reproduce", "run", "--run-dir", "again")
     assert again.exit_code == 0, again.output

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -220,6 +221,16 @@ def test_an_accuracy_that_was_measured_takes_its_place() -> None:
     found = verdict(run_metrics() | {"expected_accuracy": _EXPECTED})
     assert "Expected accuracy" not in {one.name for one in found.checks}
     assert not found.headline.startswith("Expected")
+
+
+def test_what_words_reach_at_least_is_stated_and_never_weak() -> None:
+    metrics = {name: without_labels(row) for name, row in run_metrics().items()}
+    found = verdict(metrics | {"least_accuracy": 0.21})
+    assert found.headline.startswith("Accuracy probably 0.21 or more. ")
+    assert check(found, "Least accuracy").grade == "mixed"
+    assert re.search(r"at least 21\s?%", check(found, "Least accuracy").sentence)
+    measured = verdict(run_metrics() | {"least_accuracy": 0.21})
+    assert "Least accuracy" not in {one.name for one in measured.checks}
 
 
 def test_few_items_a_cluster_leave_the_verdict_open() -> None:

@@ -173,3 +173,46 @@ def test_only_the_damaged_shard_is_written_again(path: Path) -> None:
     assert len(EmbeddingShards(path).sample(None)[0]) == 7
     assert (path / "shard-000000.npy").stat().st_mtime_ns == untouched
     assert read_manifest(path).shards[1].facts == {"skipped": 1}
+
+
+def test_what_a_killed_writer_left_is_no_obstacle_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / "shards"
+    path.mkdir()
+    for name in (".facts.json.0a1b2c3d", ".shard-000000.npy.0a1b2c3d"):
+        (path / name).write_text("half")
+    folder = ShardFolder(path, _FACTS, len(_COUNTS))
+    for number in range(len(_COUNTS)):
+        _write(folder, number)
+    assert folder.finish() is not None
+    assert [one.name for one in path.iterdir() if one.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../shard-000000"},
+        {"rows": -1},
+        {"rows": 1e400},
+        {"files": {"../../passwd": [1, "0"]}},
+        {"files": []},
+    ],
+)
+def test_a_manifest_that_leads_elsewhere_is_refused(path: Path, change: dict[str, object]) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["shards"][0] |= change
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("text", ["null", "[1]", "[" * 100_000, "{", '{"a": [NaN'])
+def test_files_of_json_that_are_something_else_are_told(path: Path, text: str) -> None:
+    for name in ("manifest.json", "facts.json"):
+        before = (path / name).read_text()
+        (path / name).write_text(text)
+        with pytest.raises(UserError, match=rf"{name} cannot be read"):
+            read_manifest(path) if name == "manifest.json" else ShardFolder(path, _FACTS, 3)
+        (path / name).write_text(before)
+    (path / "shard-000000.ids.json").write_text(text)
+    with pytest.raises(UserError, match=r"shard-000000\.ids\.json"):
+        EmbeddingShards(path)._ids(EmbeddingShards(path).manifest.shards[0])

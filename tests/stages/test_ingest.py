@@ -29,6 +29,9 @@ from spice_keras.progress import Loudness, Screen
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.sources import count_sources, open_sources
+from spice_keras.shards.embeddings import write_embeddings
+from spice_keras.shards.folder import ShardFolder
+from spice_keras.stages import ingest as ingest_module
 from spice_keras.stages.ingest import ingest
 from spice_keras.stages.labels import read_labels
 from tests.stages.made_run import said
@@ -212,3 +215,19 @@ def test_a_data_set_without_classes_is_refused_before_it_is_decoded(
             ingest(context)
     assert decoded == []
     assert not context.run.has("images")
+
+
+@pytest.mark.parametrize("sample", [None, 30])
+def test_many_embeddings_are_spoken_of_unless_a_sample_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int | None
+) -> None:
+    shards = ShardFolder(tmp_path / "photos", {"kind": "embeddings", "dim": 4}, 1)
+    rows = np.random.default_rng(0).normal(size=(40, 4))
+    write_embeddings(shards, 0, [str(row) for row in range(40)], rows)
+    shards.finish()
+    monkeypatch.setattr(ingest_module, "_LARGE", 40 * 4 * 4)
+    context = _context(
+        tmp_path, data__source="embeddings", data__sample=sample, semi__enabled=False
+    )
+    ingest(context)
+    assert ("--sample 200000 trains heads" in said(context)) == (sample is None)

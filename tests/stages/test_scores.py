@@ -59,6 +59,7 @@ def test_every_method_has_every_figure(tmp_path: Path) -> None:
     metrics = score(_context(tmp_path), truth())
     assert metrics.keys() == _METHODS | {
         "reliable", "num_images", "num_clusters", "skipped_files", "expected_accuracy",
+        "least_accuracy",
     }  # fmt: skip
     for method in _METHODS:
         assert metrics[method].keys() >= _AGAINST | _WITHOUT

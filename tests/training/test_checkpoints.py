@@ -152,3 +152,28 @@ def test_of_two_whole_ones_the_newer_is_taken(
     model = _model()
     assert checkpoints.restore(model)[0] == 10
     np.testing.assert_array_equal(_weights(model)[0], _weights(trained)[0])
+
+
+def test_a_checkpoint_without_its_optimizer_is_refused(
+    checkpoints: Checkpoints, trained: keras.Model, tmp_path: Path
+) -> None:
+    bare = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    checkpoints.save(3, bare, {})
+    with pytest.raises(UserError, match="does not fit the model of this stage"):
+        checkpoints.restore(trained)
+
+
+def test_damage_with_right_checksums_is_told(
+    checkpoints: Checkpoints, trained: keras.Model, tmp_path: Path
+) -> None:
+    from spice_keras.training.checkpoint_files import STATE, WEIGHTS, write_facts
+
+    for name in (WEIGHTS, STATE):
+        checkpoints.save(3, trained, {"x": np.ones(3)})
+        (folder,) = (tmp_path / "checkpoints" / "stage").iterdir()
+        data = bytearray((folder / name).read_bytes())
+        data[: len(data) // 2] = bytes(len(data) // 2)
+        (folder / name).write_bytes(data)
+        write_facts(folder, stage="stage", epoch=3)
+        with pytest.raises(UserError, match="does not fit the model of this stage"):
+            checkpoints.restore(trained)

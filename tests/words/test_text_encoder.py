@@ -49,6 +49,27 @@ def test_vectors_are_the_mean_over_the_prompts(
     assert not found.trained_with_labels
 
 
+def test_underscores_are_read_but_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def rows(backbone: Any, preprocessor: Any, texts: list[str]) -> np.ndarray:
+        read.extend(texts)
+        return np.eye(len(texts))
+
+    monkeypatch.setattr(text_encoder, "_text_encoder", lambda preset: (None, None))
+    monkeypatch.setattr(text_encoder, "_text_rows", rows)
+    nouns, asked = ("cat", "guide dog"), {"source": "two", "cache": tmp_path}
+    for spelled in (True, False):
+        found = text_vocabulary("hub:any", nouns, underscores=spelled, **asked)  # type: ignore[arg-type]
+        assert found.nouns == nouns
+    assert read == [
+        "a photo of a cat.", "a photo of a guide_dog.",
+        "a photo of a cat.", "a photo of a guide dog.",
+    ]  # fmt: skip
+
+
 def test_vectors_are_kept_until_something_changes(
     preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

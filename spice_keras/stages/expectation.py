@@ -1,0 +1,123 @@
+"""What accuracy to expect of a run's heads, and how sure they may be of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spice_keras.algorithm.embeddings import l2_normalized
+from spice_keras.clustering.kmeans import kmeans_clusters
+from spice_keras.metrics.calibration import cautious, temperature_for, tempered
+from spice_keras.metrics.expected_accuracy import (
+    ExpectedAccuracy,
+    Judged,
+    applies,
+    expected_accuracy,
+    guided_figures,
+    least_accuracy,
+    trust_figures,
+)
+from spice_keras.run.context import Context
+from spice_keras.run.store import Heads
+
+_MOST_ROWS, _RESTARTS = 10_000, 10
+_ENOUGH_HEADS = 2  # guided heads are not compared with each other
+
+
+def expectation(context: Context, heads: Heads, kmeans: np.ndarray) -> ExpectedAccuracy | None:
+    """Work out the accuracy to expect.
+
+    Args:
+        context: The run, or its test part.
+        heads: Its heads.
+        kmeans: Clusters of k-means on its embeddings, int [N].
+
+    Returns:
+        The expectation; None for clusterings the mapping was not fitted on.
+    """
+    config, bank = context.config, context.bank
+    if not _fitted_for(context, heads):
+        return None
+    judged = Judged(
+        heads.clusters,
+        config.num_clusters,
+        bank.normalized,
+        bank.neighbors,
+        heads.other_heads,
+        kmeans,
+    )
+    samples, seed = config.evaluate.silhouette_samples, context.seed("silhouette")
+    return expected_accuracy(trust_figures(judged, silhouette_samples=samples, seed=seed))
+
+
+def least(context: Context, heads: Heads) -> float | None:
+    """Work out the accuracy that clusters guided by words reach at least.
+
+    Args:
+        context: The run, or its test part.
+        heads: Its heads.
+
+    Returns:
+        The accuracy; None for heads that no words guide, or of another kind than those it was
+        fitted on.
+    """
+    config, bank, clusters = context.config, context.bank, heads.clusters
+    if not heads.guided or config.self_labeling.objective != "neighbors":
+        return None
+    if not applies(len(clusters), config.num_clusters, len(np.unique(clusters)), _ENOUGH_HEADS):
+        return None
+    near = bank.neighbors[:, 1:]
+    return least_accuracy(guided_figures(clusters, config.num_clusters, near, bank.normalized))
+
+
+def _fitted_for(context: Context, heads: Heads) -> bool:
+    """Whether the heads are of the kind the mapping was fitted on."""
+    section = context.config.self_labeling
+    if section.objective != "neighbors" or heads.guided:
+        return False
+    used, trained = len(np.unique(heads.clusters)), len(heads.assignments)
+    return applies(len(heads.clusters), context.config.num_clusters, used, trained)
+
+
+def calibrated(context: Context, heads: Heads) -> Heads:
+    """Make heads as sure of themselves as the expected share of right items.
+
+    Args:
+        context: The run.
+        heads: As they were trained.
+
+    Returns:
+        The same clusters, with probabilities and output weights by one temperature; the heads as
+        they are if no share can be expected.
+    """
+    if not _fitted_for(context, heads):
+        return heads
+    expected = expectation(context, heads, _kmeans(context))
+    if expected is None or heads.head is None:
+        return heads
+    temperature = temperature_for(heads.probabilities, cautious(expected.purity))
+    *hidden, kernel, bias = heads.weights
+    scale = np.float32(1.0 / temperature)
+    return replace(
+        heads,
+        probabilities=tempered(heads.probabilities, temperature),
+        weights=[*hidden, kernel * scale, bias * scale],
+        temperature=temperature,
+    )
+
+
+def _kmeans(context: Context) -> np.ndarray:
+    """Clusters of k-means on the embeddings, fitted on 10,000 of them if there are more."""
+    rows = l2_normalized(context.bank.features)
+    fitted = rows
+    if len(rows) > _MOST_ROWS:
+        generator = np.random.default_rng(context.seed("kmeans"))
+        fitted = rows[np.sort(generator.choice(len(rows), _MOST_ROWS, replace=False))]
+    return kmeans_clusters(
+        fitted,
+        context.config.num_clusters,
+        seed=context.seed("kmeans"),
+        num_init=_RESTARTS,
+        classified=rows,
+    )
