@@ -104,7 +104,9 @@ def _posted(draw: random.Random, door: Door) -> bytes:
 
 def _body(draw: random.Random) -> bytes:
     """Bytes that are no JSON, or JSON of another shape."""
-    whole = json.dumps({"zz": None} | {draw.choice(_NAMES): _value(draw, 4) for _ in range(3)})
+    fields = {draw.choice(_NAMES): _value(draw, 4) for _ in range(3)}
+    fields |= {name: [fields[name], None] for name in _NAMES[:2] if name in fields}  # never empty
+    whole = json.dumps({"zz": None} | fields)
     ways: tuple[Callable[[], bytes], ...] = (
         whole.encode,
         lambda: whole.encode()[: draw.randrange(len(whole))],
