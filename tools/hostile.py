@@ -3,10 +3,10 @@
     python -m tools.hostile serve saved_models/NAME
     python -m tools.hostile review RUN --requests 20000
 
-The server runs as a process of its own, as a user starts it. Every answer must be a refusal: 4xx,
-or a closed connection for what is not a request. Afterwards the server must answer an honest
-request, and its memory must not have grown by more than 32 MiB since the first thousand. The exit
-code is 1 otherwise.
+The server runs as a process of its own, as a user starts it. Every answer must be a refusal within
+20 seconds: 4xx, or a closed connection for what is not a request. Afterwards the server must answer
+an honest request, and its memory must not have grown by more than 32 MiB since the first thousand.
+The exit code is 1 otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import click
 
 from tests.fuzz.requests import Door, hostile, review_door, service_door, status_of
 
+_CLOSED = 0.1  # share of requests that may get no answer, because they are not requests
+_LATE = -1  # no answer in time
 _FIRST, _GROWTH = 1000, 32 * 2**20
 
 
@@ -72,7 +74,10 @@ def main() -> int:
     try:
         for number in range(asked.requests):
             request = hostile(draw, door)
-            status = status_of(request, door.port)
+            try:
+                status = status_of(request, door.port)
+            except TimeoutError:
+                status = _LATE
             if status and not 400 <= status < 500:
                 click.echo(f"{status}: {request[:300]!r}")
             found[status] += 1
@@ -91,7 +96,8 @@ def main() -> int:
         f"then a request that is right: {answers}"
     )
     wrong = [s for s in found if s and not 400 <= s < 500]
-    failed = bool(wrong) or answers != 200 or growth > _GROWTH or "Traceback" in said
+    closed = found[0] > _CLOSED * asked.requests
+    failed = bool(wrong) or closed or answers != 200 or growth > _GROWTH or "Traceback" in said
     click.echo(f"FAILED: {said[-2000:]}" if failed else "all refused")
     return int(failed)
 
