@@ -109,12 +109,19 @@ _RUN_OPTIONS = (
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command of a run takes; the command gets it as one `RunRequest`."""
+    """Add what every command of a run takes; the command gets it as one `RunRequest`.
+
+    An option of the command's own takes the place of one with the same name.
+    """
+    params: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
+    own = {name for param in params for name in param.opts}
+    replaced: list[str | None] = []
 
     @functools.wraps(command)
     def with_request(*, quiet: bool, verbose: bool, **given: Any) -> None:
         from spice_keras.run.request import OptionRequest, RunRequest, SourceRequest
 
+        given |= dict.fromkeys(filter(None, replaced))
         request = RunRequest(
             _taken(SourceRequest, given),
             _taken(OptionRequest, given),
@@ -127,6 +134,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
     for option in reversed(_RUN_OPTIONS):
         option(with_request)
+        if own.intersection(params[-1].opts):
+            replaced.append(params.pop().name)
     return loudness_options(with_request)
 
 

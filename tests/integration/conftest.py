@@ -87,6 +87,11 @@ class Said:
     stderr: str
     exception: str | None = None
 
+    @property
+    def output(self) -> str:
+        """All it said."""
+        return self.stdout + self.stderr
+
     @classmethod
     def of(cls, result: click.testing.Result) -> Said:
         """What a command run in this process said."""
