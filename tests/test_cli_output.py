@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from spice_keras.cli import _Group
+from spice_keras.cli import main as commands
 from spice_keras.errors import UserError
 
 
@@ -49,3 +50,11 @@ def test_a_name_that_the_terminal_lacks_ends_no_command(
 
 def test_the_output_of_a_test_is_left_alone() -> None:
     assert CliRunner().invoke(main, ["names"]).exit_code == 2
+
+
+def test_no_command_has_two_options_of_one_name() -> None:
+    """The later one would win, and click warns whoever types the command."""
+    for name, command in commands.commands.items():
+        options = [one for param in command.params for one in (*param.opts, *param.secondary_opts)]
+        assert len(set(options)) == len(options), name
+    assert {"formats", "precision"} <= {one.name for one in commands.commands["export"].params}
