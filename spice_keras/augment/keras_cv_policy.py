@@ -104,12 +104,16 @@ def seeded_rand_augment(
     # Always traced: a draw's number is its place in the traced code, and running the branches
     # of a switch eagerly would count the taken one only.
     @tf.function
-    def policy(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def traced(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seeds = tf.random.experimental.stateless_split(seed, tf.shape(images)[0])
         output = tf.TensorSpec(images.shape[1:], tf.float32)
         pixels = tf.cast(images, tf.float32)
         views = tf.map_fn(augment, (pixels, seeds), fn_output_signature=output)
-        return tf.ensure_shape(to_pixels(views), images.shape)
+        return to_pixels(views)
+
+    def policy(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        # Out here: a trace made for batches of several sizes forgets the size of this one.
+        return tf.ensure_shape(traced(images, seed), images.shape)
 
     return policy
 
