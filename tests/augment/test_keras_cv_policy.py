@@ -10,7 +10,7 @@ from spice_keras.augment.keras_cv_policy import SeededDraws, SeededFactor, seede
 
 
 def test_no_operation_of_the_graph_draws_from_a_state() -> None:
-    policy = seeded_rand_augment(num_ops=2, magnitude=0.5, cutout=0.5)
+    policy = tf.function(seeded_rand_augment(num_ops=2, magnitude=0.5, cutout=0.5))
     graph = policy.get_concrete_function(
         tf.TensorSpec([4, 8, 8, 3], tf.uint8), tf.TensorSpec([2], tf.int32)
     ).graph.as_graph_def()

@@ -27,7 +27,8 @@ _SET = re.compile(rf"--set ([\w.{_HOLE}]+)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Other programs' options, files, and the variables of a style sheet.
 _FOREIGN = re.compile(
-    r"pip install [^`]*|ray start [^`]*|--porcelain|--untracked-files|\b\w+\.(?:json|npz|pkl|noun)\b|\ba\.b\b"
+    r"pip install [^`]*|ray start [^`]*"
+    r"|--porcelain|--untracked-files|\b\w+\.(?:json|npz|pkl|noun)\b|\ba\.b\b"
     r"|^--(?:paper|ink|muted|grid|pale|faint|light|curve-\d)$"
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import click.testing
@@ -167,7 +168,9 @@ def test_the_saved_model_takes_embeddings(
     folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    said = invoke("predict", "saved_models/blobs/1", "bare.npz")
+    noted = folder / "runs" / "blobs" / "artifacts" / "export" / "export.json"
+    model = json.loads(noted.read_text(encoding="utf-8"))["path"]  # others export there too
+    said = invoke("predict", model, "bare.npz")
     assert said.exit_code == 0, said.output
     predicted = [line.split(",")[1] for line in said.stdout.splitlines()[1:]]
     with (folder / "runs" / "blobs" / "assignments.csv").open(encoding="utf-8") as file:
