@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from spice_keras.commands.request import taken
 from spice_keras.errors import UserError
 from spice_keras.extras import require_extra
 from spice_keras.options import Engine
@@ -125,8 +126,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_request(**given: Any) -> None:
-        names = ("engine", "workers", "rows", "part", "max_skipped")
-        command(how=EngineRequest(**{name: given.pop(name) for name in names}), **given)
+        command(how=taken(EngineRequest, given), **given)
 
     for option in reversed(_OPTIONS):
         option(with_request)

@@ -123,8 +123,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
         given |= dict.fromkeys(filter(None, replaced))
         request = RunRequest(
-            _taken(SourceRequest, given),
-            _taken(OptionRequest, given),
+            taken(SourceRequest, given),
+            taken(OptionRequest, given),
             given.pop("run_dir"),
             resume=given.pop("resume"),
             dry_run=given.pop("dry_run"),
@@ -139,8 +139,16 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     return loudness_options(with_request)
 
 
-def _taken(kind: type[Part], given: dict[str, Any]) -> Part:
-    """Make a part of a request of the options of the same names, which leave `given`."""
+def taken(kind: type[Part], given: dict[str, Any]) -> Part:
+    """Make a part of a request of the options of the same names, which leave `given`.
+
+    Args:
+        kind: A dataclass.
+        given: Options by name.
+
+    Returns:
+        The part.
+    """
     return kind(**{field.name: given.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 

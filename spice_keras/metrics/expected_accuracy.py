@@ -164,8 +164,8 @@ def guided_figures(
 ) -> np.ndarray:
     """Take the figures that say what accuracy clusters guided by words reach at least.
 
-    Heads that begin at the same words agree, and with k-means they agree the less the more the
-    words bring, so that neither says anything here.
+    Heads that begin at the same words agree whatever their clusters are worth, and the more words
+    improve on k-means, the less the two agree. So neither agreement is among the figures.
 
     Args:
         clusters: Cluster of each item, in 0..K-1. Shape: (N,).

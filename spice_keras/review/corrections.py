@@ -27,7 +27,8 @@ def refuse_missing_edits(path: Path) -> None:
         raise UserError(
             f"semi.labels_from: edits asks for {path / EDITS}, and there is none. Finish the run "
             f"without it, make edits with `spice review {path}` (or copy the edits.jsonl of a run "
-            "over the same images), and then train: spice semi --redo."
+            f"over the same images), and then train: spice semi --run-dir {path} --redo "
+            "--set semi.labels_from=edits"
         )
 
 
@@ -58,7 +59,7 @@ def corrections_of(context: Context) -> Corrections:
     own = [key for key in state.groups if key.startswith("n") and counts[key]]
     if own:
         raise UserError(
-            f"The edits make {len(own)} clusters that the run has not, and SPICE-Semi trains "
+            f"The edits make {len(own)} clusters that the run does not have, and SPICE-Semi trains "
             f"{context.config.num_clusters}, as before. Run `spice apply {context.run.path}` "
             "first; SPICE-Semi can follow on what it makes: `spice semi --run-dir RUN-reviewed "
             "--set semi.enabled=true`."

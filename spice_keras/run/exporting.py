@@ -50,4 +50,5 @@ def _noted(run: RunDirectory) -> object:
     """The files of the SavedModel that the run knows; None if it knows none."""
     if not run.has("export"):
         return None
-    return json.loads((run.path / "artifacts" / "export" / "export.json").read_text())["files"]
+    noted = run.path / "artifacts" / "export" / "export.json"
+    return json.loads(noted.read_text("utf-8"))["files"]
