@@ -95,7 +95,7 @@ def _workers_and_index(found: Any) -> tuple[tuple[str, ...], int]:
         raise _wrong('it has no "cluster"')
     others = sorted(set(cluster) - {"chief", "worker"})
     if others:
-        raise _wrong(f"training has chief and worker tasks alone, and it lists {others}")
+        raise _wrong(f"training takes only chief and worker tasks, and it lists {others}")
     jobs = {job: _addresses(cluster.get(job, [])) for job in ("chief", "worker")}
     workers = (*jobs["chief"], *jobs["worker"])
     if len(workers) < 2 or len(jobs["chief"]) > 1:
