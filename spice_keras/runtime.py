@@ -211,7 +211,7 @@ def tensorflow_session(
         _import_quietly()
         if first is not None:
             first()
-        with settings_put_back():
+        with settings_put_back(), _imports_set_aside():
             _configure(precision, deterministic)
             yield
     finally:
@@ -220,6 +220,22 @@ def tensorflow_session(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _imports_set_aside() -> Iterator[None]:
+    """Leave all that is there out of the searches for garbage within the block.
+
+    What TensorFlow's import makes takes half a second to walk through, after every stage.
+    """
+    if gc.get_freeze_count():  # the caller has done so
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

@@ -116,7 +116,8 @@ def _body(draw: random.Random) -> bytes:
         lambda: b'{"instances": [' + b"9" * draw.randrange(5000) + b"e999]}",
         lambda: b'{"instances": [{"b64": "' + draw.randbytes(30) + b'"}]}',
         lambda: b'{"kind": "move", "rows": [' + b"1," * draw.randrange(20_000) + b"-1]}",
-        lambda: json.dumps(_value(draw, 3)).encode(draw.choice(("utf-16", "utf-32"))),
+        # In a list: a dictionary may be an honest question in these letters too.
+        lambda: json.dumps([_value(draw, 3)]).encode(draw.choice(("utf-16", "utf-32"))),
         lambda: b"x" * draw.choice((10, 100_000, 700_000)),
     )
     return draw.choice(ways)()
