@@ -344,8 +344,8 @@ CLAIM_EVENNESS: dict[Sizes, tuple[float, ...] | None] = {
 for the paper's way."""
 SIC_ENTROPY_WEIGHTS: dict[Sizes, tuple[float, ...]] = {
     "even": (5.0,),
-    "uneven": (1.0,),
-    "auto": (5.0, 1.0),
+    "uneven": (2.0,),
+    "auto": (5.0, 2.0),
 }
 """Weights of the entropy of the clusters' shares in SIC, one a group of heads."""
 

@@ -180,8 +180,9 @@ def _word_problems(config: RunConfig) -> Iterator[Problem]:
 def _size_problems(section: SelfConfig) -> Iterator[Problem]:
     if section.sizes == "even":
         return
+    used = {"neighbors" if section.refine_epochs else section.objective, section.objective}
     for part in ("neighbors", "sic"):
-        if getattr(section, part).entropy_weight is not None:
+        if part in used and getattr(section, part).entropy_weight is not None:
             yield Problem(
                 ("self.sizes", f"self.{part}.entropy_weight"),
                 f"sizes {section.sizes} name a weight of their own; leave entropy_weight null",

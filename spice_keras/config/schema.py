@@ -178,7 +178,7 @@ class SicConfig(Options):
     words_per_cluster: Positive = 30
     """xi_a: words that make a semantic centre."""
     entropy_weight: Annotated[float, Field(ge=0.0)] | None = None
-    """lambda: larger, more even clusters. null: what `self.sizes` says, 5 or 1."""
+    """lambda: larger, more even clusters. null: what `self.sizes` says, 5 or 2."""
     label_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """beta: weight of the cross-entropy with the labels of the semantic centres."""
     temperature: PositiveFloat | None = None

@@ -85,11 +85,15 @@ def test_every_objective_takes_the_sizes(sizes: str) -> None:
     ("beside", "paths", "message"),
     [
         (
-            {"self.neighbors.entropy_weight": 0.5},
+            {"self.refine_epochs": 3, "self.neighbors.entropy_weight": 0.5},
             "self.sizes, self.neighbors.entropy_weight",
             "own",
         ),
-        ({"self.sic.entropy_weight": 0.5}, "self.sizes, self.sic.entropy_weight", "own"),
+        (
+            {"self.objective": "sic", "self.sic.entropy_weight": 0.5},
+            "self.sizes, self.sic.entropy_weight",
+            "own",
+        ),
         ({"self.refine_epochs": 3}, "self.sizes, self.refine_epochs", "one or the other"),
     ],
 )
@@ -102,6 +106,11 @@ def test_sizes_are_refused_beside_what_contradicts_them(
         line.strip().startswith(f"{paths}: ") and message in line
         for line in str(caught.value).splitlines()
     )
+
+
+def test_a_weight_that_nothing_reads_does_not_matter() -> None:
+    asked = {"self.sizes": "uneven", "self.neighbors.entropy_weight": 0.5}
+    assert load_config(overrides=asked).self_labeling.sizes == "uneven"
 
 
 def test_only_the_second_half_of_the_heads_of_auto_is_for_uneven_clusters() -> None:

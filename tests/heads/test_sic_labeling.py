@@ -228,8 +228,8 @@ def test_auto_trains_and_judges_heads_for_both(bank: FeatureBank, world: World) 
         for sizes in ("even", "uneven", "auto")
     )
     assert auto.model.num_heads == 4
-    assert auto.model.entropy_weight == [5.0, 5.0, 1.0, 1.0]
-    assert (even.model.entropy_weight, uneven.model.entropy_weight) == (5.0, 1.0)
+    assert auto.model.entropy_weight == [5.0, 5.0, 2.0, 2.0]
+    assert (even.model.entropy_weight, uneven.model.entropy_weight) == (5.0, 2.0)
     logits = np.random.default_rng(0).normal(size=(4, len(world.kinds), KINDS)).astype(np.float32)
     logits[..., 0] += 1.0
     expected = [*even.losses(logits[:2]), *uneven.losses(logits[2:])]
