@@ -37,6 +37,7 @@ from spice_keras.options import (
     HeadTraining,
     InputScale,
     Search,
+    SelfVariant,
     Sizes,
     Start,
     head_training,
@@ -87,7 +88,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             mean direction; "root-center", the same of square roots; None for "root-center" if no
             value of X is negative, as in pooled ReLU features, and for "unit" if one is.
         sizes: Whether clusters should be about equally large, "even" or "uneven"; "auto" trains
-            heads for both and decides without labels. For "neighbors" alone.
+            heads for both and decides without labels.
         entropy_weight: The larger, the more even the clusters; None for what `sizes` says, 0.7 or
             0.3. For "neighbors" alone.
         epochs: Passes over the rows; None for the objective's own number (60; 6), from which
@@ -353,7 +354,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 batch_size=batch_size,
             )
         large_batch = max(_LARGE_BATCH, _LEAST_PER_CLUSTER * clusters)
-        options = PrototypeOptions(large_batch, _HIDDEN_DIM, batch_size=batch_size)
+        options = PrototypeOptions(
+            large_batch, _HIDDEN_DIM, batch_size=batch_size, variant=SelfVariant(sizes=self.sizes)
+        )
         return prototype_labeling(bank, heads, options)
 
     def _keep_weights(self, weights: list[np.ndarray]) -> None:

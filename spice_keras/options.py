@@ -302,6 +302,10 @@ class SelfVariant(Options):
     SPICE (arXiv 2103.09382) Table 4.
     """
 
+    sizes: Sizes = "even"
+    """Whether clusters should be about equally large. `uneven`: they may differ much; prototypes
+    claim as many items as their clusters are large. `auto` trains heads for both and decides
+    without labels."""
     loss: SelfLoss = "double-softmax"
     """The paper's, or what it is compared with: CE, and CE of scores over `temperature` (TCE).
     Heads are chosen by the same loss."""
@@ -330,6 +334,48 @@ ENTROPY_WEIGHTS: dict[Sizes, tuple[float, ...]] = {
     "auto": (0.7, 0.3),
 }
 """Weights of the entropy of the clusters' shares in neighbour consistency, one a group of heads."""
+
+CLAIM_EVENNESS: dict[Sizes, tuple[float, ...] | None] = {
+    "even": None,
+    "uneven": (0.0,),
+    "auto": (1.0, 0.0),
+}
+"""Weights of equal shares in the sizes by which prototypes claim items, one a group of heads; None
+for the paper's way."""
+SIC_ENTROPY_WEIGHTS: dict[Sizes, tuple[float, ...]] = {
+    "even": (5.0,),
+    "uneven": (2.0,),
+    "auto": (5.0, 2.0),
+}
+"""Weights of the entropy of the clusters' shares in SIC, one a group of heads."""
+
+
+def evenness_of_heads(sizes: Sizes, num_heads: int) -> tuple[float, ...] | None:
+    """Say how even the clusters of each head are to be.
+
+    Args:
+        sizes: Whether clusters should be about equally large.
+        num_heads: All heads; for "auto" an even number, those for even clusters first.
+
+    Returns:
+        The weight of equal shares for each head; None for the paper's way.
+
+    Raises:
+        ValueError: If the heads cannot be parted into groups.
+
+    Example:
+        >>> evenness_of_heads("auto", 4)
+        (1.0, 1.0, 0.0, 0.0)
+    """
+    groups = CLAIM_EVENNESS[sizes]
+    if groups is None:
+        return None
+    if num_heads % len(groups):
+        raise ValueError(
+            f'sizes "{sizes}" need an even number of heads, half of them for even clusters. '
+            f"Received: num_heads={num_heads}"
+        )
+    return tuple(weight for weight in groups for _ in range(num_heads // len(groups)))
 
 
 class HeadTraining(NamedTuple):

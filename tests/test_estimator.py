@@ -315,6 +315,14 @@ def test_features_that_are_never_negative_keep_their_space_for_prediction(sizes:
     np.testing.assert_array_equal(fitted.predict(positive[:7]), fitted.labels_[:7])
 
 
+@pytest.mark.parametrize("sizes", ["uneven", "auto"])
+def test_prototypes_take_the_sizes_too(sizes: str) -> None:
+    rows, blobs = _blobs()
+    fitted = _small(objective="prototypes", sizes=sizes, start="kmeans").fit(rows)
+    assert adjusted_rand_score(blobs, fitted.labels_) > 0.9
+    assert len(fitted.head_losses_) == (4 if sizes == "auto" else 2)
+
+
 def test_works_at_the_end_of_a_pipeline() -> None:
     rows, blobs = _blobs()
     pipeline = make_pipeline(StandardScaler(), _small())

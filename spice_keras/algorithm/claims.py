@@ -75,3 +75,50 @@ def exclusive_samples(scores: tf.Tensor, count: int) -> tf.Tensor:
     _, claimed = tf.scan(claim, by_cluster, start)
     shape = [scores.shape[0], num_clusters, count]
     return tf.ensure_shape(tf.transpose(claimed, [1, 0, 2]), shape)
+
+
+def sized_claims(
+    scores: tf.Tensor, counts: tf.Tensor, assignment: ClaimRule = "overlap"
+) -> tf.Tensor:
+    """Mark the samples that clusters claim if each may claim a number of its own.
+
+    Args:
+        scores: Finite scores. Shape: (num_heads, num_clusters, num_samples).
+        counts: Integers, samples each cluster claims. Shape: (num_heads, num_clusters).
+        assignment: See `claimed_samples`.
+
+    Returns:
+        bool, whether the cluster claims the sample; of equal scores those of lower index. With
+        ``"exclusive"`` the counts of a head must not add up to more than num_samples.
+        Shape: (num_heads, num_clusters, num_samples).
+
+    Raises:
+        ValueError: For another assignment.
+
+    SPICE (arXiv 2103.09382) Eq. 1 and 3, for clusters of unequal size.
+    """
+    if assignment not in get_args(ClaimRule):
+        raise ValueError(
+            f"`assignment` must be one of {get_args(ClaimRule)}. Received: {assignment=}"
+        )
+    scores, counts = tf.cast(scores, tf.float32), tf.cast(counts, tf.int32)
+    if assignment == "overlap":
+        return _ranks(scores) < counts[:, :, tf.newaxis]
+
+    def claim(
+        state: tuple[tf.Tensor, tf.Tensor], cluster: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        free, (row, count) = state[0], cluster
+        claimed = _ranks(tf.where(free, row, -float("inf"))) < count[:, tf.newaxis]
+        return free & ~claimed, claimed
+
+    turns = tf.transpose(scores, [1, 0, 2]), tf.transpose(counts)
+    nothing = tf.zeros_like(scores[:, 0], tf.bool)
+    _, claimed = tf.scan(claim, turns, (~nothing, nothing))
+    return tf.ensure_shape(tf.transpose(claimed, [1, 0, 2]), scores.shape)
+
+
+def _ranks(scores: tf.Tensor) -> tf.Tensor:
+    """How many samples come before each, the highest score first. Any shape (..., num_samples)."""
+    order = tf.argsort(scores, axis=-1, direction="DESCENDING", stable=True)
+    return tf.argsort(order, axis=-1)

@@ -66,6 +66,7 @@ def reliable_labels(
     min_per_cluster: int,
     balance: Balance = "none",
     seed: int = 0,
+    shares: np.ndarray | None = None,
 ) -> ReliableLabels:
     """Samples whose neighbours agree with them, and of which the head is sure.
 
@@ -86,6 +87,9 @@ def reliable_labels(
         balance: "min" keeps equally many labels of every cluster that has any, drawn at
             random: as many as the smallest has.
         seed: Seed of that draw.
+        shares: For clusters that may differ in size, the share of the samples in each, 0 for
+            an empty one. `min_per_cluster` is then for a cluster of average size, and "min" keeps
+            labels in proportion to the shares. None for equal shares. Shape: (num_clusters,).
 
     Returns:
         The reliable labels.
@@ -100,12 +104,17 @@ def reliable_labels(
     consistency = np.asarray(consistency, np.float32)
     _check_samples(clusters, confidence, consistency, num_clusters)
     _check_options(consistency_threshold, confidence_threshold, min_per_cluster, balance)
+    if shares is not None and np.shape(shares) != (num_clusters,):
+        raise ValueError(
+            f"`shares` must hold one share for each of {num_clusters} clusters. "
+            f"Received: shape {np.shape(shares)}"
+        )
     # float32 on both sides: as float64, 0.99 is smaller than the float32 share 99/100.
     passing = consistency > np.float32(consistency_threshold)
     passing &= confidence > np.float32(confidence_threshold)
 
     sizes = np.bincount(clusters, minlength=num_clusters)
-    wanted = np.minimum(sizes, min_per_cluster)
+    wanted = np.minimum(sizes, _fewest_labels(min_per_cluster, shares))
     reliable = np.bincount(clusters[passing], minlength=num_clusters)
     repaired = tuple(int(cluster) for cluster in np.flatnonzero(reliable < wanted))
     order = np.lexsort((-confidence, -consistency, ~passing))
@@ -116,7 +125,7 @@ def reliable_labels(
 
     indices = np.flatnonzero(kept)
     if balance == "min":
-        indices = _balanced(indices, clusters, seed)
+        indices = _balanced(indices, clusters, seed, shares)
     return ReliableLabels(
         indices=indices.astype(np.int64),
         labels=clusters[indices].astype(np.int32),
@@ -126,15 +135,51 @@ def reliable_labels(
     )
 
 
-def _balanced(indices: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
-    """As many random indices of each cluster as its smallest one has, ascending."""
+def _fewest_labels(min_per_cluster: int, shares: np.ndarray | None) -> int | np.ndarray:
+    """Fewest labels of each cluster; at least one of each, unless no cluster is to be filled up."""
+    if shares is None or not min_per_cluster:
+        return min_per_cluster
+    scaled = min_per_cluster * len(shares) * np.asarray(shares, np.float64)
+    return np.maximum(1, np.rint(scaled).astype(np.int64))
+
+
+def labels_to_keep(counts: np.ndarray, shares: np.ndarray | None = None) -> npt.NDArray[np.int64]:
+    """How many labels each cluster keeps so that all are kept in proportion to the shares.
+
+    Args:
+        counts: Labels that each cluster has, at least 1. Shape: (num_present,).
+        shares: Above 0; None for equal ones. Shape: (num_present,).
+
+    Returns:
+        The most in that proportion, rounded down, but at least 1. With equal shares: for each
+        cluster what the smallest has. Shape: (num_present,).
+
+    Example:
+        >>> labels_to_keep(np.array([40, 9, 30]), np.array([0.5, 0.1, 0.4])).tolist()
+        [37, 7, 30]
+    """
+    counts = np.asarray(counts, np.int64)
+    if shares is None:
+        return np.full_like(counts, counts.min())
+    shares = np.asarray(shares, np.float64)
+    scarcest = int(np.argmin(counts / shares))
+    # Rounding must not take a label from the cluster that sets the measure.
+    kept = np.floor(shares * (counts[scarcest] / shares[scarcest]) + 1e-9).astype(np.int64)
+    return np.clip(kept, 1, counts)
+
+
+def _balanced(
+    indices: np.ndarray, clusters: np.ndarray, seed: int, shares: np.ndarray | None
+) -> np.ndarray:
+    """Random indices of each cluster, in proportion to the shares, ascending."""
     if not len(indices):
         return indices
     present, counts = np.unique(clusters[indices], return_counts=True)
+    kept = labels_to_keep(counts, None if shares is None else np.asarray(shares)[present])
     generator = np.random.default_rng(seed)
     chosen = [
-        generator.choice(indices[clusters[indices] == cluster], counts.min(), replace=False)
-        for cluster in present
+        generator.choice(indices[clusters[indices] == cluster], number, replace=False)
+        for cluster, number in zip(present, kept, strict=True)
     ]
     return np.sort(np.concatenate(chosen))
 

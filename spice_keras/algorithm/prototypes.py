@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from spice_keras.algorithm.claims import claimed_samples
+from spice_keras.algorithm.claims import claimed_samples, sized_claims
 from spice_keras.options import ClaimRule
 
 
@@ -111,6 +111,33 @@ def prototypes(
     """
     chosen = confident_samples(log_probabilities, num_confident, assignment)
     return tf.reduce_mean(tf.gather(tf.cast(embeddings, tf.float32), chosen), axis=2)
+
+
+def sized_prototypes(
+    embeddings: tf.Tensor,
+    log_probabilities: tf.Tensor,
+    counts: tf.Tensor,
+    assignment: ClaimRule = "overlap",
+) -> tf.Tensor:
+    """Prototypes of clusters that are stood for by different numbers of samples.
+
+    Args:
+        embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
+        log_probabilities: Log probabilities of every head, for the weak views.
+            Shape: (num_heads, num_samples, num_clusters).
+        counts: Integers, samples that stand for each cluster, at least 1.
+            Shape: (num_heads, num_clusters).
+        assignment: Whether a sample may stand for several clusters.
+
+    Returns:
+        float32 prototypes. Shape: (num_heads, num_clusters, dim).
+
+    SPICE (arXiv 2103.09382) Eq. 1-2, for clusters of unequal size.
+    """
+    by_cluster = tf.transpose(tf.cast(log_probabilities, tf.float32), [0, 2, 1])
+    chosen = tf.cast(sized_claims(by_cluster, counts, assignment), tf.float32)
+    sums = tf.einsum("hkm,md->hkd", chosen, tf.cast(embeddings, tf.float32))
+    return sums / tf.cast(counts, tf.float32)[:, :, tf.newaxis]
 
 
 def _check_top(count: int, num_samples: int | None, name: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from spice_keras.algorithm.claims import claimed_samples
+from spice_keras.algorithm.claims import claimed_samples, sized_claims
+from spice_keras.algorithm.cluster_sizes import claim_counts, confident_counts, estimated_shares
+from spice_keras.algorithm.prototypes import num_confident, prototypes, sized_prototypes
 from spice_keras.options import ClaimRule
 
 
@@ -17,7 +20,9 @@ class PseudoLabels(NamedTuple):
         indices: int32 sample indices, cluster after cluster, nearest first.
             Shape: (num_heads, num_clusters * num_per_cluster).
         labels: int32 labels, the same for each head: 0, ..., 0, 1, ..., 1, ...
-            Shape: (num_clusters * num_per_cluster,).
+            Shape: (num_clusters * num_per_cluster,). If clusters claim numbers of their own:
+            those of each head, with `indices` sample after sample.
+            Shape: (num_heads, num_clusters * num_per_cluster).
     """
 
     indices: tf.Tensor
@@ -68,3 +73,68 @@ def pseudo_labels(
         indices = tf.ensure_shape(indices, [prototypes.shape[0], num_pairs])
         labels = tf.ensure_shape(labels, [num_pairs])
     return PseudoLabels(indices=indices, labels=labels)
+
+
+def sized_pseudo_labels(
+    embeddings: tf.Tensor,
+    prototypes: tf.Tensor,
+    counts: tf.Tensor,
+    assignment: ClaimRule = "overlap",
+) -> PseudoLabels:
+    """Label the samples nearest each prototype, as many as the cluster is large.
+
+    Args:
+        embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
+        prototypes: Prototypes of every head. Shape: (num_heads, num_clusters, dim).
+        counts: Integers, samples each cluster claims, at least 1; those of a head add up to
+            K * (M // K), as those of `claim_counts` do. Shape: (num_heads, num_clusters).
+        assignment: Whether a sample may get several labels.
+
+    Returns:
+        The pairs of each head, labels [H, K * (M // K)].
+
+    SPICE (arXiv 2103.09382) Eq. 3, for clusters of unequal size.
+    """
+    similarity = tf.einsum(
+        "hkd,md->hkm", tf.cast(prototypes, tf.float32), tf.cast(embeddings, tf.float32)
+    )
+    num_heads, num_clusters, num_samples = similarity.shape
+    claimed = sized_claims(similarity, counts, assignment)
+    pairs = tf.cast(tf.where(tf.transpose(claimed, [0, 2, 1])), tf.int32)
+    shape = [num_heads, num_clusters * (num_samples // num_clusters)]
+    return PseudoLabels(tf.reshape(pairs[:, 1], shape), tf.reshape(pairs[:, 2], shape))
+
+
+def own_pseudo_labels(
+    embeddings: tf.Tensor,
+    log_probabilities: tf.Tensor,
+    confident_ratio: float,
+    *,
+    assignment: ClaimRule = "overlap",
+    evenness: Sequence[float] | None = None,
+) -> PseudoLabels:
+    """Label samples by the prototypes that the heads' own predictions give.
+
+    Args:
+        embeddings: L2-normalised embeddings. Shape: (num_samples, dim).
+        log_probabilities: Log probabilities of every head.
+            Shape: (num_heads, num_samples, num_clusters).
+        confident_ratio: r in (0, 1], the share of what a cluster claims that makes its prototype.
+        assignment: Whether a sample may stand for several clusters, and get several labels.
+        evenness: For clusters that claim as many as they are large, see `estimated_shares`; None
+            for the paper's, which all claim M // K.
+
+    Returns:
+        The pairs of each head; labels [P] without `evenness` and [H, P] with it.
+
+    SPICE (arXiv 2103.09382) Sec. 3.2, Steps 1 and 2.
+    """
+    _, num_samples, num_clusters = log_probabilities.shape
+    if evenness is None:
+        chosen = num_confident(num_samples, num_clusters, confident_ratio)
+        centers = prototypes(embeddings, log_probabilities, chosen, assignment)
+        return pseudo_labels(embeddings, centers, num_samples // num_clusters, assignment)
+    counts = claim_counts(estimated_shares(log_probabilities, evenness), num_samples)
+    surest = confident_counts(counts, confident_ratio)
+    centers = sized_prototypes(embeddings, log_probabilities, surest, assignment)
+    return sized_pseudo_labels(embeddings, centers, counts, assignment)

@@ -7,12 +7,20 @@ make a semantic centre, and an image's pseudo-label is the semantic centre it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from spice_keras.algorithm.cluster_sizes import claim_counts, confident_counts, estimated_shares
 from spice_keras.algorithm.embeddings import l2_normalized
-from spice_keras.algorithm.prototypes import num_confident, prototypes
+from spice_keras.algorithm.prototypes import (
+    log_probabilities,
+    num_confident,
+    prototypes,
+    sized_prototypes,
+)
 
 _SHORTEST = 1e-30
 
@@ -90,7 +98,10 @@ def semantic_space(
 
 
 def adjusted_image_centers(
-    features: tf.Tensor, logits: tf.Tensor, confident_ratio: float
+    features: tf.Tensor,
+    logits: tf.Tensor,
+    confident_ratio: float,
+    evenness: Sequence[float] | None = None,
 ) -> tf.Tensor:
     """Average the images that each head gives the largest logits of each cluster.
 
@@ -101,6 +112,8 @@ def adjusted_image_centers(
         features: Embeddings of all images. Shape: (num_samples, dim).
         logits: Of every head for them. Shape: (num_heads, num_samples, num_clusters).
         confident_ratio: xi_c in (0, 1]: int(xi_c * (N // K)) images make a centre, at least one.
+        evenness: For centres of as many images as the cluster is large, in place of N // K, see
+            `estimated_shares`; None for the paper's.
 
     Returns:
         float32 unit directions; zero if the mean is. Shape: (num_heads, num_clusters, dim).
@@ -111,8 +124,12 @@ def adjusted_image_centers(
     SIC (arXiv 2208.09849), adjusted centre-based mapping.
     """
     _, num_samples, num_clusters = logits.shape
-    count = num_confident(num_samples, num_clusters, confident_ratio)
-    return _unit(prototypes(features, logits, count))
+    if evenness is None:
+        count = num_confident(num_samples, num_clusters, confident_ratio)
+        return _unit(prototypes(features, logits, count))
+    counts = claim_counts(estimated_shares(log_probabilities(logits), evenness), num_samples)
+    surest = confident_counts(counts, confident_ratio)
+    return _unit(sized_prototypes(features, logits, surest))
 
 
 def nearest_words(

@@ -178,24 +178,20 @@ def _word_problems(config: RunConfig) -> Iterator[Problem]:
 
 
 def _size_problems(section: SelfConfig) -> Iterator[Problem]:
-    neighbors = section.objective == "neighbors"
     if section.sizes == "even":
         return
-    if section.neighbors.entropy_weight is not None:
+    used = {"neighbors" if section.refine_epochs else section.objective, section.objective}
+    for part in ("neighbors", "sic"):
+        if part in used and getattr(section, part).entropy_weight is not None:
+            yield Problem(
+                ("self.sizes", f"self.{part}.entropy_weight"),
+                f"sizes {section.sizes} name a weight of their own; leave entropy_weight null",
+            )
+    if section.sizes == "auto" and section.refine_epochs:
         yield Problem(
-            ("self.sizes", "self.neighbors.entropy_weight"),
-            f"sizes {section.sizes} name a weight of their own; leave entropy_weight null",
-        )
-    if not neighbors and not section.refine_epochs:
-        yield Problem(
-            ("self.sizes", "self.objective"),
-            f"{section.objective} gives clusters equally many items each; take the objective "
-            "neighbors, or refine prototypes with self.refine_epochs",
-        )
-    if not neighbors and section.sizes == "auto":
-        yield Problem(
-            ("self.sizes", "self.objective"),
-            "only the objective neighbors decides by itself; choose even or uneven",
+            ("self.sizes", "self.refine_epochs"),
+            "the refinement trains heads for one or the other; choose even or uneven, or set "
+            "self.refine_epochs to 0",
         )
 
 

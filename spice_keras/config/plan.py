@@ -11,7 +11,7 @@ from spice_keras.config.checks import Problem
 from spice_keras.config.protocol import PartCounts, stage_rows
 from spice_keras.config.schema import RunConfig
 from spice_keras.errors import UserError
-from spice_keras.options import fewest_items, head_training, neighbors_tell
+from spice_keras.options import CLAIM_EVENNESS, fewest_items, head_training, neighbors_tell
 
 # Pretraining of unknown data: enough epochs for small folders, no whole day for large ones.
 _AUTO_VIEWS, _AUTO_EPOCHS = 150_000, (10, 200)
@@ -402,6 +402,8 @@ def _encoder_passes(
     large = min(section.large_batch, num_images)
     if pseudo_labels is not None and section.moves_encoder and section.train_encoder:
         # Forward and back for every pair of every head, and the weak views.
-        pairs = section.num_heads * pseudo_labels.steps * pseudo_labels.batch_size
+        groups = CLAIM_EVENNESS[section.sizes] or (None,)
+        heads = section.num_heads * len(groups)
+        pairs = heads * pseudo_labels.steps * pseudo_labels.batch_size
         return iterations * (large + 3 * pairs)
     return 2 * iterations * large

@@ -40,7 +40,6 @@ from spice_keras.options import (
     SelfVariant,
     SemiInit,
     Share,
-    Sizes,
     Source,
     SpicePolicy,
     Start,
@@ -178,8 +177,8 @@ class SicConfig(Options):
     """xi_c: share of an even cluster that makes its image centre."""
     words_per_cluster: Positive = 30
     """xi_a: words that make a semantic centre."""
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 5.0
-    """lambda: larger, more even clusters."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] | None = None
+    """lambda: larger, more even clusters. null: what `self.sizes` says, 5 or 2."""
     label_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """beta: weight of the cross-entropy with the labels of the semantic centres."""
     temperature: PositiveFloat | None = None
@@ -200,9 +199,6 @@ class SelfConfig(SelfVariant):
     """Where the heads begin: each at another restart of k-means, plain, balanced, or on the
     eigenvectors of the neighbour graph; `mixed`: half of them there, half at plain k-means;
     `words`: at K words that cover the images if `words.guide` lets them, else as `mixed`."""
-    sizes: Sizes = "even"
-    """Whether clusters should be about equally large. `auto` trains heads for both and decides
-    without labels. For the objective `neighbors` and the refinement."""
     num_heads: Positive = 10
     """H: heads trained independently, of which one is kept."""
     input_scale: InputScale | None = None
@@ -250,6 +246,17 @@ class SelfConfig(SelfVariant):
         stated = self.neighbors.entropy_weight
         return ENTROPY_WEIGHTS[self.sizes][0] if stated is None else stated
 
+    def is_for_uneven(self, head: int | None) -> bool:
+        """Whether the clusters of a head, of those the objective trains, may differ much in size.
+
+        Args:
+            head: Its number, as `Heads.head` gives it.
+
+        Returns:
+            What `sizes` says; for `auto`, whether the head is of the second half.
+        """
+        return self.sizes == "uneven" or (self.sizes == "auto" and (head or 0) >= self.num_heads)
+
     @property
     def moves_encoder(self) -> bool:
         """Whether the heads end on another encoder than the pretrained one."""
@@ -271,9 +278,11 @@ class ReliableConfig(Options):
     confidence_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
     """A label is reliable only if the head is surer of it; 0 asks for nothing. Not in the paper."""
     min_per_cluster: Positive = 10
-    """A cluster with fewer is repaired with its most consistent members."""
+    """A cluster with fewer is repaired with its most consistent members. If clusters may be uneven,
+    this is for one of average size, and others need as many as they are large."""
     balance: Balance = "none"
-    """`min`: every cluster keeps as many labels as the smallest has (released code)."""
+    """`min`: every cluster keeps as many labels as the smallest has (released code), or in
+    proportion to its size if clusters may be uneven."""
 
 
 class PretrainConfig(Options):
@@ -345,7 +354,8 @@ class SemiConfig(Options):
     use_extra: bool = False
     """Whether the unlabelled images include the data's extra ones, which no stage clusters."""
     class_balanced: bool = False
-    """Draw labelled images equally often from every cluster."""
+    """Draw labelled images equally often from every cluster, or as often as it is large if
+    clusters may be uneven."""
     threshold: Share = 0.95
     """An unlabelled image teaches only if its weak view is classified with at least this
     confidence."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from spice_keras.data.stateless import balanced_draw, shuffled_rows, step_seed, uniform_draw
+from spice_keras.data.stateless import (
+    balanced_draw,
+    proportional_draw,
+    shuffled_rows,
+    step_seed,
+    uniform_draw,
+)
 from spice_keras.data.step_dataset import mapped, read_rows, step_dataset
 
 if TYPE_CHECKING:
@@ -107,7 +114,7 @@ def semi_batches(
     seed: int,
     first_step: int = 0,
     num_steps: int | None = None,
-    class_balanced: bool = True,
+    class_balanced: bool | np.ndarray = True,
 ) -> tf.data.Dataset:
     """SPICE-Semi's two streams: reliably labelled images, and all images weak and strong.
 
@@ -122,7 +129,8 @@ def semi_batches(
         first_step: step of the first batch, from 0.
         num_steps: batches to give, counted from ``first_step``; None never ends.
         class_balanced: draw every cluster that has a label equally often; otherwise every
-            labelled image is equally likely.
+            labelled image is equally likely. The sizes of the clusters [K], above 0 for each that
+            has a label: draw clusters as often as they are large.
 
     Returns:
         A data set of {"labeled": uint8 [B, S, S, 3], "label": int32 [B],
@@ -145,8 +153,10 @@ def semi_batches(
             f"A batch needs at least one labelled image. Received: labeled_batch={labeled_batch}"
         )
     steps_per_epoch(len(images), unlabeled_batch)
-    draw = balanced_draw if class_balanced else uniform_draw
     rows, clusters, starts, counts = _by_cluster(labeled_indices, labels)
+    draw: Callable[..., tf.Tensor] = balanced_draw if class_balanced is True else uniform_draw
+    if isinstance(class_balanced, np.ndarray):
+        draw = partial(proportional_draw, shares=class_balanced[clusters[starts]])
 
     def batch(step: tf.Tensor) -> dict[str, tf.Tensor]:
         drawn = draw(step, labeled_batch, seed=seed, starts=starts, counts=counts)

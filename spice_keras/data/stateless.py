@@ -79,6 +79,38 @@ def balanced_draw(
     return tf.gather(starts.astype(np.int64), cluster) + member
 
 
+def proportional_draw(
+    step: tf.Tensor,
+    batch_size: int,
+    *,
+    seed: int,
+    starts: np.ndarray,
+    counts: np.ndarray,
+    shares: np.ndarray,
+) -> tf.Tensor:
+    """Draw places from a list sorted by cluster, every cluster as often as it is large.
+
+    Args:
+        step: int64 scalar.
+        batch_size: places to draw (B).
+        seed: any integer.
+        starts: integers [K], where each cluster begins in the list.
+        counts: integers [K], at least 1, how many places it has.
+        shares: [K], above 0, how large the clusters are; need not add up to 1.
+
+    Returns:
+        int64 [B]: each place of a cluster equally likely, with replacement.
+    """
+    uniform = tf.random.stateless_uniform(
+        [2, batch_size], step_seed(seed, "labeled", step), dtype=tf.float64
+    )
+    ends = np.cumsum(shares, dtype=np.float64)
+    # Without the last end a number that rounds up to 1 stays within the last cluster.
+    cluster = tf.searchsorted(ends[:-1] / ends[-1], uniform[0], side="right")
+    member = tf.cast(uniform[1] * tf.gather(counts.astype(np.float64), cluster), tf.int64)
+    return tf.gather(starts.astype(np.int64), cluster) + member
+
+
 def uniform_draw(
     step: tf.Tensor, batch_size: int, *, seed: int, starts: np.ndarray, counts: np.ndarray
 ) -> tf.Tensor:

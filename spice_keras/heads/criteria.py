@@ -61,12 +61,40 @@ def head_scores(
     """
     if groups == 1:
         return modularity_scores(logits, neighbors)
+    taken = _better_separated(logits, rows)
+    scores = np.full(len(logits), -np.inf)
+    if taken.start:
+        scores[taken] = -losses[taken]
+    else:
+        scores[taken] = modularity_scores(logits[taken], neighbors)
+    return scores
+
+
+def loss_scores(
+    logits: np.ndarray, losses: np.ndarray, *, rows: np.ndarray
+) -> npt.NDArray[np.float64]:
+    """Score heads that were trained in two groups, for even clusters and for uneven ones.
+
+    The group is chosen as `head_scores` chooses it, the head in it by the smallest loss.
+
+    Args:
+        logits: Of every head, those for uneven clusters in the second half.
+            Shape: (num_heads, num_samples, num_clusters).
+        losses: Of every head. Shape: (num_heads,).
+        rows: Unit rows of the items. Shape: (num_samples, dim).
+
+    Returns:
+        Scores; those of the group that is not taken are minus infinity. Shape: (num_heads,).
+    """
+    taken = _better_separated(logits, rows)
+    scores = np.full(len(logits), -np.inf)
+    scores[taken] = -losses[taken]
+    return scores
+
+
+def _better_separated(logits: np.ndarray, rows: np.ndarray) -> slice:
+    """The half of the heads to choose from: the second if its clusters are better separated."""
     half, num_clusters = len(logits) // 2, logits.shape[2]
     each = [separation(rows, head.argmax(axis=1), num_clusters) for head in logits]
     gain = float(np.mean(each[half:]) - np.mean(each[:half]))
-    scores = np.full(len(logits), -np.inf)
-    if gain >= UNEVEN_GAIN:
-        scores[half:] = -losses[half:]
-    else:
-        scores[:half] = modularity_scores(logits[:half], neighbors)
-    return scores
+    return slice(half, len(logits)) if gain >= UNEVEN_GAIN else slice(0, half)

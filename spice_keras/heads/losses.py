@@ -10,12 +10,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from spice_keras.algorithm.neighbor_consistency import mean_entropy, neighbor_consistency
-from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
-from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
+from spice_keras.algorithm.prototypes import log_probabilities
+from spice_keras.algorithm.pseudo_labels import own_pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses
 from spice_keras.algorithm.semantic_centers import image_semantic_consistency
 from spice_keras.heads.semantic_space import SemanticSpace
-from spice_keras.options import ClaimRule, SelfLoss
+from spice_keras.options import ClaimRule, SelfLoss, Sizes, evenness_of_heads
 
 _PROBABILITIES = 2**21  # of neighbours held at a time if the caller does not say: 8 MiB
 
@@ -28,6 +28,7 @@ def head_losses(
     loss: SelfLoss = "double-softmax",
     assignment: ClaimRule = "overlap",
     entropy_weight: float = 0.0,
+    sizes: Sizes = "even",
 ) -> npt.NDArray[np.float64]:
     """Loss of each head on the whole data set; the head to keep is the smallest one's.
 
@@ -44,6 +45,8 @@ def head_losses(
         loss: Loss of a pair of a sample and its label.
         assignment: Whether a sample may get several labels.
         entropy_weight: Weight of the entropy of the mean prediction, which is subtracted.
+        sizes: Whether a cluster claims as many samples as it is large; "auto": in the second half
+            of the heads.
 
     Returns:
         Mean loss of each head, in nats. Shape: (num_heads,).
@@ -61,28 +64,21 @@ def head_losses(
             f"embeddings.shape={embeddings.shape}"
         )
     points = tf.convert_to_tensor(embeddings)
-    losses = []
-    for head in logits:
+    losses, evenness = [], evenness_of_heads(sizes, len(logits))
+    for number, head in enumerate(logits):
         scores = tf.convert_to_tensor(head, tf.float32)
-        pairs = _own_labels(points, scores, confident_ratio, assignment)
-        values = pair_losses(pairs.labels, tf.gather(scores, pairs.indices[0]), loss).numpy()
+        pairs = own_pseudo_labels(
+            points,
+            log_probabilities(scores)[tf.newaxis],
+            confident_ratio,
+            assignment=assignment,
+            evenness=None if evenness is None else evenness[number : number + 1],
+        )
+        labels = tf.reshape(pairs.labels, [-1])
+        values = pair_losses(labels, tf.gather(scores, pairs.indices[0]), loss).numpy()
         entropy = float(entropy_term(scores, entropy_weight)) if entropy_weight else 0.0
         losses.append(float(np.mean(values, dtype=np.float64)) + entropy)
     return np.array(losses, np.float64)
-
-
-def _own_labels(
-    embeddings: tf.Tensor, scores: tf.Tensor, confident_ratio: float, assignment: ClaimRule
-) -> PseudoLabels:
-    """Pairs that one head's own predictions lead to. Shape of `scores`: (samples, clusters)."""
-    num_samples, num_clusters = scores.shape
-    centers = prototypes(
-        embeddings,
-        log_probabilities(scores)[tf.newaxis],
-        num_confident(num_samples, num_clusters, confident_ratio),
-        assignment,
-    )
-    return pseudo_labels(embeddings, centers, num_samples // num_clusters, assignment)
 
 
 def neighbor_head_losses(
@@ -162,7 +158,7 @@ def semantic_head_losses(
     neighbors: np.ndarray,
     space: SemanticSpace,
     *,
-    entropy_weight: float,
+    entropy_weight: float | Sequence[float],
     label_weight: float,
     temperature: float | None = None,
 ) -> npt.NDArray[np.float64]:
@@ -176,7 +172,7 @@ def semantic_head_losses(
             Shape: (num_heads, num_samples, num_clusters).
         neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
         space: The same images, and the words.
-        entropy_weight: Weight of the entropy of the mean prediction.
+        entropy_weight: Weight of the entropy of the mean prediction, or one for each head.
         label_weight: Weight of the cross-entropy with the labels.
         temperature: Of the labels; None for the most similar centre alone.
 
@@ -189,8 +185,9 @@ def semantic_head_losses(
     SIC (arXiv 2208.09849) Eq. 11.
     """
     losses = neighbor_head_losses(logits, neighbors, entropy_weight)
+    evenness = space.evenness(len(losses))
     for head, scores in enumerate(np.asarray(logits, np.float32)):
-        labels = space.labels(scores, temperature)
+        labels = space.labels(scores, temperature, evenness[head])
         each = image_semantic_consistency(tf.nn.log_softmax(scores), labels)
         losses[head] += label_weight * float(np.mean(each.numpy(), dtype=np.float64))
     return losses

@@ -15,7 +15,7 @@ from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.clustering.neighbors import euclidean_neighbors
 from spice_keras.data.feature_batches import FeatureViews, prototype_batches
 from spice_keras.data.neighbor_batches import neighbor_batches
-from spice_keras.heads.criteria import HeadScores, head_scores
+from spice_keras.heads.criteria import HeadScores, head_scores, loss_scores
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.guided_clustering import GuidedClustering
 from spice_keras.heads.losses import head_losses, neighbor_head_losses, semantic_head_losses
@@ -32,7 +32,14 @@ from spice_keras.heads.starts import (
     start_centroids,
     start_clusters,
 )
-from spice_keras.options import ENTROPY_WEIGHTS, SelfVariant, Sizes, Start
+from spice_keras.options import (
+    CLAIM_EVENNESS,
+    ENTROPY_WEIGHTS,
+    SIC_ENTROPY_WEIGHTS,
+    SelfVariant,
+    Sizes,
+    Start,
+)
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 from spice_keras.words.guide import WordGuide
@@ -222,7 +229,8 @@ class PrototypeOptions:
         batch_size: Pairs of a head in one optimizer step.
         num_repeats: Passes over the same pseudo-labels.
         feature_batch: Images of one pass through the encoder.
-        variant: What to do differently from the paper.
+        variant: What to do differently from the paper. Its sizes "auto" train as many heads again,
+            from the same starts.
     """
 
     large_batch: int
@@ -262,7 +270,7 @@ def prototype_labeling(
         heads.num_clusters,
         dim,
         encoder=encoder,
-        num_heads=heads.num_heads,
+        num_heads=heads.num_heads * len(CLAIM_EVENNESS[variant.sizes] or (None,)),
         hidden_dim=options.hidden_dim,
         input_scale=bank.space,
         confident_ratio=options.confident_ratio,
@@ -284,10 +292,12 @@ def prototype_labeling(
             loss=variant.loss,
             assignment=variant.assignment,
             entropy_weight=variant.entropy_weight,
+            sizes=variant.sizes,
         )
 
     batches = image_batches or _cached_batches(bank, heads, large_batch)
-    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch)
+    scores = partial(loss_scores, rows=bank.normalized) if variant.sizes == "auto" else None
+    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch, scores)
 
 
 @dataclass(frozen=True)
@@ -304,7 +314,10 @@ class SemanticOptions:
         confident_ratio: xi_c in (0, 1], the share of an even cluster that makes its image centre.
         words_per_cluster: xi_a, nouns that make a semantic centre.
         num_neighbors: Nearest neighbours that an image's partner is drawn from, beside itself.
-        entropy_weight: lambda, weight of the entropy of the mean prediction.
+        sizes: Whether clusters should be about equally large. If not, an image centre is made by as
+            many images as its cluster is large. "auto" trains as many heads again, and decides.
+        entropy_weight: lambda, weight of the entropy of the mean prediction; None for that of
+            `sizes`.
         label_weight: beta, weight of the cross-entropy with the labels of the semantic centres.
         temperature: Of softened labels, above 0; None for the most similar centre alone.
         weight_decay: L2 penalty inside the gradient.
@@ -322,7 +335,8 @@ class SemanticOptions:
     confident_ratio: float = 0.9
     words_per_cluster: int = 30
     num_neighbors: int = 20
-    entropy_weight: float = 5.0
+    sizes: Sizes = "even"
+    entropy_weight: float | None = None
     label_weight: float = 0.1
     temperature: float | None = None
     weight_decay: float = 1e-4
@@ -358,12 +372,13 @@ def sic_labeling(
     batch_size = min(options.batch_size, num_items)
     neighbors = _with_itself(bank, options)
     space = _semantic_space(bank, heads, options, word_vectors)
+    weights = _semantic_weights(heads, options)
     model = SemanticClustering(
         heads.num_clusters,
         dim,
-        num_heads=heads.num_heads,
+        num_heads=len(weights),
         input_scale=bank.space if options.unit_features else "none",
-        entropy_weight=options.entropy_weight,
+        entropy_weight=weights,
         label_weight=options.label_weight,
         temperature=options.temperature,
         weight_decay=options.weight_decay,
@@ -371,6 +386,7 @@ def sic_labeling(
     )
     clusters = _clusters_at_start(bank, heads)
     if clusters is not None:
+        clusters = np.tile(clusters, (model.num_heads // heads.num_heads, 1))
         start_at_centers(model.classifier, bank.features, clusters, alpha=options.start_alpha)
     _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
     return SelfLabeling(
@@ -380,18 +396,31 @@ def sic_labeling(
             semantic_head_losses,
             neighbors=neighbors,
             space=space,
-            entropy_weight=options.entropy_weight,
+            entropy_weight=weights,
             label_weight=options.label_weight,
             temperature=options.temperature,
         ),
         num_items // batch_size,
         batch_size,
-        lambda logits, losses: -losses,
+        partial(loss_scores, rows=bank.normalized) if options.sizes == "auto" else _by_loss,
         (MakeSemanticCenters(bank.features, space),),
     )
 
 
 _RESTARTS = 20
+
+
+def _by_loss(logits: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Scores by which the head of smallest loss is kept."""
+    return -losses
+
+
+def _semantic_weights(heads: HeadOptions, options: SemanticOptions) -> list[float]:
+    """Weight of the entropy for each head, group by group."""
+    groups = SIC_ENTROPY_WEIGHTS[options.sizes]
+    if options.entropy_weight is not None:
+        groups = (options.entropy_weight,) * len(groups)
+    return [weight for weight in groups for _ in range(heads.num_heads)]
 
 
 def _semantic_space(
@@ -407,6 +436,7 @@ def _semantic_space(
         uniqueness=options.uniqueness,
         confident_ratio=options.confident_ratio,
         words_per_cluster=options.words_per_cluster,
+        sizes=options.sizes,
     )
 
 

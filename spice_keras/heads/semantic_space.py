@@ -15,6 +15,7 @@ from spice_keras.algorithm.semantic_centers import (
     semantic_space,
 )
 from spice_keras.errors import UserError
+from spice_keras.options import Sizes, evenness_of_heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class SemanticSpace:
         words: Their positions in the vocabulary, ascending, int [T].
         confident_ratio: xi_c in (0, 1], the share of an even cluster that makes its image centre.
         words_per_cluster: xi_a >= 1, words that make a semantic centre.
+        sizes: Whether an image centre is made by as many images as its cluster is large; "auto":
+            for the second half of the heads.
 
     SIC (arXiv 2208.09849).
     """
@@ -36,6 +39,7 @@ class SemanticSpace:
     words: np.ndarray
     confident_ratio: float = 0.9
     words_per_cluster: int = 30
+    sizes: Sizes = "even"
 
     def centers(self, logits: np.ndarray) -> np.ndarray:
         """Make the semantic centres of every head.
@@ -47,41 +51,62 @@ class SemanticSpace:
             Unit directions, float32 [H, K, D].
         """
         # Head by head: the images that make the centres are nearly a copy of all features.
+        evenness = self.evenness(len(logits))
         return np.stack(
             [
-                semantic_centers(self.word_vectors, self._rows(head)).numpy()[0]
-                for head in np.asarray(logits)
+                semantic_centers(self.word_vectors, self._rows(head, weight)).numpy()[0]
+                for head, weight in zip(np.asarray(logits), evenness, strict=True)
             ]
         )
 
-    def words_of(self, logits: np.ndarray) -> np.ndarray:
+    def evenness(self, num_heads: int) -> tuple[float | None, ...]:
+        """Say how even the clusters of each head are to be.
+
+        Args:
+            num_heads: All heads.
+
+        Returns:
+            For each head the weight of equal shares; None for the paper's way.
+        """
+        return evenness_of_heads(self.sizes, num_heads) or (None,) * num_heads
+
+    def words_of(self, logits: np.ndarray, evenness: float | None = None) -> np.ndarray:
         """Find the words that make one head's semantic centres: what its clusters are about.
 
         Args:
             logits: Of one head for all images, [N, K].
+            evenness: What `evenness` says of this head.
 
         Returns:
             Positions in the vocabulary, the word most similar to the cluster first, int
             [K, min(xi_a, T)].
         """
-        return self.words[self._rows(np.asarray(logits)).numpy()[0]]
+        return self.words[self._rows(np.asarray(logits), evenness).numpy()[0]]
 
-    def labels(self, logits: np.ndarray, temperature: float | None) -> tf.Tensor:
+    def labels(
+        self, logits: np.ndarray, temperature: float | None, evenness: float | None = None
+    ) -> tf.Tensor:
         """Label all images by the centres that one head's own logits give.
 
         Args:
             logits: Of one head for all images, [N, K].
             temperature: See `spice_keras.algorithm.semantic_centers.semantic_labels`.
+            evenness: What `evenness` says of this head.
 
         Returns:
             float32 [N, K]; rows sum to 1.
         """
-        centers = self.centers(np.asarray(logits)[np.newaxis])
+        rows = self._rows(np.asarray(logits), evenness)
+        centers = semantic_centers(self.word_vectors, rows)
         return semantic_labels(self.features, centers, temperature)[0]
 
-    def _rows(self, logits: np.ndarray) -> tf.Tensor:
-        features, ratio = tf.convert_to_tensor(self.features), self.confident_ratio
-        adjusted = adjusted_image_centers(features, logits[np.newaxis], ratio)
+    def _rows(self, logits: np.ndarray, evenness: float | None) -> tf.Tensor:
+        adjusted = adjusted_image_centers(
+            tf.convert_to_tensor(self.features),
+            logits[np.newaxis],
+            self.confident_ratio,
+            None if evenness is None else (evenness,),
+        )
         return nearest_words(adjusted, self.word_vectors, self.words_per_cluster)
 
 
@@ -94,6 +119,7 @@ def fitted_semantic_space(
     uniqueness: float = 0.05,
     confident_ratio: float = 0.9,
     words_per_cluster: int = 30,
+    sizes: Sizes = "even",
 ) -> SemanticSpace:
     """Choose the words for a set of images by SIC's two filters.
 
@@ -106,6 +132,7 @@ def fitted_semantic_space(
         uniqueness: gamma_u in [0, 1].
         confident_ratio: xi_c, see `SemanticSpace`.
         words_per_cluster: xi_a, see `SemanticSpace`.
+        sizes: See `SemanticSpace`.
 
     Returns:
         The space.
@@ -139,6 +166,7 @@ def fitted_semantic_space(
         words,
         confident_ratio,
         words_per_cluster,
+        sizes,
     )
 
 

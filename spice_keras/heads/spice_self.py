@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.algorithm.feature_space import SpaceLike
-from spice_keras.algorithm.prototypes import log_probabilities, num_confident, prototypes
-from spice_keras.algorithm.pseudo_labels import PseudoLabels, pseudo_labels
+from spice_keras.algorithm.prototypes import log_probabilities
+from spice_keras.algorithm.pseudo_labels import PseudoLabels, own_pseudo_labels
 from spice_keras.algorithm.self_losses import entropy_term, pair_losses, tempered
 from spice_keras.heads.multi_head_model import MultiHeadModel
 from spice_keras.models.partly_trained import described_input, input_spec_of, refuse_frozen
-from spice_keras.options import SelfVariant
+from spice_keras.options import SelfVariant, evenness_of_heads
 
 
 def frozen_features(
@@ -95,6 +95,8 @@ class SpiceSelf(MultiHeadModel):
     Attributes:
         classifier: The clustering heads.
         head_losses: Mean loss of each head over the last step, float32 ``[H]``.
+        evenness: For each head, how even the sizes by which its clusters claim; None if all claim
+            equally many, as in the paper.
 
     Raises:
         ValueError: If an argument is out of its range, or under several replicas.
@@ -143,6 +145,7 @@ class SpiceSelf(MultiHeadModel):
                 f"feature_dim={feature_dim}, encoder.output_shape={encoder.output_shape}"
             )
         self.variant = SelfVariant() if variant is None else variant
+        self.evenness = evenness_of_heads(self.variant.sizes, num_heads)
         if self.variant.moves_encoder:
             _refuse_fixed(encoder)
         self.num_clusters = num_clusters
@@ -256,11 +259,13 @@ class SpiceSelf(MultiHeadModel):
                 f"drop_remainder=True. Received: embedding.shape={batch['embedding'].shape}"
             )
         scores = log_probabilities(self.logits_by_head(self._features(batch["weak"])))
-        chosen = num_confident(num_samples, self.num_clusters, self.confident_ratio)
-        assignment = self.variant.assignment
-        centers = prototypes(batch["embedding"], scores, chosen, assignment)
-        per_cluster = num_samples // self.num_clusters
-        return scores, pseudo_labels(batch["embedding"], centers, per_cluster, assignment)
+        return scores, own_pseudo_labels(
+            batch["embedding"],
+            scores,
+            self.confident_ratio,
+            assignment=self.variant.assignment,
+            evenness=self.evenness,
+        )
 
     def _features(self, views: tf.Tensor, adapt: bool = False) -> tf.Tensor:
         if self.encoder is None:
@@ -280,13 +285,13 @@ class SpiceSelf(MultiHeadModel):
         # The optimizer cannot create its variables inside the loop.
         if not self.optimizer.built:
             self.optimizer.build(self.trained_variables())
-        batches = self._shuffled_batches(pairs.labels.shape[0])
+        batches = self._shuffled_batches(pairs.labels.shape[-1])
         num_steps = batches.shape[0]
 
         def step(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             positions = batches[number]
             samples = tf.gather(pairs.indices, positions, axis=1)
-            labels = tf.gather(pairs.labels, positions)
+            labels = tf.gather(pairs.labels, positions, axis=-1)
             return number + 1, total + self._step(tf.gather(strong, samples), labels)
 
         _, total = tf.while_loop(
@@ -298,7 +303,7 @@ class SpiceSelf(MultiHeadModel):
         return total / num_steps
 
     def _step(self, views: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """One optimizer step on ``[H, B, ...]`` and shared labels ``[B]``; losses ``[H]``."""
+        """One optimizer step on ``[H, B, ...]`` and labels ``[B]`` or ``[H, B]``; losses."""
         with tf.GradientTape() as tape:
             losses = self._loss_by_head(labels, self.logits_by_head(self._seen(views)))
             # Summed, not averaged: each head takes the step it would take alone.
@@ -307,8 +312,8 @@ class SpiceSelf(MultiHeadModel):
         return losses
 
     def _loss_by_head(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Loss of each head, ``[H]``, on shared labels ``[B]`` and its logits ``[H, B, K]``."""
-        labels = tf.broadcast_to(labels, [self.num_heads, labels.shape[0]])
+        """Loss of each head, ``[H]``, on labels, shared or its own, and logits ``[H, B, K]``."""
+        labels = tf.broadcast_to(labels, [self.num_heads, labels.shape[-1]])
         losses = tf.reduce_mean(pair_losses(labels, logits, self.variant.loss), axis=1)
         if self.variant.entropy_weight:
             losses += entropy_term(logits, self.variant.entropy_weight)

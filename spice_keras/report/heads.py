@@ -144,7 +144,7 @@ _LOST = "by its loss."
 _SCORED = (
     "after the last epoch: the one whose clusters have the highest modularity, the share of "
     "neighbours that are in one cluster, minus the share that chance would bring together. Of "
-    "heads for uneven clusters, and of SIC, it is the one with the lowest loss."
+    "heads for uneven clusters, and of other objectives, it is the one with the lowest loss."
 )
 
 

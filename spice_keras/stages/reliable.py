@@ -17,6 +17,22 @@ from spice_keras.run.context import Context
 from spice_keras.run.store import Heads, Reliable
 
 
+def uneven_shares(context: Context) -> np.ndarray | None:
+    """How large the clusters are if the heads were trained for uneven ones.
+
+    Args:
+        context: The run; its heads are there.
+
+    Returns:
+        The share of the items in each cluster, [K]; None if clusters should be equally large.
+    """
+    heads = context.load(Heads)
+    if not context.config.self_labeling.is_for_uneven(heads.head):
+        return None
+    counts = np.bincount(heads.clusters, minlength=context.config.num_clusters)
+    return counts / len(heads.clusters)
+
+
 def _can_be_told(context: Context) -> bool:
     """Whether there are items enough to judge labels by neighbours."""
     return neighbors_tell(context.plan.num_images, context.config.num_clusters)
@@ -75,10 +91,12 @@ def _report(context: Context, found: ReliableLabels) -> None:
         f"{', '.join(str(count) for count in found.counts)}."
     )
     if found.repaired:
+        uneven = context.config.self_labeling.is_for_uneven(context.load(Heads).head)
+        fewest = f"{context.config.reliable.min_per_cluster} reliable {noun}s"
+        fewer = f"{fewest}, for their size," if uneven else fewest
         context.screen.warn(
-            f"clusters {', '.join(map(str, found.repaired))} had fewer than "
-            f"{context.config.reliable.min_per_cluster} reliable {noun}s and were given their "
-            "most consistent members (reliable.min_per_cluster sets how many)."
+            f"clusters {', '.join(map(str, found.repaired))} had fewer than {fewer} and were given "
+            "their most consistent members (reliable.min_per_cluster sets how many)."
         )
     if np.count_nonzero(found.counts) < 2:
         _collapsed(context, found)
@@ -149,6 +167,7 @@ def select_reliable(context: Context) -> None:
         min_per_cluster=section.min_per_cluster,
         balance=section.balance,
         seed=context.seed("reliable"),
+        shares=uneven_shares(context),
     )
     if not _can_be_told(context):
         found = _none(found) if _trains_on_none(context) else found

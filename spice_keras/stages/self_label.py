@@ -139,12 +139,13 @@ def _bound_prototypes(context: Context, bank: FeatureBank, heads: HeadOptions) -
 
 def _bound_sic(context: Context, bank: FeatureBank, heads: HeadOptions) -> SelfLabeling:
     """Bind SIC to the feature bank and the run's words."""
-    section = context.config.self_labeling.sic
-    fields = {name: getattr(section, name) for name in SemanticOptions.__dataclass_fields__}
+    section, sizes = context.config.self_labeling.sic, context.config.self_labeling.sizes
+    names = SemanticOptions.__dataclass_fields__.keys() - {"sizes"}
+    fields = {name: getattr(section, name) for name in names}
     return sic_labeling(
         bank,
         replace(heads, learning_rate=section.learning_rate),
-        SemanticOptions(**fields),
+        SemanticOptions(sizes=sizes, **fields),
         vocabulary_of(context.config).vectors,
     )
 
@@ -334,8 +335,8 @@ def _reason(context: Context, heads: Heads) -> str:
     """Say what the head was chosen by."""
     section = context.config.self_labeling
     smallest = f"has the smallest loss, {heads.loss:.4f}"
+    if section.sizes == "auto" and section.is_for_uneven(heads.head):
+        return f"{smallest} of those for uneven clusters, which separate better"
     if section.objective != "neighbors" or section.sizes == "uneven":
         return smallest
-    if section.sizes == "auto" and (heads.head or 0) >= section.num_heads:
-        return f"{smallest} of those for uneven clusters, which separate better"
     return "keeps the most neighbours together, beyond chance"

@@ -24,6 +24,7 @@ from spice_keras.run.networks import (
     semi_backbone,
 )
 from spice_keras.run.store import Classifier, Reliable
+from spice_keras.stages.reliable import uneven_shares
 from spice_keras.training.loop import FitLength, compile_for_device
 from spice_keras.training.optimizers import FusedSGD
 
@@ -102,6 +103,10 @@ def train_semi(context: Context, corrections: Corrections | None = None) -> Spic
     """
     section, plan = context.config.semi, context.plan.semi
     indices, labels = labeled_rows(context, corrections)
+    balanced: bool | np.ndarray = section.class_balanced
+    if balanced and section.labels_from == "reliable":  # others are not of the heads' clusters
+        shares = uneven_shares(context)
+        balanced = True if shares is None else shares
     with context.replicas.phase(context.run, "semi"):
         model = build_spice_semi(context)
 
@@ -116,7 +121,7 @@ def train_semi(context: Context, corrections: Corrections | None = None) -> Spic
             seed=context.seed("semi batches"),
             first_step=first_epoch * plan.steps_per_epoch,
             num_steps=(plan.epochs - first_epoch) * plan.steps_per_epoch,
-            class_balanced=section.class_balanced,
+            class_balanced=balanced,
         )
 
     phase = Phase(

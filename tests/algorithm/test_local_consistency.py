@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,6 +119,43 @@ def test_min_balance_draws_equally_many_of_the_same_labels(
     np.testing.assert_array_equal(even.indices, again.indices)
 
 
+@given(rows=samples, least=st.integers(0, 5), seed=st.integers(0, 99))
+def test_equal_shares_change_nothing(
+    rows: list[tuple[int, float, float]], least: int, seed: int
+) -> None:
+    for balance in ("none", "min"):
+        options = {"min_per_cluster": least, "balance": balance, "seed": seed}
+        plain, shared = select(rows, **options), select(rows, **options, shares=np.full(4, 0.25))
+        np.testing.assert_array_equal(plain.indices, shared.indices)
+        # A minimum of none repairs none.
+        assert plain.repaired == shared.repaired
+
+
+@given(rows=samples, least=st.integers(1, 5), seed=st.integers(0, 99))
+def test_a_cluster_needs_and_keeps_as_many_labels_as_it_is_large(
+    rows: list[tuple[int, float, float]], least: int, seed: int
+) -> None:
+    sizes = np.bincount([row[0] for row in rows], minlength=4)
+    shares = sizes / max(1, len(rows))
+    free = select(rows, min_per_cluster=least, shares=shares)
+    fewest = [
+        min(int(size), max(1, round(least * 4 * share)))
+        for size, share in zip(sizes, shares, strict=True)
+    ]
+    passing = select(rows, min_per_cluster=0).counts
+    np.testing.assert_array_equal(free.counts, np.maximum(passing, fewest))
+    kept = select(rows, min_per_cluster=least, balance="min", seed=seed, shares=shares)
+    assert set(kept.indices.tolist()) <= set(free.indices.tolist())
+    if not len(rows):
+        return
+    present = free.counts > 0
+    measure = min(
+        Fraction(int(c), int(s)) for c, s in zip(free.counts[present], sizes[present], strict=True)
+    )
+    expected = [max(1, math.floor(measure * int(size))) for size in sizes[present]]
+    np.testing.assert_array_equal(kept.counts[present], expected)
+
+
 def test_min_balance_depends_on_the_seed() -> None:
     rows = [(0, 1.0, 1.0)] * 30 + [(1, 1.0, 1.0)] * 5
     draws = {tuple(select(rows, balance="min", seed=seed).indices) for seed in range(5)}
@@ -177,6 +217,7 @@ def test_well_separated_groups_are_all_reliable_but_for_the_mislabelled() -> Non
         ({"confidence_threshold": -0.1}, "confidence_threshold=-0.1"),
         ({"min_per_cluster": -1}, "min_per_cluster=-1"),
         ({"balance": "max"}, "balance='max'"),
+        ({"shares": np.ones(3)}, r"4 clusters\. Received: shape \(3,\)"),
         ({"num_clusters": 1}, "num_clusters=1"),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spice_keras.algorithm.prototypes import log_probabilities
 from spice_keras.algorithm.semantic_centers import (
     adjusted_image_centers,
     image_semantic_consistency,
@@ -19,6 +22,7 @@ from spice_keras.algorithm.semantic_centers import (
     unique_words,
 )
 from tests.algorithm.arrays import normal, unit_rows
+from tests.reference import cluster_sizes as sizes_twin
 from tests.reference import semantic_centers as twin
 
 _DIM = 6
@@ -100,6 +104,22 @@ def test_the_centers_are_the_twins(
         np.testing.assert_allclose(
             centers[head], twin.semantic_centers(words, ours), rtol=1e-4, atol=1e-5
         )
+
+
+@given(seed=seeds, ratio=st.sampled_from([0.2, 0.5, 1.0]))
+def test_a_large_cluster_has_a_center_of_more_images(seed: int, ratio: float) -> None:
+    generator = np.random.default_rng(seed)
+    features, logits = normal(generator, 17, _DIM), normal(generator, 2, 17, 3, scale=3.0)
+    even = adjusted_image_centers(features, logits, ratio, (1.0, 1.0))
+    np.testing.assert_allclose(even, adjusted_image_centers(features, logits, ratio), atol=1e-6)
+    centers = adjusted_image_centers(features, logits, ratio, (0.0, 0.0))
+    shares = sizes_twin.estimated_shares(log_probabilities(logits).numpy(), (0.0, 0.0))
+    for head in range(2):
+        counts = sizes_twin.claim_counts([Fraction(share) for share in shares[head]], 17)
+        for cluster, count in enumerate(counts):
+            surest = twin.most(logits[head, :, cluster].tolist(), max(1, int(ratio * count)))
+            expected = twin.unit(twin.mean_of(features[surest].tolist()))
+            np.testing.assert_allclose(centers[head, cluster], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_mean_is_of_features_as_they_are() -> None:

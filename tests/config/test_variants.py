@@ -70,3 +70,51 @@ def test_a_trained_encoder_costs_a_backward_pass_for_every_pair_of_every_head() 
     iterations = 5 * 2  # of M = 1000
     assert frozen.self_labeling.encoder_passes == iterations * 2 * 1000
     assert trained.self_labeling.encoder_passes == iterations * (1000 + 3 * 2 * 3 * 1000)
+
+
+@pytest.mark.parametrize("sizes", ["even", "uneven", "auto"])
+def test_every_objective_takes_the_sizes(sizes: str) -> None:
+    words = {"words.vocabulary": "words.npz", "self.cached_views": _CACHED}
+    for objective in ("prototypes", "neighbors", "sic"):
+        beside = {} if objective == "prototypes" else words
+        asked = {"self.objective": objective, "self.sizes": sizes} | beside
+        assert load_config(overrides=asked).self_labeling.sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("beside", "paths", "message"),
+    [
+        (
+            {"self.refine_epochs": 3, "self.neighbors.entropy_weight": 0.5},
+            "self.sizes, self.neighbors.entropy_weight",
+            "own",
+        ),
+        (
+            {"self.objective": "sic", "self.sic.entropy_weight": 0.5},
+            "self.sizes, self.sic.entropy_weight",
+            "own",
+        ),
+        ({"self.refine_epochs": 3}, "self.sizes, self.refine_epochs", "one or the other"),
+    ],
+)
+def test_sizes_are_refused_beside_what_contradicts_them(
+    beside: dict[str, Any], paths: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(overrides={"self.sizes": "auto"} | beside)
+    assert any(
+        line.strip().startswith(f"{paths}: ") and message in line
+        for line in str(caught.value).splitlines()
+    )
+
+
+def test_a_weight_that_nothing_reads_does_not_matter() -> None:
+    asked = {"self.sizes": "uneven", "self.neighbors.entropy_weight": 0.5}
+    assert load_config(overrides=asked).self_labeling.sizes == "uneven"
+
+
+def test_only_the_second_half_of_the_heads_of_auto_is_for_uneven_clusters() -> None:
+    auto = SelfConfig(sizes="auto", num_heads=4)
+    assert [auto.is_for_uneven(head) for head in (None, 0, 3, 4, 7)] == [False] * 3 + [True] * 2
+    assert SelfConfig(sizes="uneven").is_for_uneven(0)
+    assert not SelfConfig().is_for_uneven(15)

@@ -232,6 +232,16 @@ def test_weak_and_strong_show_the_same_images_drawn_apart() -> None:
         assert (batch["weak"][..., 2] != batch["strong"][..., 2]).mean() > 0.9
 
 
+def test_semi_draws_clusters_as_often_as_they_are_large() -> None:
+    sizes = np.array([3.0, 9.0, 0.0, 1.0])
+    labels = np.array([0, 0, 0, 0, 1, 3])
+    options = {"labels": labels, "labeled_indices": np.arange(6), "class_balanced": sizes}
+    drawn = np.concatenate([b["label"] for b in batches(semi(pictures(40), **options), 200)])
+    np.testing.assert_allclose(
+        np.bincount(drawn, minlength=4) / len(drawn), sizes / sizes.sum(), atol=0.06
+    )
+
+
 def test_semi_resumes_at_any_step() -> None:
     whole = batches(semi(pictures(40), num_steps=8))
     for step in (0, 1, 3, 7, 8):

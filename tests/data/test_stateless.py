@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 
-from spice_keras.data.stateless import balanced_draw, shuffled_rows, step_seed, uniform_draw
+from spice_keras.data.stateless import (
+    balanced_draw,
+    proportional_draw,
+    shuffled_rows,
+    step_seed,
+    uniform_draw,
+)
 
 
 def rows(step: int, num_rows: int, batch_size: int, seed: int = 0, stream: str = "s") -> list[int]:
@@ -93,3 +99,27 @@ def test_uniform_draw_takes_every_place_alike() -> None:
         ]
     )
     np.testing.assert_allclose(np.bincount(drawn, minlength=10), 500, rtol=0.2)
+
+
+def test_proportional_draw_takes_clusters_as_often_as_they_are_large() -> None:
+    starts, counts, shares = np.array([0, 1, 4]), np.array([1, 3, 6]), np.array([2.0, 5.0, 1.0])
+    drawn = np.concatenate(
+        [
+            proportional_draw(
+                tf.constant(s, tf.int64), 50, seed=0, starts=starts, counts=counts, shares=shares
+            )
+            for s in range(160)
+        ]
+    )
+    expected = 1000 * np.repeat(shares / counts, counts)
+    np.testing.assert_allclose(np.bincount(drawn, minlength=10), expected, rtol=0.25)
+
+
+def test_proportional_draw_takes_places_of_a_cluster_alike_and_never_beyond() -> None:
+    starts, counts, shares = np.array([0, 2]), np.array([2, 4]), np.array([1e-9, 1.0])
+    drawn = proportional_draw(
+        tf.constant(3, tf.int64), 4000, seed=1, starts=starts, counts=counts, shares=shares
+    ).numpy()
+    assert drawn.dtype == np.int64
+    np.testing.assert_allclose(np.bincount(drawn, minlength=6)[2:], 1000, rtol=0.15)
+    assert set(drawn.tolist()) == {2, 3, 4, 5}

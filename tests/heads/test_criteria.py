@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.neighbors import nearest_neighbors
-from spice_keras.heads.criteria import head_scores, modularity_scores
+from spice_keras.heads.criteria import head_scores, loss_scores, modularity_scores
 from spice_keras.metrics.modularity import modularity
 from spice_keras.metrics.separation import separation
 from tests.reference.separation import separation as slow_separation
@@ -79,6 +79,15 @@ def test_heads_for_uneven_clusters_are_taken_if_they_cut_through_nothing(
     scores = head_scores(logits, losses, neighbors=neighbors, rows=rows, groups=2)
     assert scores.argmax() == 3  # of the second group, the head of the smallest loss
     assert np.isneginf(scores[:2]).all()
+
+
+def test_of_either_group_the_smallest_loss_may_choose(groups: np.ndarray, rows: np.ndarray) -> None:
+    cut, whole = _logits(_cut_in_two(groups)), _logits(groups)
+    losses = np.array([1.0, 0.0, 0.5, 0.2])
+    better = loss_scores(np.stack([cut, cut, whole, whole]), losses, rows=rows)
+    no_better = loss_scores(np.stack([whole] * 4), losses, rows=rows)
+    assert better.tolist() == [-np.inf, -np.inf, -0.5, -0.2]
+    assert no_better.tolist() == [-1.0, 0.0, -np.inf, -np.inf]
 
 
 def test_heads_for_even_clusters_are_taken_if_nothing_is_gained(

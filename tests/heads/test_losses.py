@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spice_keras.algorithm.double_softmax import double_softmax_floor
+from spice_keras.algorithm.prototypes import log_probabilities
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.heads.losses import head_losses, neighbor_head_losses
-from spice_keras.options import ClaimRule, SelfLoss
+from spice_keras.options import ClaimRule, SelfLoss, Sizes
 from tests.algorithm.arrays import normal, unit_rows
+from tests.reference import cluster_sizes as sizes_reference
 from tests.reference import head_selection as reference
 from tests.reference import neighbor_consistency as neighbor_reference
+from tests.reference.self_losses import pair_losses
+
+SIZES: tuple[Sizes, ...] = ("uneven", "even", "auto")
 
 
 @given(
@@ -52,6 +57,30 @@ def test_heads_are_judged_by_the_loss_they_are_trained_with(
         for head in logits
     ]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("assignment", ["overlap", "exclusive"])
+def test_heads_for_uneven_clusters_are_judged_by_claims_of_their_size(
+    assignment: ClaimRule,
+) -> None:
+    generator = np.random.default_rng(5)
+    embeddings = normal(generator, 14, 6)
+    logits = normal(generator, 4, 14, 3, scale=3.0)
+    scores = log_probabilities(logits).numpy()
+    pairs = sizes_reference.own_pseudo_labels(
+        embeddings, scores, 0.5, (0.0,) * 4, exclusive=assignment == "exclusive"
+    )
+    expected = [
+        np.mean([pair_losses(np.array([label]), head[[row]], "softmax", 1.0) for row, label in own])
+        for head, own in zip(logits, pairs, strict=True)
+    ]
+    uneven, even, auto = (
+        head_losses(embeddings, logits, 0.5, loss="softmax", assignment=assignment, sizes=sizes)
+        for sizes in SIZES
+    )
+    np.testing.assert_allclose(uneven, expected, rtol=1e-5)
+    assert np.abs(uneven - even).min() > 1e-3
+    np.testing.assert_allclose(auto, [*even[:2], *uneven[2:]], rtol=1e-6)
 
 
 def blobs(num_each: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,8 @@ from spice_keras.heads.objectives import (
     prototype_labeling,
     refinement,
 )
-from spice_keras.heads.selection import head_logits
-from spice_keras.options import Start
+from spice_keras.heads.selection import HeadSelection, head_logits
+from spice_keras.options import SelfVariant, Sizes, Start, evenness_of_heads
 from tests.models.synthetic import CLUSTERS, blobs, encoder
 
 _COUNT = 90
@@ -279,3 +279,70 @@ def test_refined_heads_are_as_wide_as_the_features_if_no_width_is_given(bank: Fe
     trained = _small_prototypes(bank, _HEADS, hidden_dim=None).model.classifier
     labeling = refinement(bank, _HEADS, trained.get_weights(), hidden_dim=None)
     assert labeling.model.hidden_dim == bank.features.shape[1]
+
+
+# --- uneven clusters -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uneven_groups() -> np.ndarray:
+    return np.repeat([0, 1, 2], [96, 24, 12])
+
+
+@pytest.fixture(scope="module")
+def uneven_bank(uneven_groups: np.ndarray) -> FeatureBank:
+    """Three groups of 96, 24 and 12 items, the large one a long ridge."""
+    generator = np.random.default_rng(0)
+    rows = 0.15 * generator.standard_normal((len(uneven_groups), 6))
+    rows += 2.0 * np.eye(3, 6)[uneven_groups]
+    rows[:96, 3] += np.linspace(-0.6, 0.6, 96)
+    rows = generator.permutation(np.column_stack([rows, uneven_groups]))
+    uneven_groups[:] = rows[:, -1]
+    return unit_feature_bank(rows[:, :-1].astype(np.float32), for_heads=5, for_reliability=8)
+
+
+def _trained_prototypes(
+    bank: FeatureBank, sizes: Sizes, epochs: int = 8
+) -> tuple[SelfLabeling, np.ndarray, HeadSelection]:
+    heads = HeadOptions(3, num_heads=3, epochs=epochs, learning_rate=0.01, seed=1, start="kmeans")
+    labeling = _small_prototypes(
+        bank, heads, large_batch=132, batch_size=32, variant=SelfVariant(sizes=sizes)
+    )
+    selection = HeadSelection(bank.features, labeling.losses, scores=labeling.scores)
+    labeling.model.fit(
+        labeling.batches(0), epochs=epochs, steps_per_epoch=1, verbose=0, callbacks=[selection]
+    )
+    labeling.model.classifier.set_weights(selection.choice.weights)
+    return labeling, _logits(labeling, bank), selection
+
+
+def test_prototypes_that_claim_by_size_find_uneven_groups(
+    uneven_bank: FeatureBank, uneven_groups: np.ndarray
+) -> None:
+    found = {}
+    for sizes in ("even", "uneven"):
+        labeling, logits, selection = _trained_prototypes(uneven_bank, sizes)
+        assert labeling.scores is None
+        clusters = logits[selection.choice.head].argmax(axis=1)
+        found[sizes] = adjusted_rand_score(uneven_groups, clusters)
+    assert found["uneven"] > 0.95
+    assert found["uneven"] > found["even"] + 0.2
+
+
+def test_auto_trains_prototypes_for_both_from_the_same_starts(
+    uneven_bank: FeatureBank, uneven_groups: np.ndarray
+) -> None:
+    heads = HeadOptions(3, num_heads=3, epochs=1, seed=1, start="kmeans")
+    start = _small_prototypes(uneven_bank, heads, variant=SelfVariant(sizes="auto"))
+    at_start = _logits(start, uneven_bank).argmax(axis=2)
+    assert start.model.evenness == (1.0,) * 3 + (0.0,) * 3
+    assert np.mean(at_start[:3] == at_start[3:]) > 0.95
+    _, logits, selection = _trained_prototypes(uneven_bank, "auto")
+    assert selection.choice.head >= 3, "those for uneven clusters separate better"
+    clusters = logits[selection.choice.head].argmax(axis=1)
+    assert adjusted_rand_score(uneven_groups, clusters) > 0.95
+
+
+def test_heads_that_cannot_be_parted_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"even number of heads.*Received: num_heads=3"):
+        evenness_of_heads("auto", 3)

@@ -57,7 +57,9 @@ def _cnn() -> keras.Model:
 
 def test_contract(tmp_path: Path) -> None:
     features = tf.random.stateless_normal([4, FEATURES], [0, 1])
-    variant = SelfVariant(loss="temperature", assignment="exclusive", entropy_weight=1.0)
+    variant = SelfVariant(
+        sizes="auto", loss="temperature", assignment="exclusive", entropy_weight=1.0
+    )
     check_model(lambda: SpiceSelf(3, FEATURES, variant=variant), features, tmp_path)
     moving = SelfVariant(train_encoder=True, batch_norm="adapt")
     check_model(
@@ -82,6 +84,7 @@ def test_the_default_is_the_paper() -> None:
         SelfVariant(loss="temperature"),
         SelfVariant(assignment="exclusive"),
         SelfVariant(entropy_weight=1.0),
+        SelfVariant(sizes="uneven"),
     ],
     ids=str,
 )

@@ -97,6 +97,8 @@ def test_the_defaults_are_those_of_the_released_code(bank: FeatureBank, world: W
         {"weight_decay": 1.0},
         {"batch_size": 350},
         {"unit_features": True},
+        {"sizes": "uneven"},
+        {"sizes": "uneven", "entropy_weight": 5.0},
     ],
 )
 def test_each_option_changes_what_is_trained(
@@ -218,6 +220,22 @@ def test_every_objective_may_start_from_covering_words(bank: FeatureBank, world:
     ):
         for head in head_logits(labeling.model, bank.features).argmax(axis=2):
             assert np.mean(head == expected) > 0.99
+
+
+def test_auto_trains_and_judges_heads_for_both(bank: FeatureBank, world: World) -> None:
+    even, uneven, auto = (
+        _make(bank, world, _HEADS, label_weight=2.0, sizes=sizes)
+        for sizes in ("even", "uneven", "auto")
+    )
+    assert auto.model.num_heads == 4
+    assert auto.model.entropy_weight == [5.0, 5.0, 2.0, 2.0]
+    assert (even.model.entropy_weight, uneven.model.entropy_weight) == (5.0, 2.0)
+    logits = np.random.default_rng(0).normal(size=(4, len(world.kinds), KINDS)).astype(np.float32)
+    logits[..., 0] += 1.0
+    expected = [*even.losses(logits[:2]), *uneven.losses(logits[2:])]
+    np.testing.assert_allclose(auto.losses(logits), expected, rtol=1e-6)
+    assert auto.scores is not None
+    assert np.isneginf(auto.scores(logits, np.zeros(4))).sum() == 2
 
 
 # --- a drawn world ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from spice_keras.errors import UserError
 from spice_keras.files import write_json
 from spice_keras.run.store import Reliable
-from spice_keras.stages.reliable import select_reliable
+from spice_keras.stages.reliable import select_reliable, uneven_shares
 from tests.stages.made_run import (
     COUNT,
     PER_CLUSTER,
@@ -161,3 +161,24 @@ def test_balance_draws_the_same_again(tmp_path: Path) -> None:
         assert np.bincount(clusters).tolist() == [2, 2, 2]
         drawn.append(rows)
     np.testing.assert_array_equal(drawn[0], drawn[1])
+
+
+def test_labels_follow_the_sizes_of_clusters_that_may_be_uneven(tmp_path: Path) -> None:
+    clusters = np.where(np.arange(COUNT) < 30, 0, 1)
+    clusters[COUNT - 1] = 2
+    counts = {}
+    for sizes in ("even", "uneven"):
+        folder = tmp_path / sizes
+        folder.mkdir()
+        context = make_context(folder, self__sizes=sizes, reliable__min_per_cluster=6)
+        write_heads(context, clusters, 0.5)
+        shares = uneven_shares(context)
+        select_reliable(context)
+        counts[sizes] = np.bincount(context.load(Reliable).labels, minlength=3).tolist()
+        if sizes == "even":
+            assert shares is None
+        else:
+            assert shares is not None
+            np.testing.assert_allclose(shares, np.array([30, 5, 1]) / COUNT)
+            assert "fewer than 6 reliable images, for their size," in said(context)
+    assert counts == {"even": [6, 5, 1], "uneven": [15, 2, 1]}
