@@ -20,7 +20,7 @@ _GROUPS = 10  # groups of columns for each value looked for
 # costs about as much as a product of another 60 columns.
 _PRODUCTS_PER_SECOND, _SELECTION = 1.5e11, 60
 _CHECKED = 65_536  # rows looked at at a time
-_COPIED = 2**29  # bytes of rows from which on a search for a few of them copies a part at a time
+_COPIED = 2**28  # bytes of rows from which on a search for a few of them copies a part at a time
 _TIES = 4  # candidates for each value looked for, from which sorting them is not worth it
 
 NeighborSearch = Callable[[np.ndarray, int], npt.NDArray[np.int32]]

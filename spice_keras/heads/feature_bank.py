@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,6 +38,25 @@ class FeatureBank:
     strong: np.ndarray
     search: NeighborSearch = nearest_neighbors
     space: FeatureSpace = field(default_factory=FeatureSpace)
+
+    def alone(self, rows: np.ndarray) -> FeatureBank:
+        """Return some items by themselves, without neighbours and without cached views.
+
+        Args:
+            rows: Which, integers [R].
+        """
+        none = np.empty((len(rows), 0), np.int32)
+        features = self.features[rows]
+        same = self.normalized is self.features
+        return replace(
+            self,
+            features=features,
+            normalized=features if same else self.normalized[rows],
+            neighbors=none,
+            head_neighbors=none,
+            weak=self.weak[:0, :0],
+            strong=self.strong[:0, :0],
+        )
 
     def views(self, *kinds: str) -> FeatureViews:
         """Return the features as they are and the cached views of these kinds, as one."""
