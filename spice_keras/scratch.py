@@ -62,12 +62,13 @@ def new_array_file(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     return np.asarray(array)
 
 
-def row_blocks(array: np.ndarray, length: int) -> Iterator[slice]:
+def row_blocks(array: np.ndarray, length: int, *beside: np.ndarray) -> Iterator[slice]:
     """Go through the rows of an array in order, and give the pages of a mapped file back.
 
     Args:
         array: Of at least one dimension.
         length: Rows of a block, at least 1.
+        *beside: Arrays that are read or written along with it; their pages are given back too.
 
     Yields:
         The rows of each block. Pages are given back about every 32 MiB.
@@ -76,8 +77,8 @@ def row_blocks(array: np.ndarray, length: int) -> Iterator[slice]:
     for number, start in enumerate(range(0, len(array), length), 1):
         yield slice(start, min(start + length, len(array)))
         if number % every == 0:
-            give_back(array)
-    give_back(array)
+            give_back(array, *beside)
+    give_back(array, *beside)
 
 
 def give_back(*arrays: np.ndarray) -> None:

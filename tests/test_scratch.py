@@ -84,6 +84,6 @@ def test_pages_are_given_back_while_blocks_are_read(
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     calls: list[int] = []
     monkeypatch.setattr(scratch, "_BLOCK_BYTES", 100 * mapped[:1].nbytes)
-    monkeypatch.setattr(scratch, "give_back", lambda array: calls.append(len(array)))
-    assert len(list(row_blocks(mapped, 50))) == 20
-    assert len(calls) == 11  # every second block, and at the end
+    monkeypatch.setattr(scratch, "give_back", lambda *arrays: calls.append(len(arrays)))
+    assert len(list(row_blocks(mapped, 50, np.zeros(3)))) == 20
+    assert calls == [2] * 11  # every second block, and at the end; both arrays

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from spice_keras.scratch import give_back, row_blocks
+from spice_keras.scratch import row_blocks
 
 _ROWS = 4096
 
@@ -27,9 +27,9 @@ def l2_normalized(
     features = np.asarray(features)
     unit = np.empty(features.shape, np.float32) if out is None else out
     smallest = np.finfo(np.float32).tiny
-    for rows in row_blocks(features, _ROWS):  # or temporary copies take as much again, twice
+    # A block at a time: temporary copies of all would take as much again, twice.
+    for rows in row_blocks(features, _ROWS, unit):
         block = np.asarray(features[rows], np.float32)
         lengths = np.linalg.norm(block, axis=1, keepdims=True)
         unit[rows] = block / np.maximum(lengths, smallest)
-    give_back(unit)
     return unit

@@ -13,6 +13,7 @@ from spice_keras.options import InputScale
 from spice_keras.scratch import give_back, row_blocks
 
 _ROWS = 4096
+_GIVEN_BACK = 16 * _ROWS  # rows after which the pages of a mapped file are given back
 SHORTEST = 1e-4
 """Rows that differ from the mean by less than this are the mean but for rounding."""
 
@@ -84,6 +85,8 @@ class FeatureSpace:
         unit = np.empty(features.shape, np.float32) if out is None else out
         for rows, block in self.blocks(features):
             unit[rows] = block
+            if rows.stop % _GIVEN_BACK == 0:
+                give_back(unit)
         give_back(unit)
         return unit
 

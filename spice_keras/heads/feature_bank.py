@@ -9,6 +9,7 @@ import numpy as np
 from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
+from spice_keras.scratch import give_back
 
 _UNIT = FeatureSpace("unit")
 
@@ -46,12 +47,15 @@ class FeatureBank:
             rows: Which, integers [R].
         """
         none = np.empty((len(rows), 0), np.int32)
-        features = self.features[rows]
-        same = self.normalized is self.features
+        features = normalized = self.features[rows]
+        give_back(self.features)
+        if self.normalized is not self.features:
+            normalized = self.normalized[rows]
+            give_back(self.normalized)
         return replace(
             self,
             features=features,
-            normalized=features if same else self.normalized[rows],
+            normalized=normalized,
             neighbors=none,
             head_neighbors=none,
             weak=self.weak[:0, :0],

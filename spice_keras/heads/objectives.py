@@ -33,6 +33,7 @@ from spice_keras.heads.starts import (
     start_clusters,
 )
 from spice_keras.options import ENTROPY_WEIGHTS, SelfVariant, Sizes, Start
+from spice_keras.scratch import give_back
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 from spice_keras.words.guide import WordGuide
@@ -323,6 +324,7 @@ def prototype_labeling(
     fitting = _JUDGED_BYTES // (4 * heads.num_heads * heads.num_clusters)
     judged = _drawn(num_items, fitting, heads.seed) if num_items > fitting else ALL_ITEMS
     rows = bank.normalized[judged] if len(judged) else bank.normalized
+    give_back(bank.normalized)
 
     def losses(logits: np.ndarray) -> np.ndarray:
         return head_losses(
