@@ -129,7 +129,7 @@ def neighbor_head_losses(
         scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
         total = 0.0
         for start in range(0, len(neighbors), block_size):
-            block = slice(start, start + block_size)
+            block = slice(start, min(start + block_size, len(neighbors)))
             theirs = tf.gather(scores, neighbors[block])
             pairs = neighbor_consistency(scores[block, tf.newaxis], theirs)
             total += float(np.sum(pairs.numpy(), dtype=np.float64))
