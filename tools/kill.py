@@ -53,7 +53,7 @@ _NAMED_ALONE = re.compile(
     r"[^/]+\.onnx)$|(^|/)artifacts/export/manifest\.json$"
 )
 _RATE = re.compile(rb'"images_per_second": [^,}]+')
-_WHEN = re.compile(rb'"when":"[^"]*"')
+_WHEN = re.compile(rb'"when": ?"[^"]*"')
 _PROGRAM = "cli.py"
 
 
@@ -150,7 +150,7 @@ def fingerprint(run: Path) -> dict[str, str]:
         data = b"" if _NAMED_ALONE.search(name) or path.is_symlink() else path.read_bytes()
         if path.name == "metrics.jsonl":
             data = _RATE.sub(b"", data)
-        if path.name == "edits.jsonl":
+        if path.name in ("edits.jsonl", "updates.json"):
             data = _WHEN.sub(b"", data)
         if path.name == "config.yaml":
             data = re.sub(rb"(?m)^  directory: .*$", b"", data)

@@ -119,10 +119,23 @@ def make_inputs(folder: Path, finish: Callable[[Sequence[str]], str | None]) -> 
         csv.writer(file).writerows(
             [("image", "cluster"), *((f"{n:03d}.png", f"kind {n % 4}") for n in range(0, 40))]
         )
+    _with_other_images(folder, bare)
     edited = _variant(bare, "edited")
     problem = finish([_PROGRAM, "edits", str(edited), "--from", str(folder / "moves.csv")])
     if problem is not None:
         raise RuntimeError(f"The edits ended with {problem}")
+
+
+def _with_other_images(folder: Path, run: Path) -> None:
+    """A copy of a run whose source has lost an image since, and gained two."""
+    images, changed = folder / "other-images", _variant(run, "changed")
+    shutil.copytree(folder / "images", images)
+    (images / "007.png").unlink()
+    for number in (0, 1):
+        with Image.open(images / f"{number:03d}.png") as picture:
+            picture.rotate(90).save(images / f"9{number}.png")
+    for path in (changed / "config.yaml", changed / "source.json"):
+        path.write_text(path.read_text().replace(f"{folder / 'images'}", f"{images}"))
 
 
 def _variant(run: Path, name: str) -> Path:
@@ -173,6 +186,11 @@ def writers(inputs: Path) -> list[Writer]:
         ("pack", ["pack", images, "{run}-out", "--rows", "7"], finished),
         ("pack tfrecord", ["pack", images, "{run}-out", "--rows", "7", "--format", "tfrecord"],
          finished),
+        ("predict", ["predict", "{run}", images, "--output", "{run}-table.csv"], finished),
+        ("predict shards",
+         ["predict", "{run}", images, "{run}-out", "--rows", "7", "--engine", "local"], finished),
+        ("groups --cut", ["groups", "{run}", "--cut", "2"], finished),
+        ("update", ["run", "--run-dir", "{run}", "--update"], inputs / "changed"),
         ("edits in", ["edits", "{run}", "--from", str(inputs / "moves.csv")], finished),
         ("edits out", ["edits", "{run}", "--to", "{run}-table.csv"], finished),
         ("apply", ["apply", "{run}", "--output", "{run}-reviewed"], inputs / "edited"),

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.data.stateless import balanced_draw, shuffled_rows, step_seed, uniform_draw
-from spice_keras.data.step_dataset import mapped, step_dataset
+from spice_keras.data.step_dataset import mapped, read_rows, step_dataset
 
 if TYPE_CHECKING:
     from spice_keras.augment.policies import Policy
@@ -210,15 +210,14 @@ def _by_cluster(
 
 
 def _rows(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
-    """Gather rows outside the graph, so that a memory-mapped array stays on disk."""
-
-    def gather(rows: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array[rows])
-
-    dtype = tf.dtypes.as_dtype(array.dtype)
-    rows = tf.numpy_function(gather, [index], dtype, stateful=False)
+    """Gather rows outside the graph."""
+    rows = read_rows(_gathered, [array], [index], tf.dtypes.as_dtype(array.dtype))
     rows.set_shape([*index.shape, *array.shape[1:]])
     return rows
+
+
+def _gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array[rows])
 
 
 def _view(policy: Policy, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from spice_keras.data.stateless import shuffled_rows, step_seed
-from spice_keras.data.step_dataset import step_dataset
+from spice_keras.data.step_dataset import read_rows, step_dataset
 
 
 class FeatureViews:
@@ -88,20 +88,27 @@ def prototype_batches(
         )
     check_batch_size(batch_size, num_items)
 
-    def gather(rows: np.ndarray, weakly: np.ndarray, strongly: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [embeddings[rows], weak.gather(weakly, rows), strong.gather(strongly, rows)]
-        )
-
     def batch(step: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = shuffled_rows(step, num_items, batch_size, seed=seed, stream="order")
         weakly = drawn(step, batch_size, weak.shape[0], seed=seed, stream="weak")
         strongly = drawn(step, batch_size, strong.shape[0], seed=seed, stream="strong")
-        parts = tf.numpy_function(gather, [rows, weakly, strongly], tf.float32, stateful=False)
+        data, inputs = [embeddings, weak, strong], [rows, weakly, strongly]
+        parts = read_rows(_gathered, data, inputs, tf.float32)
         parts = tf.unstack(tf.ensure_shape(parts, [3, batch_size, dim]))
         return dict(zip(("embedding", "weak", "strong"), parts, strict=True))
 
     return step_dataset(batch, *step_range(num_items // batch_size, first_epoch, epochs))
+
+
+def _gathered(
+    embeddings: np.ndarray,
+    weak: FeatureViews,
+    strong: FeatureViews,
+    rows: np.ndarray,
+    weakly: np.ndarray,
+    strongly: np.ndarray,
+) -> np.ndarray:
+    return np.stack([embeddings[rows], weak.gather(weakly, rows), strong.gather(strongly, rows)])
 
 
 def step_range(steps: int, first_epoch: int, epochs: int | None) -> tuple[int, int | None]:

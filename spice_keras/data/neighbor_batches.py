@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from spice_keras.data.feature_batches import FeatureViews, check_batch_size, drawn, step_range
 from spice_keras.data.stateless import shuffled_rows
-from spice_keras.data.step_dataset import step_dataset
+from spice_keras.data.step_dataset import read_rows, step_dataset
 
 
 def neighbor_batches(
@@ -55,16 +55,24 @@ def neighbor_batches(
     check_batch_size(batch_size, num_samples)
     given = None if labels is None else tf.constant(labels, tf.float32)
 
-    def gather(rows: np.ndarray, columns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        return views.gather(numbers, np.concatenate([rows, neighbors[rows, columns]]))
-
     def batch(step: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = shuffled_rows(step, num_samples, batch_size, seed=seed, stream="order")
         columns = drawn(step, batch_size, neighbors.shape[1], seed=seed, stream="neighbor")
         numbers = drawn(step, 2 * batch_size, num_views, seed=seed, stream="view")
-        pair = tf.numpy_function(gather, [rows, columns, numbers], tf.float32, stateful=False)
+        data, inputs = [views, neighbors], [rows, columns, numbers]
+        pair = read_rows(_gathered, data, inputs, tf.float32)
         anchor, neighbor = tf.split(tf.ensure_shape(pair, [2 * batch_size, dim]), 2)
         pairs = {"anchor": anchor, "neighbor": neighbor}
         return pairs if given is None else pairs | {"label": tf.gather(given, rows)}
 
     return step_dataset(batch, *step_range(num_samples // batch_size, first_epoch, epochs))
+
+
+def _gathered(
+    views: FeatureViews,
+    neighbors: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    numbers: np.ndarray,
+) -> np.ndarray:
+    return views.gather(numbers, np.concatenate([rows, neighbors[rows, columns]]))

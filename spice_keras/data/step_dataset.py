@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 _PARALLEL_BATCHES = max(2, min(8, os.cpu_count() or 2))
@@ -44,3 +47,32 @@ def mapped(steps: tf.data.Dataset, batch: Callable[[tf.Tensor], Batch]) -> tf.da
     made = tf.autograph.experimental.do_not_convert(batch)
     batches = steps.map(made, num_parallel_calls=_PARALLEL_BATCHES)
     return batches.with_options(options).prefetch(_PARALLEL_BATCHES)
+
+
+def read_rows(
+    read: Callable[..., np.ndarray],
+    data: Sequence[Any],
+    inputs: Sequence[tf.Tensor],
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """Read from arrays outside the graph, so that memory-mapped ones stay on disk.
+
+    TensorFlow keeps a function that is called from a data set's graph for as long as the process
+    lives, and with it all that the function holds: the images of every run. So it holds the data
+    weakly. Whoever makes the data set keeps them, by the function that makes its batches.
+
+    Args:
+        read: Takes the data, then the inputs as arrays. It holds no data itself.
+        data: Arrays, or objects that lead to them.
+        inputs: What to read.
+        dtype: Of what is read.
+
+    Returns:
+        What is read, its shape unknown.
+    """
+    held = [weakref.ref(each) for each in data]
+
+    def called(*arrays: np.ndarray) -> np.ndarray:
+        return read(*(each() for each in held), *arrays)
+
+    return tf.numpy_function(called, list(inputs), dtype, stateful=False)

@@ -16,6 +16,7 @@ from spice_keras.clustering.spectral import spectral_clusters
 from spice_keras.heads.classifier import MultiHeadClassifier, scaled_features
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.semantic_space import cluster_means
+from spice_keras.models.replicas import apply_gradients
 from spice_keras.options import Start
 
 _SPECTRAL_NEIGHBORS = 20
@@ -243,7 +244,7 @@ def fit_heads(
             # A mean over the batch and a sum over heads: each head takes its own step.
             loss = tf.reduce_sum(tf.reduce_mean(losses, axis=1))
         gradients = tape.gradient(loss, classifier.trainable_variables)
-        optimizer.apply(gradients, classifier.trainable_variables)
+        apply_gradients(optimizer, gradients, classifier.trainable_variables)
 
     generator = np.random.default_rng(seed)
     for _ in range(num_steps):

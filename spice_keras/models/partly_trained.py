@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from spice_keras.models.replicas import num_replicas
+from spice_keras.models.replicas import apply_gradients, num_replicas
 
 
 class PartlyTrainedModel(keras.Model):
@@ -247,7 +247,7 @@ class PartlyTrainedModel(keras.Model):
         replicas = num_replicas()
         if replicas > 1:  # the optimizer takes the sum of what they send
             gradients = [gradient / replicas for gradient in gradients]
-        self.optimizer.apply(gradients, variables)
+        apply_gradients(self.optimizer, gradients, variables)
 
     def _refuse_replicas(self) -> None:
         replicas = num_replicas()

@@ -5,7 +5,11 @@ On one replica, which is the rule, every function gives back what it was given.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 
 def num_replicas() -> int:
@@ -53,3 +57,29 @@ def own_share(whole: tf.Tensor) -> tf.Tensor:
     place = tf.distribute.get_replica_context().replica_id_in_sync_group
     size = tf.shape(whole)[0] // replicas
     return whole[place * size : (place + 1) * size]
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+) -> None:
+    """Let an optimizer take a step, and keep nothing of the step's graph.
+
+    Before its step Keras sums the gradients of all replicas by a function with a gradient of its
+    own, even if there is one replica. TensorFlow registers that gradient for good, and with it the
+    whole graph of the training step: some megabytes for every model that a process trains. Nobody
+    takes the gradient of an optimizer's step, so it is struck off again.
+
+    Args:
+        optimizer: Built for the variables.
+        gradients: One for each variable.
+        variables: What it updates.
+    """
+    # The registry has no public door; without these names nothing is struck off.
+    known: dict[str, object] = getattr(ops.gradient_registry, "_registry", {})
+    before = set(known)
+    optimizer.apply(gradients, variables)
+    for name in [name for name in known if name not in before]:
+        if name.startswith("CustomGradient"):
+            del known[name]
