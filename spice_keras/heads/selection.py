@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from spice_keras.heads.criteria import HeadScores
 from spice_keras.heads.multi_head_model import MultiHeadModel
-from spice_keras.scratch import row_blocks
+from spice_keras.scratch import give_back, row_blocks
 from spice_keras.training.callbacks import CarriesState
 
 HeadLosses = Callable[[np.ndarray], np.ndarray]
@@ -194,10 +194,12 @@ class HeadSelection(CarriesState):
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
         features = self._features() if callable(self._features) else self._features
-        logits = head_logits(self.model, features[self._rows] if len(self._rows) else features)
+        judged = features[self._rows] if len(self._rows) else features
+        give_back(features)  # what training read, before all heads answer
+        logits = head_logits(self.model, judged)
         losses, shape = self._losses(logits), (len(logits), len(features), logits.shape[2])
         clusters = self._clusters_of(features, logits)
-        del logits
+        del logits, judged
         head = self._best_head(epoch, losses, clusters)
         best = head is not None
         if head is not None:
