@@ -42,6 +42,7 @@ from spice_keras.options import (
     head_training,
 )
 from spice_keras.progress import Loudness, Screen
+from spice_keras.runtime import forget_kernels
 from spice_keras.training.callbacks import ShowProgress
 from spice_keras.words.guide import WordGuide, word_guide
 from spice_keras.words.vocabulary import Vocabulary, vocabulary_from_file
@@ -225,6 +226,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        forget_kernels()
         return self
 
     def _bank(self, rows: np.ndarray, seed: int) -> FeatureBank:
