@@ -303,6 +303,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
             labeling.losses,
             every=max(1, epochs // _JUDGEMENTS),
             scores=labeling.scores,
+            rows=labeling.judged,
         )
         screen = self._screen()
         steps, items = labeling.steps_per_epoch, labeling.items_per_step
@@ -329,7 +330,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
                 f"Received: learning_rate={self._recipe(len(bank.features)).learning_rate}"
             )
         labeling.model.classifier.set_weights(choice.weights)
-        losses = labeling.losses(head_logits(labeling.model, bank.features))
+        judged = labeling.judged_features(bank.features)
+        losses = labeling.losses(head_logits(labeling.model, judged))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
 
     def _labeling(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> SelfLabeling:

@@ -16,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -280,10 +281,11 @@ def json_text(value: Any) -> str:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file atomically; texts that a spreadsheet would run are escaped."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows(escaped_rows([header, *rows]))
-    write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    with atomic_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows(escaped_rows(chain([header], rows)))
+        text.detach()
 
 
 def finite(value: Any) -> Any:

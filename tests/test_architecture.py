@@ -28,6 +28,7 @@ _BOTTOM = {
     "progress",
     "registration",
     "runtime",
+    "scratch",
 }
 _ORDER = (
     "algorithm",
@@ -61,6 +62,7 @@ _ALLOWED: dict[str, set[str]] = {
 }
 _ALLOWED["config"] = _BOTTOM
 _ALLOWED["files"] = {"errors", "csv_cells"}
+_ALLOWED["scratch"] = {"files"}
 # Beside the run: doors of their own, to the heads and to what the models train on.
 for _door in ("estimator", "views"):
     _ALLOWED[_door] = _BOTTOM | set(_ORDER[: _ORDER.index("config")])

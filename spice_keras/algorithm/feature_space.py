@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.options import InputScale
+from spice_keras.scratch import give_back, row_blocks
 
 _ROWS = 4096
+_GIVEN_BACK = 16 * _ROWS  # rows after which the pages of a mapped file are given back
 SHORTEST = 1e-4
 """Rows that differ from the mean by less than this are the mean but for rounding."""
 
@@ -68,18 +70,24 @@ class FeatureSpace:
                 block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), SHORTEST)
             yield rows, block
 
-    def unit_rows(self, features: np.ndarray) -> npt.NDArray[np.float32]:
+    def unit_rows(
+        self, features: np.ndarray, out: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Rows of this space at unit length, where similarity is the dot product.
 
         Args:
             features: Real numbers of any type and size. Shape: (num_samples, dim).
+            out: Where the rows go, perhaps memory-mapped; None for a new array.
 
         Returns:
             Shape: (num_samples, dim).
         """
-        unit = np.empty(features.shape, np.float32)
+        unit = np.empty(features.shape, np.float32) if out is None else out
         for rows, block in self.blocks(features):
             unit[rows] = block
+            if rows.stop % _GIVEN_BACK == 0:
+                give_back(unit)
+        give_back(unit)
         return unit
 
     def as_config(self) -> dict[str, Any]:
@@ -142,8 +150,7 @@ def _unit_blocks(
     features: np.ndarray, rooted: bool, block_size: int
 ) -> Iterator[tuple[slice, npt.NDArray[np.float64]]]:
     smallest = np.finfo(np.float64).tiny
-    for start in range(0, len(features), block_size):
-        rows = slice(start, start + block_size)
+    for rows in row_blocks(features, block_size):
         block = features[rows].astype(np.float64)
         # The squares of very large or very small numbers are out of range.
         block /= np.maximum(np.abs(block).max(axis=1, keepdims=True), smallest)

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spice_keras.options import Balance
+from spice_keras.scratch import row_blocks
+
+_ROWS = 2**16
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ def local_consistency(clusters: np.ndarray, neighbors: np.ndarray) -> npt.NDArra
             "`clusters` must be (num_samples,) and `neighbors` (num_samples, num_neighbors). "
             f"Received: shapes {clusters.shape} and {neighbors.shape}"
         )
-    agreeing = np.count_nonzero(clusters[neighbors] == clusters[:, np.newaxis], axis=1)
+    agreeing = np.empty(len(clusters), np.int64)
+    for rows in row_blocks(neighbors, _ROWS):
+        same = clusters[neighbors[rows]] == clusters[rows, np.newaxis]
+        agreeing[rows] = np.count_nonzero(same, axis=1)
     return agreeing.astype(np.float32) / np.float32(neighbors.shape[1])
 
 

@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.scratch import row_blocks
+
 # exp(-60) is small enough to count as no assignment and large enough for float32 to divide by.
 _SMALLEST_EXPONENT = -60.0
 _SINKHORN_ROUNDS = 10
 _SETTLED_SHARE = 1e-3
+_CHECKED = 2**16  # rows looked at at a time
 
 
 class KMeansRestarts(NamedTuple):
@@ -160,7 +163,8 @@ def _objective(rows: np.ndarray, centroids: np.ndarray, clusters: np.ndarray) ->
 def _check(
     embeddings: np.ndarray, num_clusters: int, num_init: int, balance: float, temperature: float
 ) -> None:
-    if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
+    blocks = row_blocks(embeddings, _CHECKED)
+    if embeddings.ndim != 2 or not all(np.isfinite(embeddings[rows]).all() for rows in blocks):
         raise ValueError(
             "`embeddings` must be (num_samples, dim) and finite. "
             f"Received: shape={embeddings.shape}"

@@ -17,10 +17,12 @@ from spice_keras.clustering.neighbors import (
     largest_of_rows,
     led_by_themselves,
 )
+from spice_keras.scratch import give_back
 
 ROWS_PER_CELL = 250
 _FITTED_PER_CELL, _ROUNDS = 40, 8  # rows that k-means sees for each cell, and how often
 _ASSIGNED = 1024  # rows assigned to cells at a time
+_MEANS = 512  # cells whose means are taken at a time
 _PART = 64  # rows of a cell selected from at a time, while the processor's cache holds them
 _DEVICE = "CPU:0"
 
@@ -99,6 +101,7 @@ class Cells:
                     found[own] = led_by_themselves(best, own)
 
         in_threads(search, range(len(self)))
+        give_back(self.rows)
         return found
 
     def _near(self, cell: int, num_probes: int, num_neighbors: int) -> npt.NDArray[np.int64]:
@@ -135,10 +138,13 @@ def cut_into_cells(
     drawn = np.random.default_rng(seed).permutation(len(rows))[: _FITTED_PER_CELL * count]
     fitted = rows[np.sort(drawn)]
     centers = rows[drawn[:count]]
+    give_back(rows)
     for _ in range(_ROUNDS):
         _, order, starts = _sorted_by_cell(fitted, centers)
-        centers = _means(fitted[order], starts, centers)
+        centers = _means(fitted, order, starts, centers)
+    del fitted
     cell_of, order, starts = _sorted_by_cell(rows, centers)
+    give_back(rows)
     return Cells(centers, cell_of, rows, order.astype(np.int32), starts)
 
 
@@ -160,11 +166,16 @@ def _sorted_by_cell(
     return cell_of, order, np.searchsorted(cell_of[order], np.arange(len(centers) + 1))
 
 
-def _means(rows: np.ndarray, starts: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def _means(
+    rows: np.ndarray, order: np.ndarray, starts: np.ndarray, centers: np.ndarray
+) -> np.ndarray:
     """The direction of the mean of each cell's rows; an empty cell keeps its centre."""
     moved = centers.copy()
     full = np.flatnonzero(np.diff(starts))
-    sums = np.add.reduceat(rows, starts[full], axis=0)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    moved[full] = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centers[full])
+    for some in np.split(full, range(_MEANS, len(full), _MEANS)):  # not a copy of all rows
+        first = starts[some[0]]
+        own = rows[order[first : starts[some[-1] + 1]]]
+        sums = np.add.reduceat(own, starts[some] - first, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        moved[some] = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centers[some])
     return moved

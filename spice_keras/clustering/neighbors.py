@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from spice_keras.scratch import give_back, row_blocks
+
 _DEVICE = "CPU:0"
 _SIMILARITIES = 2**23  # cosines held at a time if the caller does not say: 32 MiB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 48, 128  # fewer rows: the product waits for memory
@@ -20,7 +22,7 @@ _GROUPS = 10  # groups of columns for each value looked for
 # costs about as much as a product of another 60 columns.
 _PRODUCTS_PER_SECOND, _SELECTION = 1.5e11, 60
 _CHECKED = 65_536  # rows looked at at a time
-_COPIED = 2**29  # bytes of rows from which on a search for a few of them copies a part at a time
+_COPIED = 2**28  # bytes of rows from which on a search for a few of them copies a part at a time
 _TIES = 4  # candidates for each value looked for, from which sorting them is not worth it
 
 NeighborSearch = Callable[[np.ndarray, int], npt.NDArray[np.int32]]
@@ -86,6 +88,7 @@ def neighbors_of(
     for first in firsts:
         last = len(embeddings) if first == firsts[-1] else first + part
         _search_part(embeddings, samples, slice(first, last), (neighbors, best), block_size)
+        give_back(embeddings)
     for start in range(0, len(samples), _CHECKED):
         block = slice(start, start + _CHECKED)
         neighbors[block] = led_by_themselves(neighbors[block], samples[block])
@@ -266,6 +269,6 @@ def check_embeddings(embeddings: np.ndarray, num_neighbors: int) -> None:
             f"samples. Received: {num_neighbors=}, num_samples={len(embeddings)}"
         )
     # A block at a time: what isfinite says of all of them is a quarter of their size.
-    blocks = range(0, len(embeddings), _CHECKED)
-    if not all(np.isfinite(embeddings[start : start + _CHECKED]).all() for start in blocks):
+    blocks = row_blocks(embeddings, _CHECKED)
+    if not all(np.isfinite(embeddings[rows]).all() for rows in blocks):
         raise ValueError("`embeddings` must be finite. Received: an array with NaN or infinity")

@@ -17,6 +17,7 @@ from spice_keras.data.labels import Labels, column_labels
 from spice_keras.data.npy_stream import NpyHeader, read_float32_matrix
 from spice_keras.data.sources import DataSource, SourceOptions
 from spice_keras.errors import UserError
+from spice_keras.scratch import new_array_file, row_blocks
 from spice_keras.shards.embeddings import EmbeddingShards
 
 _ADVICE = "Save the embeddings again: np.savez(file, features=...)."
@@ -45,8 +46,8 @@ class EmbeddingFile:
     content_hash: str
 
 
-def read_embeddings_file(path: str | Path) -> EmbeddingFile:
-    """Read embeddings, one row an item, in 4*N*D bytes of memory.
+def read_embeddings_file(path: str | Path, into: Path | None = None) -> EmbeddingFile:
+    """Read embeddings, one row an item, in 4*N*D bytes of memory or on the disk.
 
     A row without a direction (NaN, infinite, all zero) has no cosine to any other, and it means
     that the program before this one failed on that item. It is refused, not skipped: row r of
@@ -56,6 +57,7 @@ def read_embeddings_file(path: str | Path) -> EmbeddingFile:
         path: an .npy file of one array [N, D], or an .npz file with such an array named
             "features", "embeddings", "x" or "X", or as its only two-dimensional array of numbers.
             "ids" beside it may name the rows by N different strings or integers.
+        into: an .npy file to write, whose memory-mapped rows are the features; None for memory.
 
     Returns:
         Embeddings, ids and content hash.
@@ -66,7 +68,8 @@ def read_embeddings_file(path: str | Path) -> EmbeddingFile:
     """
     path = Path(path)
     with _opened(path) as (stream, header):
-        features = read_float32_matrix(stream, header)
+        matrix = None if into is None else new_array_file(into, header.shape, np.float32)
+        features = read_float32_matrix(stream, header, matrix)
     ids = tuple(array_ids(path, len(features), noun="row"))
     _check_rows(features, path)
     return EmbeddingFile(features, ids, _content_hash(features, ids))
@@ -123,11 +126,24 @@ class EmbeddingSource(DataSource):
     def __len__(self) -> int:
         return self._num_rows
 
-    def read(self) -> EmbeddingFile:
-        """Read all rows, as `read_embeddings_file` does, or the sample."""
+    def read(self, into: Path | None = None) -> EmbeddingFile:
+        """Read all rows, or the sample.
+
+        Args:
+            into: as for `read_embeddings_file`.
+
+        Returns:
+            Embeddings, ids and content hash.
+
+        Raises:
+            UserError: as `read_embeddings_file` raises it; if a shard is damaged.
+        """
         if self._shards is None:
-            return read_embeddings_file(self.path)
-        ids, features, content_hash = self._shards.sample(self._sample)
+            return read_embeddings_file(self.path, into)
+        rows = None
+        if into is not None:
+            rows = new_array_file(into, (len(self), self._shards.dim), np.float32)
+        ids, features, content_hash = self._shards.sample(self._sample, rows)
         _check_rows(features, self.path)
         return EmbeddingFile(features, tuple(ids), content_hash)
 
@@ -202,8 +218,8 @@ def _check_rows(features: np.ndarray, path: Path) -> None:
         f"of a length outside {_SHORTEST:g} to {_LONGEST:g}": [],
     }
     infinite, zero, extreme = flaws.values()
-    for start in range(0, len(features), _BLOCK_ROWS):
-        block = features[start : start + _BLOCK_ROWS]
+    for rows in row_blocks(features, _BLOCK_ROWS):
+        block, start = features[rows], rows.start
         finite = np.isfinite(block).all(axis=1)
         kept = np.flatnonzero(finite)
         lengths = np.sqrt(np.square(block[kept], dtype=np.float64).sum(axis=1))
@@ -211,9 +227,7 @@ def _check_rows(features: np.ndarray, path: Path) -> None:
         infinite += (start + np.flatnonzero(~finite)).tolist()
         zero += (start + kept[lengths == 0]).tolist()
         extreme += (start + kept[beyond]).tolist()
-    found = "; ".join(
-        f"{len(rows)} {flaw} ({_listed(rows)})" for flaw, rows in flaws.items() if rows
-    )
+    found = "; ".join(f"{len(bad)} {flaw} ({_listed(bad)})" for flaw, bad in flaws.items() if bad)
     if found:
         raise UserError(
             f"Every row of the embeddings of {path} needs a direction, for its cosine to the "
@@ -233,10 +247,9 @@ def _listed(rows: Sequence[int]) -> str:
 def _content_hash(features: np.ndarray, ids: Sequence[str]) -> str:
     """Hash names and rows in turn; the length before each name keeps it apart from the numbers."""
     digest = hashlib.sha256(features.shape[1].to_bytes(8, "little"))
-    for start in range(0, len(features), _BLOCK_ROWS):
-        # Little-endian everywhere.
-        block = np.asarray(features[start : start + _BLOCK_ROWS], "<f4")
-        for name, row in zip(ids[start : start + _BLOCK_ROWS], block, strict=True):
+    for rows in row_blocks(features, _BLOCK_ROWS):
+        block = np.asarray(features[rows], "<f4")  # little-endian everywhere
+        for name, row in zip(ids[rows], block, strict=True):
             encoded = name.encode()
             digest.update(len(encoded).to_bytes(8, "little"))
             digest.update(encoded)

@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from spice_keras.scratch import row_blocks
+
 _BLOCK_BYTES = 1 << 22
 _MAGIC = b"\x93NUMPY"
 # NumPy's own bound: longer ones can crash the parser of Python's literals.
@@ -161,12 +163,15 @@ def _elements(stream: IO[bytes], num_bytes: int, header: NpyHeader) -> bytes:
     return data
 
 
-def read_float32_matrix(stream: IO[bytes], header: NpyHeader) -> np.ndarray:
+def read_float32_matrix(
+    stream: IO[bytes], header: NpyHeader, into: np.ndarray | None = None
+) -> np.ndarray:
     """Read the elements as float32, converted block by block.
 
     Args:
         stream: at the first element, as `read_header` leaves it.
         header: of a numeric array [N, D].
+        into: float32 [N, D] to fill, perhaps memory-mapped; None for a new array.
 
     Returns:
         float32 [N, D] in row order. Numbers too large for float32 are infinite.
@@ -177,12 +182,12 @@ def read_float32_matrix(stream: IO[bytes], header: NpyHeader) -> np.ndarray:
     """
     if len(header.shape) != 2 or not header.is_numeric:
         raise ValueError(f"Expected a numeric array [N, D]. Received: {header}")
-    matrix = np.empty(header.shape, np.float32)
+    matrix = np.empty(header.shape, np.float32) if into is None else into
     lines = matrix.T if header.fortran_order else matrix
     line_bytes = lines.shape[1] * header.dtype.itemsize
     step = max(1, _BLOCK_BYTES // max(1, line_bytes))
-    for start in range(0, len(lines), step):
-        block = lines[start : start + step]
+    for rows in row_blocks(lines, step):
+        block = lines[rows]
         data = _elements(stream, len(block) * line_bytes, header)
         with np.errstate(over="ignore"):
             block[:] = np.frombuffer(data, header.dtype).reshape(block.shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from spice_keras.algorithm.feature_space import FeatureSpace
 from spice_keras.clustering.neighbors import NeighborSearch, nearest_neighbors
 from spice_keras.data.feature_batches import FeatureViews
+from spice_keras.scratch import give_back
 
 _UNIT = FeatureSpace("unit")
 
@@ -38,6 +39,28 @@ class FeatureBank:
     strong: np.ndarray
     search: NeighborSearch = nearest_neighbors
     space: FeatureSpace = field(default_factory=FeatureSpace)
+
+    def alone(self, rows: np.ndarray) -> FeatureBank:
+        """Return some items by themselves, without neighbours and without cached views.
+
+        Args:
+            rows: Which, integers [R].
+        """
+        none = np.empty((len(rows), 0), np.int32)
+        features = normalized = self.features[rows]
+        give_back(self.features)
+        if self.normalized is not self.features:
+            normalized = self.normalized[rows]
+            give_back(self.normalized)
+        return replace(
+            self,
+            features=features,
+            normalized=normalized,
+            neighbors=none,
+            head_neighbors=none,
+            weak=self.weak[:0, :0],
+            strong=self.strong[:0, :0],
+        )
 
     def views(self, *kinds: str) -> FeatureViews:
         """Return the features as they are and the cached views of these kinds, as one."""

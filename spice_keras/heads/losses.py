@@ -96,7 +96,8 @@ def neighbor_head_losses(
     Args:
         logits: Logits of every head for un-augmented images.
             Shape: (num_heads, num_samples, num_clusters).
-        neighbors: Rows of the neighbours of each sample. Shape: (num_samples, num_neighbors).
+        neighbors: Rows of the neighbours of each sample, or of the first ones, which then alone
+            are judged. Shape: (num_judged, num_neighbors).
         entropy_weight: Weight of the entropy of the mean prediction, or one for each head.
         block_size: Samples compared with all their neighbours at a time, at least 1; if None,
             so many that the neighbours' probabilities stay below 8 MiB.
@@ -111,7 +112,7 @@ def neighbor_head_losses(
     SCAN (arXiv 2005.12320) Eq. 2 chooses the head of smallest loss.
     """
     logits, neighbors = np.asarray(logits), np.asarray(neighbors)
-    if logits.ndim != 3 or neighbors.ndim != 2 or logits.shape[1] != len(neighbors):
+    if logits.ndim != 3 or neighbors.ndim != 2 or logits.shape[1] < len(neighbors):
         raise ValueError(
             "`logits` must be (num_heads, num_samples, num_clusters) for the samples of "
             f"`neighbors`. Received: logits.shape={logits.shape}, "
@@ -124,11 +125,12 @@ def neighbor_head_losses(
         scores = tf.nn.log_softmax(tf.convert_to_tensor(head, tf.float32))
         total = 0.0
         for start in range(0, len(neighbors), block_size):
-            block = slice(start, start + block_size)
+            block = slice(start, min(start + block_size, len(neighbors)))
             theirs = tf.gather(scores, neighbors[block])
             pairs = neighbor_consistency(scores[block, tf.newaxis], theirs)
             total += float(np.sum(pairs.numpy(), dtype=np.float64))
-        losses.append(total / neighbors.size - weight * float(mean_entropy(scores)))
+        judged = scores[: len(neighbors)]
+        losses.append(total / neighbors.size - weight * float(mean_entropy(judged)))
     return np.array(losses, np.float64)
 
 

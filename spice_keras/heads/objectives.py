@@ -20,7 +20,7 @@ from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.guided_clustering import GuidedClustering
 from spice_keras.heads.losses import head_losses, neighbor_head_losses, semantic_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
-from spice_keras.heads.selection import HeadLosses, head_logits
+from spice_keras.heads.selection import ALL_ITEMS, HeadLosses, head_logits
 from spice_keras.heads.semantic_clustering import MakeSemanticCenters, SemanticClustering
 from spice_keras.heads.semantic_space import SemanticSpace, fitted_semantic_space
 from spice_keras.heads.spice_self import SpiceSelf
@@ -40,6 +40,7 @@ from spice_keras.options import (
     Sizes,
     Start,
 )
+from spice_keras.scratch import give_back
 from spice_keras.training.loop import compile_for_device
 from spice_keras.training.optimizers import FusedAdam
 from spice_keras.words.guide import WordGuide
@@ -84,6 +85,7 @@ class SelfLabeling:
         items_per_step: Items of a batch.
         scores: What chooses among them; None to go by the loss.
         callbacks: What the model needs while it is fitted.
+        judged: Items whose logits `losses` is given, int64 [R]; empty for all of them.
     """
 
     model: SpiceSelf | NeighborClustering
@@ -93,6 +95,15 @@ class SelfLabeling:
     items_per_step: int
     scores: HeadScores | None = None
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    judged: np.ndarray = field(default_factory=lambda: ALL_ITEMS)
+
+    def judged_features(self, features: np.ndarray) -> np.ndarray:
+        """Return the features [R, D] of the items that the heads are judged on."""
+        return features[self.judged] if len(self.judged) else features
+
+
+_JUDGED_BYTES = 2**29  # of all heads' logits; beyond, heads are judged on a draw of the items
+_STARTED_ROWS, _STARTED_PER_CLUSTER = 70_000, 40  # items that starts are found on
 
 
 def neighbor_labeling(
@@ -140,14 +151,48 @@ def neighbor_labeling(
     _compile(model, FusedAdam(heads.learning_rate))
     scores = None
     if sizes != "uneven":
-        scores = partial(head_scores, neighbors=neighbors, rows=bank.normalized, groups=len(groups))
+        scores = partial(
+            head_scores,
+            neighbors=neighbors,
+            rows=bank.normalized,
+            groups=len(groups),
+            num_clusters=heads.num_clusters,
+        )
     labels = None if heads.guide is None else heads.guide.labels
     batches = _pairs(bank.views("weak", "strong"), neighbors, batch_size, heads, labels)
 
-    def losses(logits: np.ndarray) -> np.ndarray:
-        return neighbor_head_losses(logits, neighbors, weights)
+    judged, theirs = _judged_pairs(neighbors, model.num_heads * heads.num_clusters, heads.seed)
 
-    return SelfLabeling(model, batches, losses, num_items // batch_size, batch_size, scores)
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return neighbor_head_losses(logits, theirs, weights)
+
+    return SelfLabeling(
+        model, batches, losses, num_items // batch_size, batch_size, scores, judged=judged
+    )
+
+
+def _drawn(num_items: int, count: int, seed: int) -> np.ndarray:
+    """Some of the items, in order."""
+    return np.sort(np.random.default_rng(seed).choice(num_items, count, replace=False))
+
+
+def _judged_pairs(
+    neighbors: np.ndarray, num_logits: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Items whose logits all fit, and the places of their neighbours among them.
+
+    The items that are judged come first; their neighbours follow. Empty, for all items, if the
+    logits of all fit.
+    """
+    num_items, width = neighbors.shape
+    fitting = _JUDGED_BYTES // (4 * num_logits)
+    if num_items <= fitting:
+        return ALL_ITEMS, neighbors
+    first = _drawn(num_items, max(1, fitting // (1 + width)), seed)
+    theirs = np.asarray(neighbors[first])
+    judged = np.concatenate([first, np.setdiff1d(theirs, first)])
+    order = np.argsort(judged, kind="stable")
+    return judged, order[np.searchsorted(judged, theirs, sorter=order)]
 
 
 def _entropy_weights(sizes: Sizes, *, guided: bool) -> tuple[float, ...]:
@@ -214,7 +259,7 @@ def refinement(
     classifier.set_weights(
         [np.concatenate([trained, fresh[heads.num_heads :]]) for trained, fresh in pairs]
     )
-    soften(classifier, head_logits(classifier, bank.features))
+    soften(classifier, head_logits(classifier, labeling.judged_features(bank.features)))
     return replace(labeling, scores=None)
 
 
@@ -284,9 +329,14 @@ def prototype_labeling(
     # PyTorch's epsilon: the gradients of the double softmax are small.
     _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
 
+    fitting = _JUDGED_BYTES // (4 * model.num_heads * heads.num_clusters)
+    judged = _drawn(num_items, fitting, heads.seed) if num_items > fitting else ALL_ITEMS
+    rows = bank.normalized[judged] if len(judged) else bank.normalized
+    give_back(bank.normalized)
+
     def losses(logits: np.ndarray) -> np.ndarray:
         return head_losses(
-            bank.normalized,
+            rows,
             logits,
             options.confident_ratio,
             loss=variant.loss,
@@ -296,8 +346,15 @@ def prototype_labeling(
         )
 
     batches = image_batches or _cached_batches(bank, heads, large_batch)
-    scores = partial(loss_scores, rows=bank.normalized) if variant.sizes == "auto" else None
-    return SelfLabeling(model, batches, losses, num_items // large_batch, large_batch, scores)
+    scores = _loss_scores(bank, heads) if variant.sizes == "auto" else None
+    return SelfLabeling(
+        model, batches, losses, num_items // large_batch, large_batch, scores, judged=judged
+    )
+
+
+def _loss_scores(bank: FeatureBank, heads: HeadOptions) -> HeadScores:
+    """What chooses between heads for even clusters and for uneven ones."""
+    return partial(loss_scores, rows=bank.normalized, num_clusters=heads.num_clusters)
 
 
 @dataclass(frozen=True)
@@ -402,7 +459,7 @@ def sic_labeling(
         ),
         num_items // batch_size,
         batch_size,
-        partial(loss_scores, rows=bank.normalized) if options.sizes == "auto" else _by_loss,
+        _loss_scores(bank, heads) if options.sizes == "auto" else _by_loss,
         (MakeSemanticCenters(bank.features, space),),
     )
 
@@ -410,7 +467,7 @@ def sic_labeling(
 _RESTARTS = 20
 
 
-def _by_loss(logits: np.ndarray, losses: np.ndarray) -> np.ndarray:
+def _by_loss(clusters: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Scores by which the head of smallest loss is kept."""
     return -losses
 
@@ -454,7 +511,16 @@ def _with_itself(bank: FeatureBank, options: SemanticOptions) -> np.ndarray:
 def _start_heads(
     model: SpiceSelf | NeighborClustering, bank: FeatureBank, heads: HeadOptions
 ) -> None:
-    """Bring the heads to the clusters they start from: exactly if linear, by training if not."""
+    """Bring the heads to the clusters they start from: exactly if linear, by training if not.
+
+    Of very many items a draw says where the clusters lie.
+    """
+    num_items = len(bank.features)
+    enough = max(_STARTED_ROWS, _STARTED_PER_CLUSTER * heads.num_clusters)
+    if num_items > enough and (heads.start != "random" or heads.guide is not None):
+        rows = _drawn(num_items, enough, heads.seed)
+        heads = replace(heads, guide=None if heads.guide is None else heads.guide.of(rows))
+        bank = bank.alone(rows)
     clusters = _clusters_at_start(bank, heads)
     if clusters is None:
         return

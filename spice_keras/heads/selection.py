@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from spice_keras.heads.criteria import HeadScores
 from spice_keras.heads.multi_head_model import MultiHeadModel
+from spice_keras.scratch import give_back, row_blocks
 from spice_keras.training.callbacks import CarriesState
 
 HeadLosses = Callable[[np.ndarray], np.ndarray]
-"""Logits of every head for the whole set [H, N, K] to the loss of each head [H]."""
+"""Logits of every head for the judged items [H, N, K] to the loss of each head [H]."""
 FeaturesNow = Callable[[], np.ndarray]
 """The features of the un-augmented items as an encoder sees them now, float32 [N, D]."""
 
 _HISTORY, _ENCODER = "history_", "encoder_"
 MAX_BYTES = 2**25
+ALL_ITEMS = np.empty(0, np.int64)
+"""Stands for all items where rows of some are expected."""
 
 
 class HeadHistory:
@@ -44,19 +49,28 @@ class HeadHistory:
         self._clusters: dict[int, np.ndarray] = {}
 
     def record(
-        self, epoch: int, losses: np.ndarray, logits: np.ndarray, *, best: bool = False
+        self,
+        epoch: int,
+        losses: np.ndarray,
+        clusters: Callable[[], np.ndarray],
+        shape: tuple[int, int, int],
+        *,
+        best: bool = False,
     ) -> None:
         """Add one epoch.
 
         Args:
             epoch: From 0.
             losses: Losses of each head, [H].
-            logits: Logits of every head for all items, [H, N, K].
+            clusters: Gives the clusters of every head for all items, [H, N]; called only for an
+                epoch that is kept.
+            shape: H, N and K.
             best: Whether a head of this epoch is the choice so far.
         """
         self._losses[epoch] = np.asarray(losses, np.float64)
-        kind = np.min_scalar_type(logits.shape[2] - 1)
-        affordable = self._max_bytes // (logits.shape[0] * logits.shape[1] * kind.itemsize)
+        num_heads, num_items, num_clusters = shape
+        kind = np.min_scalar_type(num_clusters - 1)
+        affordable = self._max_bytes // (num_heads * num_items * kind.itemsize)
         if not affordable:
             return
         stride = -(-self._total // affordable)
@@ -64,7 +78,7 @@ class HeadHistory:
             for former in [e for e in self._clusters if not self._is_kept(e, stride)]:
                 del self._clusters[former]
         if best or self._is_kept(epoch, stride):
-            self._clusters[epoch] = logits.argmax(axis=2).astype(kind)
+            self._clusters[epoch] = clusters().astype(kind)
 
     def _is_kept(self, epoch: int, stride: int) -> bool:
         return (self._total - 1 - epoch) % stride == 0
@@ -135,6 +149,7 @@ class HeadSelection(CarriesState):
         every: Epochs from one judgement to the next; the last epoch is always judged.
         encoder: What changes along with the heads; None if nothing does.
         scores: What chooses among the heads of the last epoch; None to go by the loss.
+        rows: Items whose logits `losses` is given, int64 [R]; empty for all of them.
 
     Attributes:
         choice: The best head so far.
@@ -166,11 +181,12 @@ class HeadSelection(CarriesState):
         every: int = 1,
         encoder: keras.Model | None = None,
         scores: HeadScores | None = None,
+        rows: np.ndarray = ALL_ITEMS,
     ) -> None:
         super().__init__()
         self._features, self._losses, self._encoder = features, losses, encoder
         self.first_epoch, self.history, self.every = first_epoch, history, every
-        self._scores = scores
+        self._scores, self._rows = scores, rows
         self.choice = HeadChoice()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -178,9 +194,13 @@ class HeadSelection(CarriesState):
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
         features = self._features() if callable(self._features) else self._features
-        logits = head_logits(self.model, features)
-        losses = self._losses(logits)
-        head = self._best_head(epoch, losses, logits)
+        judged = features[self._rows] if len(self._rows) else features
+        give_back(features)  # what training read, before all heads answer
+        logits = head_logits(self.model, judged)
+        losses, shape = self._losses(logits), (len(logits), len(features), logits.shape[2])
+        clusters = self._clusters_of(features, logits)
+        del logits, judged
+        head = self._best_head(epoch, losses, clusters)
         best = head is not None
         if head is not None:
             self.choice = HeadChoice(
@@ -191,13 +211,22 @@ class HeadSelection(CarriesState):
                 [] if self._encoder is None else self._encoder.get_weights(),
             )
         if self.history is not None:
-            self.history.record(epoch, losses, logits, best=best)
+            self.history.record(epoch, losses, clusters, shape, best=best)
         if logs is not None:
             logs["head_losses"] = [float(loss) for loss in losses]
             if self.choice.epoch >= 0:
                 logs["selected_loss"] = self.choice.loss
 
-    def _best_head(self, epoch: int, losses: np.ndarray, logits: np.ndarray) -> int | None:
+    def _clusters_of(self, features: np.ndarray, logits: np.ndarray) -> Callable[[], np.ndarray]:
+        """What gives the clusters of every head [H, N], found when they are first asked for."""
+        if not len(self._rows):
+            return lambda: logits.argmax(axis=2)
+        model = self.model
+        return cache(lambda: head_clusters(model, features))
+
+    def _best_head(
+        self, epoch: int, losses: np.ndarray, clusters: Callable[[], np.ndarray]
+    ) -> int | None:
         """The head that takes the place of the choice so far; None if none does."""
         # A head that diverged must not hide the others: argmin takes NaN for the smallest.
         if self._scores is None:
@@ -206,7 +235,7 @@ class HeadSelection(CarriesState):
             return head if better else None
         if epoch + 1 != self.params["epochs"] or np.isnan(losses).all():
             return None
-        scores = self._scores(logits, losses)
+        scores = self._scores(clusters(), losses)
         return int(np.argmax(np.where(np.isnan(losses) | np.isnan(scores), -np.inf, scores)))
 
     def state(self) -> dict[str, np.ndarray]:
@@ -249,7 +278,10 @@ def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[np.ndarray]:
     return [state[f"{prefix}{i}"] for i in range(count)]
 
 
-def head_logits(model: keras.Model, features: np.ndarray, block: int = 4096) -> np.ndarray:
+_ROWS = 4096  # of one call of the heads
+
+
+def head_logits(model: keras.Model, features: np.ndarray, block: int = _ROWS) -> np.ndarray:
     """Return the logits of every head, by blocks of rows.
 
     Args:
@@ -260,9 +292,45 @@ def head_logits(model: keras.Model, features: np.ndarray, block: int = 4096) -> 
     Returns:
         float32 [H, N, K].
     """
+    logits: np.ndarray | None = None
+    for rows, found in logit_blocks(model, features, block):
+        if logits is None:
+            logits = np.empty((found.shape[0], len(features), found.shape[2]), found.dtype)
+        logits[:, rows] = found
+    if logits is None:
+        raise ValueError(f"Expected at least one row. Received: features.shape={features.shape}")
+    return logits
+
+
+def logit_blocks(
+    model: keras.Model, features: np.ndarray, block: int = _ROWS
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Give the logits of every head a block of rows at a time.
+
+    Those of all heads for all items are many times as large as the features.
+
+    Args:
+        model: As for `head_logits`.
+        features: Features of the items, float32 [N, D], perhaps memory-mapped.
+        block: Rows a call.
+
+    Yields:
+        Which rows, and their logits, float32 [H, rows, K].
+    """
     heads = model.logits_by_head if isinstance(model, MultiHeadModel) else model
-    blocks = [
-        heads(tf.convert_to_tensor(features[start : start + block])).numpy()
-        for start in range(0, len(features), block)
-    ]
-    return np.concatenate(blocks, axis=1)
+    for rows in row_blocks(features, block):
+        yield rows, heads(tf.convert_to_tensor(features[rows])).numpy()
+
+
+def head_clusters(model: keras.Model, features: np.ndarray) -> npt.NDArray[np.int32]:
+    """Return the cluster that every head puts each item into.
+
+    Args:
+        model: As for `head_logits`.
+        features: Features of the items, float32 [N, D], perhaps memory-mapped.
+
+    Returns:
+        int32 [H, N], in the memory of a block of logits.
+    """
+    parts = [logits.argmax(axis=2).astype(np.int32) for _, logits in logit_blocks(model, features)]
+    return np.concatenate(parts, axis=1)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.scratch import row_blocks
+
+_ROWS = 2**16
+
 SPLIT = 0.25
 """Share of a cluster's members that a second cluster of another head must hold to count."""
 
@@ -80,8 +84,9 @@ def _shares(
 ) -> npt.NDArray[np.float64]:
     """Row k: where the neighbours of the members of k are. Shape: (K, K)."""
     counts = np.zeros((num_clusters, num_clusters))
-    theirs = clusters[neighbors]
-    np.add.at(counts, (np.repeat(clusters, neighbors.shape[1]), theirs.ravel()), 1.0)
+    for rows in row_blocks(neighbors, _ROWS):
+        own, theirs = clusters[rows], clusters[neighbors[rows]]
+        np.add.at(counts, (np.repeat(own, neighbors.shape[1]), theirs.ravel()), 1.0)
     totals = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
 

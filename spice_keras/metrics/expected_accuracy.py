@@ -17,7 +17,9 @@ from spice_keras.metrics.cluster_links import cluster_links
 from spice_keras.metrics.clustering import adjusted_rand_index
 from spice_keras.metrics.separation import separation
 from spice_keras.metrics.trust import local_consistency_rate, silhouette
+from spice_keras.scratch import row_blocks
 
+_ROWS = 4096
 _LINKED = 10  # nearest neighbours that are asked
 _FILE = "expected_accuracy.json"
 _GUIDED_FILE = "expected_accuracy_guided.json"
@@ -114,8 +116,16 @@ def trust_figures(judged: Judged, *, silhouette_samples: int = 2000, seed: int =
         stability=float(np.nanmean(links.stability)),
         separation=separation(rows, clusters, judged.num_clusters),
         silhouette=silhouette(rows, clusters, max_samples=silhouette_samples, seed=seed) or 0.0,
-        nearest=float(np.mean(np.einsum("nd,nd->n", rows, rows[near[:, 0]]))),
+        nearest=_nearest(rows, near[:, 0]),
     )
+
+
+def _nearest(rows: np.ndarray, nearest: np.ndarray) -> float:
+    """Mean cosine of each row to its nearest neighbour."""
+    cosines = np.empty(len(rows), rows.dtype)
+    for part in row_blocks(rows, _ROWS):
+        cosines[part] = np.einsum("nd,nd->n", rows[part], rows[nearest[part]])
+    return float(np.mean(cosines))
 
 
 def corrected_consistency(rate: float, sizes: np.ndarray) -> float:
@@ -179,7 +189,7 @@ def guided_figures(
     near = near[:, :_LINKED]
     sizes = np.bincount(clusters, minlength=num_clusters)
     consistency = corrected_consistency(local_consistency_rate(clusters, near), sizes)
-    nearest = float(np.mean(np.einsum("nd,nd->n", rows, rows[near[:, 0]])))
+    nearest = _nearest(rows, near[:, 0])
     return np.array([consistency, nearest])
 
 

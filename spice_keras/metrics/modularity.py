@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.scratch import row_blocks
+
+_ROWS = 2**16
+
 
 def modularity(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     """Measure how much more often neighbours share a cluster than items drawn at random would.
@@ -34,7 +38,11 @@ def modularity(clusters: npt.ArrayLike, neighbors: np.ndarray) -> float:
     """
     ids, graph = checked_graph(clusters, neighbors)
     shares = np.bincount(ids) / len(ids)
-    return float(np.mean(ids[graph] == ids[:, np.newaxis]) - np.sum(shares**2))
+    kept = sum(
+        int(np.count_nonzero(ids[graph[rows]] == ids[rows, np.newaxis]))
+        for rows in row_blocks(graph, _ROWS)
+    )
+    return float(kept / graph.size - np.sum(shares**2))
 
 
 def relative_modularity(clusters: npt.ArrayLike, neighbors: np.ndarray, num_clusters: int) -> float:

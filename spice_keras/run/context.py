@@ -27,6 +27,7 @@ from spice_keras.progress import Screen, silent_screen
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.replicas import Replicas
 from spice_keras.run.store import Artifact, Embeddings, Items, Names
+from spice_keras.scratch import give_back, is_mapped, scratch_array
 
 Kind = TypeVar("Kind", bound=Artifact)
 
@@ -75,6 +76,9 @@ class Context:
     _loaded: dict[type[Artifact], Artifact] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _unit_rows: list[tuple[np.ndarray, object, np.ndarray]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def load(self, kind: type[Kind]) -> Kind:
         """Read an artifact: verified once a process, read once a run; of a test part, its own.
@@ -111,6 +115,9 @@ class Context:
     def forget_bank(self) -> None:
         """Give back the memory of `bank`, until it is asked for again."""
         self.__dict__.pop("bank", None)
+        give_back(*(rows for _, _, rows in self._unit_rows))
+        for kept in self._loaded.values():
+            give_back(*(value for value in vars(kept).values() if isinstance(value, np.ndarray)))
 
     def save(self, artifact: Artifact) -> None:
         """Write an artifact that has no files beside its own."""
@@ -234,10 +241,21 @@ class Context:
         found = (self.train_part or self).load(Embeddings).space
         return FeatureSpace(self.config.head_input_scale or "unit") if found is None else found
 
-    @staticmethod
-    def similarity_rows(features: np.ndarray, space: FeatureSpace) -> np.ndarray:
-        """Unit rows of a space, float32 [N, D]."""
-        return space.unit_rows(features) if space.is_centered else l2_normalized(features)
+    def similarity_rows(self, features: np.ndarray, space: FeatureSpace) -> np.ndarray:
+        """Unit rows of a space, float32 [N, D]; many of them lie in a file, and are made once."""
+        config = space.as_config() if space.is_centered else None
+        for of, known, rows in self._unit_rows:
+            if of is features and known == config:
+                return rows
+        out = scratch_array(features.shape, np.float32, self.run.path)
+        made = space.unit_rows(features, out) if space.is_centered else l2_normalized(features, out)
+        if is_mapped(made):
+            self._unit_rows[:] = [*self._unit_rows[-1:], (features, config, made)]
+        return made
+
+    def cosine_rows(self, features: np.ndarray) -> np.ndarray:
+        """Rows of unit length and nothing more, float32 [N, D], whatever space heads read."""
+        return self.similarity_rows(features, FeatureSpace("unit"))
 
     @cached_property
     def plan(self) -> Plan:

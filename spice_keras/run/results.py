@@ -15,6 +15,9 @@ from spice_keras.run.damage import ASSIGNMENTS
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Clustering, Decisions, Export, Heads, Names, Reliable
 from spice_keras.run.table import Column, write_table
+from spice_keras.scratch import row_blocks
+
+_ROWS = 2**14
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,13 @@ def write_assignments(
 
 def _second_choices(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The cluster each item would be in otherwise, and its probability."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
-    return order, np.take_along_axis(probabilities, order[:, None], axis=1)[:, 0]
+    second = np.empty(len(probabilities), np.int64)
+    share = np.empty(len(probabilities), probabilities.dtype)
+    for rows in row_blocks(probabilities, _ROWS):
+        block = probabilities[rows]
+        second[rows] = np.argsort(-block, axis=1, kind="stable")[:, 1]
+        share[rows] = block[np.arange(len(block)), second[rows]]
+    return second, share
 
 
 def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -111,9 +119,13 @@ def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray
     distances = np.empty(len(embeddings))
     for cluster in np.unique(clusters):
         members = np.flatnonzero(clusters == cluster)
-        rows = np.asarray(embeddings[members], np.float64)
-        center = rows.sum(axis=0)
-        distances[members] = 1.0 - rows @ (center / max(float(np.linalg.norm(center)), 1e-12))
+        parts = [members[start : start + _ROWS] for start in range(0, len(members), _ROWS)]
+        center = np.zeros(embeddings.shape[1])
+        for part in parts:
+            center += np.asarray(embeddings[part], np.float64).sum(axis=0)
+        direction = center / max(float(np.linalg.norm(center)), 1e-12)
+        for part in parts:
+            distances[part] = 1.0 - np.asarray(embeddings[part], np.float64) @ direction
     return distances
 
 

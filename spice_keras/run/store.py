@@ -18,9 +18,11 @@ from spice_keras.algorithm.feature_space import FeatureSpace, feature_space
 from spice_keras.files import file_table, write_json
 from spice_keras.heads.classifier import MultiHeadClassifier
 from spice_keras.metrics.calibration import tempered
+from spice_keras.scratch import row_blocks
 from spice_keras.words.naming import ClusterName
 
 _PROBABILITIES, _ENCODER, _SPACE = "probabilities.npy", "encoder", "space.json"
+_ROWS = 4096
 
 
 class Artifact(Protocol):
@@ -61,7 +63,8 @@ def _json(folder: Path, name: str) -> Any:
 class Items:
     """The items of a run: images brought to one size, or embeddings that were given.
 
-    Pixels are written row by row, before the rest is saved: see `pixels_file`.
+    Pixels and given embeddings are written row by row, before the rest is saved: see `pixels_file`
+    and `features_file`.
 
     Attributes:
         ids: Their names, in the order of the rows.
@@ -89,10 +92,16 @@ class Items:
         """Where the pixels lie, uint8 [N, S, S, 3]."""
         return folder / "images.npy"
 
+    @staticmethod
+    def features_file(folder: Path) -> Path:
+        """Where given embeddings lie, float32 [N, D]."""
+        return folder / "features.npy"
+
     def save(self, folder: Path) -> None:
-        """Write all but the pixels."""
-        if self.features is not None:
-            np.save(folder / "features.npy", self.features, allow_pickle=False)
+        """Write all but the pixels, and embeddings that are not there yet."""
+        features = self.features_file(folder)
+        if self.features is not None and not features.is_file():
+            np.save(features, self.features, allow_pickle=False)
         write_json(folder / "ids.json", self.ids)
         write_json(folder / "skipped.json", self.skipped)
         write_json(folder / "content.json", {"sha256": self.content_hash})
@@ -233,7 +242,11 @@ class Heads(Clustering):
         """Confidence before it was calibrated, float32 [N]: what thresholds of SPICE compare."""
         if self.temperature == 1.0:
             return self.confidence
-        return tempered(self.probabilities, 1.0 / self.temperature).max(axis=1)
+        found = np.empty(len(self.probabilities), np.float32)
+        for rows in row_blocks(self.probabilities, _ROWS):
+            block = tempered(self.probabilities[rows], 1.0 / self.temperature)
+            found[rows] = block.max(axis=1)
+        return found
 
     @property
     def guided(self) -> bool:

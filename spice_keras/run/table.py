@@ -12,6 +12,8 @@ from spice_keras.extras import require_extra
 from spice_keras.files import atomic_file, write_csv
 from spice_keras.options import TableFormat
 
+_ROWS = 4096
+
 Column = np.ndarray
 """One value a row. A masked value is an empty cell, or null in Parquet."""
 
@@ -63,7 +65,9 @@ def csv_rows(columns: Mapping[str, Column]) -> Iterator[tuple[Any, ...]]:
     Yields:
         The cells of a row: six digits after the point, and 1 or 0 for yes or no.
     """
-    return zip(*map(_as_text, columns.values()), strict=True)
+    for start in range(0, max(map(len, columns.values()), default=0), _ROWS):
+        rows = slice(start, start + _ROWS)
+        yield from zip(*(_as_text(column[rows]) for column in columns.values()), strict=True)
 
 
 def _as_text(column: Column) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from spice_keras.errors import UserError
 from spice_keras.files import atomic_file, write_json
+from spice_keras.scratch import give_back
 from spice_keras.shards.folder import Manifest, Shard, ShardFolder, read_manifest, shard_name
 
 KIND = "embeddings"
@@ -128,11 +129,14 @@ class EmbeddingShards:
         self.manifest.verify(shard)
         return self._ids(shard), self._rows(shard)
 
-    def sample(self, count: int | None) -> tuple[list[str], npt.NDArray[np.float32], str]:
+    def sample(
+        self, count: int | None, into: npt.NDArray[np.float32] | None = None
+    ) -> tuple[list[str], npt.NDArray[np.float32], str]:
         """Draw some rows, the same at each call.
 
         Args:
             count: How many; None, or as many as there are, for all.
+            into: Where the rows go, perhaps memory-mapped; None for a new array.
 
         Returns:
             Ids, rows float32 [n, D] in the order of the shards, and the SHA-256 of the whole
@@ -148,7 +152,7 @@ class EmbeddingShards:
             drawn = np.random.default_rng(_SAMPLE_SEED).choice(total, count, replace=False)
             chosen = np.sort(drawn)
         ids: list[str] = []
-        rows = np.empty((len(chosen), self.dim), np.float32)
+        rows = np.empty((len(chosen), self.dim), np.float32) if into is None else into
         digest, first = hashlib.sha256(), 0
         for shard in self.manifest.shards:
             digest.update(json.dumps(sorted(shard.files.items())).encode())
@@ -158,6 +162,7 @@ class EmbeddingShards:
                 names, local = self._ids(shard), chosen[inside] - first
                 ids += [names[row] for row in local]
                 rows[inside] = self._rows(shard)[local]
+                give_back(rows)
             first += shard.rows
         return ids, rows, digest.hexdigest()
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.metrics.calibration import cautious, temperature_for, tempered
 from spice_keras.metrics.expected_accuracy import (
@@ -20,6 +19,7 @@ from spice_keras.metrics.expected_accuracy import (
 )
 from spice_keras.run.context import Context
 from spice_keras.run.store import Heads
+from spice_keras.scratch import scratch_array
 
 _MOST_ROWS, _RESTARTS = 10_000, 10
 _ENOUGH_HEADS = 2  # guided heads are not compared with each other
@@ -97,11 +97,12 @@ def calibrated(context: Context, heads: Heads) -> Heads:
     if expected is None or heads.head is None:
         return heads
     temperature = temperature_for(heads.probabilities, cautious(expected.purity))
+    room = scratch_array(heads.probabilities.shape, np.float32, context.run.path)
     *hidden, kernel, bias = heads.weights
     scale = np.float32(1.0 / temperature)
     return replace(
         heads,
-        probabilities=tempered(heads.probabilities, temperature),
+        probabilities=tempered(heads.probabilities, temperature, room),
         weights=[*hidden, kernel * scale, bias * scale],
         temperature=temperature,
     )
@@ -109,7 +110,7 @@ def calibrated(context: Context, heads: Heads) -> Heads:
 
 def _kmeans(context: Context) -> np.ndarray:
     """Clusters of k-means on the embeddings, fitted on 10,000 of them if there are more."""
-    rows = l2_normalized(context.bank.features)
+    rows = context.cosine_rows(context.bank.features)
     fitted = rows
     if len(rows) > _MOST_ROWS:
         generator = np.random.default_rng(context.seed("kmeans"))

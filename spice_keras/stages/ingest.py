@@ -23,9 +23,7 @@ from spice_keras.run.sources import Sources, take_sources
 from spice_keras.run.store import Items
 
 _MOST_LINES = 1000  # of the decoders, in the log
-_LARGE = 2**30  # bytes of embeddings from which on memory is spoken of
-# Seen with a million rows of 512, before heads are trained.
-_TIMES = 4
+_LARGE = 2**30  # bytes of embeddings from which on room and time are spoken of
 
 
 def parted_source(data: DataConfig, sources: Sources) -> PartedSource:
@@ -151,17 +149,18 @@ def keep_skipped(context: Context) -> None:
 def _ingest_embeddings(context: Context, source: DataSource) -> None:
     if not isinstance(source, EmbeddingSource):
         raise TypeError(f"Expected a source of embeddings. Received: {source!r}")
-    found = source.read()
-    make_plan(context.config, len(found.ids))  # refuses before anything is left behind
-    features = np.asarray(found.features)
-    _say_large(context, features)
-    context.save(Items(list(found.ids), [], found.content_hash, features=features))
+    with context.writing(Items) as folder:
+        found = source.read(Items.features_file(folder))
+        make_plan(context.config, len(found.ids))  # or leave nothing behind
+        features = found.features
+        _say_large(context, features)
+        Items(list(found.ids), [], found.content_hash, features=features).save(folder)
     _list_skipped(context, [])
     context.screen.say(f"embeddings: {found.features.shape[0]} x {found.features.shape[1]}.")
 
 
 def _say_large(context: Context, features: np.ndarray) -> None:
-    """Say what many embeddings cost, and what to do about it."""
+    """Say what many embeddings ask of the disk, and how to spend less time on them."""
     data = context.config.data
     if features.nbytes < _LARGE or data.sample is not None:
         return
@@ -170,8 +169,8 @@ def _say_large(context: Context, features: np.ndarray) -> None:
         way = " --sample 200000 trains heads on a draw of them and sorts the others shard by shard."
     context.screen.warn(
         f"{features.shape[0]:,} x {features.shape[1]} embeddings take "
-        f"{features.nbytes / 2**30:.1f} GiB, and the run more than {_TIMES} times as much memory."
-        f"{way}"
+        f"{features.nbytes / 2**30:.1f} GiB in the run directory; while it works, the run keeps "
+        f"as much again in a file there.{way}"
     )
 
 

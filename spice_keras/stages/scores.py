@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.clustering.kmeans import kmeans_clusters, pixel_kmeans_clusters
 from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.metrics.clustering import (
@@ -90,12 +89,13 @@ def embedding_kmeans(context: Context) -> np.ndarray:
     """Cluster the embeddings by k-means, int32 [N]; of a test part, as fitted on the train part."""
     bank = context.bank
     fitted = bank if context.train_part is None else context.train_part.bank
+    trained = context if context.train_part is None else context.train_part
     return kmeans_clusters(
-        l2_normalized(fitted.features),  # the plain baseline, whatever space the heads read
+        trained.cosine_rows(fitted.features),  # the plain baseline, whatever space the heads read
         context.config.num_clusters,
         seed=context.seed("kmeans"),
         num_init=context.config.evaluate.kmeans_restarts,
-        classified=l2_normalized(bank.features),
+        classified=context.cosine_rows(bank.features),
     )
 
 

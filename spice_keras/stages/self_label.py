@@ -28,12 +28,19 @@ from spice_keras.heads.objectives import (
     sic_labeling,
 )
 from spice_keras.heads.replicated_encoder import ReplicatedEncoder
-from spice_keras.heads.selection import HeadChoice, HeadHistory, HeadSelection, head_logits
+from spice_keras.heads.selection import (
+    HeadChoice,
+    HeadHistory,
+    HeadSelection,
+    head_clusters,
+    logit_blocks,
+)
 from spice_keras.heads.spice_self import SpiceSelf
 from spice_keras.run.context import Context
 from spice_keras.run.fitting import Phase, checkpoints_of, fit_phase
 from spice_keras.run.networks import Encoder, pretrained_encoder
 from spice_keras.run.store import Heads
+from spice_keras.scratch import scratch_array
 from spice_keras.stages.expectation import calibrated
 from spice_keras.stages.vocabulary import Guidance, guidance_of, vocabulary_of
 from spice_keras.training.encoding import encode_images
@@ -65,10 +72,8 @@ def self_label(context: Context) -> None:
         labeling = bound_refinement(context, bank, choice.weights)
         choice, histories["refine"] = _refine_heads(context, labeling, bank)
     labeling.model.classifier.set_weights(choice.weights)
-    logits = head_logits(labeling.model.classifier, features)
     heads = Heads(
-        tf.nn.softmax(logits[choice.head]).numpy(),
-        logits.argmax(axis=2).astype(np.int32),
+        *_answers(context, labeling.model.classifier, features, choice.head),
         choice.head,
         choice.epoch,
         choice.loss,
@@ -78,6 +83,23 @@ def self_label(context: Context) -> None:
         {} if guidance is None else guidance.facts(),
     )
     _save(context, calibrated(context, heads), encoder)
+
+
+def _answers(
+    context: Context, classifier: keras.Model, features: np.ndarray, head: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the chosen head [N, K], and the clusters of every head [H, N]."""
+    probabilities: np.ndarray | None = None
+    clusters = []
+    for rows, logits in logit_blocks(classifier, features):
+        if probabilities is None:
+            shape = len(features), logits.shape[2]
+            probabilities = scratch_array(shape, np.float32, context.run.path)
+        probabilities[rows] = tf.nn.softmax(logits[head]).numpy()
+        clusters.append(logits.argmax(axis=2).astype(np.int32))
+    if probabilities is None:
+        raise ValueError(f"Expected at least one row. Received: {features.shape=}")
+    return probabilities, np.concatenate(clusters, axis=1)
 
 
 def bound_objective(
@@ -248,7 +270,9 @@ def _train_heads(
         history=HeadHistory(epochs),
         encoder=encoder,
         scores=labeling.scores,
+        rows=labeling.judged,
     )
+    _say_judged(context, labeling)
     _fit(context, "self", labeling, selection, epochs)
     choice = selection.choice
     if section.objective == "neighbors":
@@ -256,6 +280,16 @@ def _train_heads(
     if isinstance(labeling.model, SpiceSelf):
         choice = replace(choice, weights=labeling.model.plain_weights(choice.weights))
     return choice, selection.past()
+
+
+def _say_judged(context: Context, labeling: SelfLabeling) -> None:
+    """Say that the losses of the heads are those of a draw, if they are."""
+    if len(labeling.judged):
+        noun = "images" if context.has_images else "items"
+        context.screen.detail(
+            f"self: the loss of a head is that of a draw of the {noun}; its clusters are judged "
+            "on all."
+        )
 
 
 def _refuse_diverged(context: Context, choice: HeadChoice) -> None:
@@ -281,7 +315,9 @@ def _refine_heads(
     """Go on with neighbour consistency; heads are judged after the last epoch."""
     epochs = context.config.self_labeling.refine_epochs
     history = HeadHistory(epochs)
-    selection = HeadSelection(bank.features, labeling.losses, epochs - 1, history=history)
+    selection = HeadSelection(
+        bank.features, labeling.losses, epochs - 1, history=history, rows=labeling.judged
+    )
     _fit(context, "refine", labeling, selection, epochs)
     _refuse_diverged(context, selection.choice)
     return selection.choice, selection.past()
@@ -311,8 +347,7 @@ def _clusters(labeling: SelfLabeling, choice: HeadChoice, bank: FeatureBank) -> 
     """What the chosen head says of every item, int64 [N]."""
     classifier = labeling.model.classifier
     classifier.set_weights(choice.weights)
-    clusters: np.ndarray = head_logits(classifier, bank.features)[choice.head].argmax(axis=1)
-    return clusters
+    return head_clusters(classifier, bank.features)[choice.head].astype(np.int64)
 
 
 def _save(context: Context, heads: Heads, encoder: keras.Model | None) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -164,8 +165,9 @@ def _items_now(context: Context) -> tuple[list[str], list[bytes]]:
         source = sources["train"]
         if not isinstance(source, EmbeddingSource):
             raise TypeError(f"Expected a source of embeddings. Received: {source!r}")
-        found = source.read()
-        return list(found.ids), [row_digest(row) for row in np.asarray(found.features)]
+        with TemporaryDirectory(dir=context.run.path, prefix=".scratch.") as folder:
+            found = source.read(Path(folder) / "features.npy")
+            return list(found.ids), [row_digest(row) for row in found.features]
     given = [
         (item.id, row_digest(item.image))
         for item in parted_source(context.config.data, sources).items()

@@ -30,6 +30,10 @@ class WordGuide:
     labels: np.ndarray
     fit: float
 
+    def of(self, rows: np.ndarray) -> WordGuide:
+        """Return what the same words say of some of the images, integers [R]."""
+        return replace(self, clusters=self.clusters[rows], labels=self.labels[rows])
+
 
 def word_guide(vocabulary: Vocabulary, features: np.ndarray, num_clusters: int) -> WordGuide:
     """Find the K words that cover a set of images, and what they say of each.

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spice_keras.clustering import approximate as module
+from spice_keras.clustering import cells as cells_module
 from spice_keras.clustering.approximate import approximate_neighbors, found_share, neighbor_search
 from spice_keras.clustering.cells import cut_into_cells
 from spice_keras.clustering.neighbors import exact_seconds, nearest_neighbors, neighbors_of
@@ -150,3 +151,12 @@ def test_refuses_nan() -> None:
     embeddings[3, 1] = np.nan
     with pytest.raises(ValueError, match="must be finite"):
         approximate_neighbors(embeddings, 2)
+
+
+def test_means_of_some_cells_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = _clustered(2000)
+    whole = cut_into_cells(rows, seed=0, rows_per_cell=40)
+    monkeypatch.setattr(cells_module, "_MEANS", 7)
+    parts = cut_into_cells(rows, seed=0, rows_per_cell=40)
+    np.testing.assert_array_equal(parts.centers, whole.centers)
+    np.testing.assert_array_equal(parts.order, whole.order)

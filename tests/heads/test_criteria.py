@@ -33,11 +33,6 @@ def test_the_separation_is_that_of_the_slow_twin(drawn: tuple[np.ndarray, np.nda
     assert separation(unit, clusters, _CLUSTERS) == pytest.approx(expected, abs=1e-9)
 
 
-def _logits(clusters: np.ndarray) -> np.ndarray:
-    """Logits of a head that is sure of these clusters."""
-    return 5.0 * np.eye(_CLUSTERS)[clusters]
-
-
 @pytest.fixture(scope="module")
 def groups() -> np.ndarray:
     """120, 12 and 12 items."""
@@ -61,31 +56,40 @@ def test_modularity_prefers_the_groups_whatever_the_losses(
     groups: np.ndarray, rows: np.ndarray
 ) -> None:
     neighbors = nearest_neighbors(rows, 6)[:, 1:]
-    logits = np.stack([_logits(_cut_in_two(groups)), _logits(groups)])
-    scores = head_scores(logits, np.array([0.0, 9.0]), neighbors=neighbors, rows=rows, groups=1)
+    clusters = np.stack([_cut_in_two(groups), groups])
+    scores = head_scores(
+        clusters,
+        np.array([0.0, 9.0]),
+        neighbors=neighbors,
+        rows=rows,
+        groups=1,
+        num_clusters=_CLUSTERS,
+    )
     assert scores.argmax() == 1
-    expected = [modularity(head.argmax(axis=1), neighbors) for head in logits]
+    expected = [modularity(head, neighbors) for head in clusters]
     np.testing.assert_allclose(scores, expected)
-    np.testing.assert_allclose(modularity_scores(logits, neighbors), expected)
+    np.testing.assert_allclose(modularity_scores(clusters, neighbors), expected)
 
 
 def test_heads_for_uneven_clusters_are_taken_if_they_cut_through_nothing(
     groups: np.ndarray, rows: np.ndarray
 ) -> None:
     neighbors = nearest_neighbors(rows, 6)[:, 1:]
-    even, uneven = _logits(_cut_in_two(groups)), _logits(groups)
-    logits = np.stack([even, even, uneven, uneven])
+    even, uneven = _cut_in_two(groups), groups
+    clusters = np.stack([even, even, uneven, uneven])
     losses = np.array([1.0, 0.0, 0.5, 0.2])
-    scores = head_scores(logits, losses, neighbors=neighbors, rows=rows, groups=2)
+    scores = head_scores(
+        clusters, losses, neighbors=neighbors, rows=rows, groups=2, num_clusters=_CLUSTERS
+    )
     assert scores.argmax() == 3  # of the second group, the head of the smallest loss
     assert np.isneginf(scores[:2]).all()
 
 
 def test_of_either_group_the_smallest_loss_may_choose(groups: np.ndarray, rows: np.ndarray) -> None:
-    cut, whole = _logits(_cut_in_two(groups)), _logits(groups)
-    losses = np.array([1.0, 0.0, 0.5, 0.2])
-    better = loss_scores(np.stack([cut, cut, whole, whole]), losses, rows=rows)
-    no_better = loss_scores(np.stack([whole] * 4), losses, rows=rows)
+    cut, whole = _cut_in_two(groups), groups
+    losses, known = np.array([1.0, 0.0, 0.5, 0.2]), {"rows": rows, "num_clusters": _CLUSTERS}
+    better = loss_scores(np.stack([cut, cut, whole, whole]), losses, **known)
+    no_better = loss_scores(np.stack([whole] * 4), losses, **known)
     assert better.tolist() == [-np.inf, -np.inf, -0.5, -0.2]
     assert no_better.tolist() == [-1.0, 0.0, -np.inf, -np.inf]
 
@@ -94,7 +98,9 @@ def test_heads_for_even_clusters_are_taken_if_nothing_is_gained(
     groups: np.ndarray, rows: np.ndarray
 ) -> None:
     neighbors = nearest_neighbors(rows, 6)[:, 1:]
-    logits = np.stack([_logits(groups)] * 4)
+    clusters = np.stack([groups] * 4)
     losses = np.array([1.0, 0.0, 0.5, 0.2])
-    scores = head_scores(logits, losses, neighbors=neighbors, rows=rows, groups=2)
+    scores = head_scores(
+        clusters, losses, neighbors=neighbors, rows=rows, groups=2, num_clusters=_CLUSTERS
+    )
     assert np.isneginf(scores[2:]).all()

@@ -14,10 +14,23 @@ def _logits(epoch: int, num_clusters: int = 3) -> np.ndarray:
     return np.random.default_rng(epoch).normal(size=(_HEADS, _ITEMS, num_clusters))
 
 
+def _record(
+    history: HeadHistory,
+    epoch: int,
+    losses: np.ndarray,
+    num_clusters: int = 3,
+    *,
+    best: bool = False,
+) -> None:
+    shape = (_HEADS, _ITEMS, num_clusters)
+    clusters = _logits(epoch, num_clusters).argmax(axis=2)
+    history.record(epoch, losses, lambda: clusters, shape, best=best)
+
+
 def _recorded(epochs: int, max_bytes: int, num_clusters: int = 3) -> dict[str, np.ndarray]:
     history = HeadHistory(epochs, max_bytes)
     for epoch in range(epochs):
-        history.record(epoch, np.array([epoch, epoch + 0.5]), _logits(epoch, num_clusters))
+        _record(history, epoch, np.array([epoch, epoch + 0.5]), num_clusters)
     return history.arrays()
 
 
@@ -50,7 +63,7 @@ def test_the_best_epoch_is_kept_beside_them() -> None:
     history = HeadHistory(10, 4 * _HEADS * _ITEMS)
     losses = np.zeros(_HEADS)
     for epoch in range(10):
-        history.record(epoch, losses, _logits(epoch), best=epoch in (1, 3, 4, 7))
+        _record(history, epoch, losses, best=epoch in (1, 3, 4, 7))
         if epoch == 5:
             continued = HeadHistory(10, 4 * _HEADS * _ITEMS)
             continued.restore(history.arrays())
@@ -71,11 +84,11 @@ def test_it_goes_on_from_its_arrays() -> None:
     whole = _recorded(6, max_bytes=3 * _HEADS * _ITEMS)
     first = HeadHistory(6, 3 * _HEADS * _ITEMS)
     for epoch in range(3):
-        first.record(epoch, np.array([epoch, epoch + 0.5]), _logits(epoch))
+        _record(first, epoch, np.array([epoch, epoch + 0.5]))
     second = HeadHistory(6, 3 * _HEADS * _ITEMS)
     second.restore(first.arrays())
     for epoch in range(3, 6):
-        second.record(epoch, np.array([epoch, epoch + 0.5]), _logits(epoch))
+        _record(second, epoch, np.array([epoch, epoch + 0.5]))
     assert set(second.arrays()) == set(whole)
     for name, array in whole.items():
         np.testing.assert_array_equal(second.arrays()[name], array)

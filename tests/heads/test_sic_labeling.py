@@ -145,7 +145,7 @@ def test_heads_are_judged_by_the_loss_they_are_trained_with(
         expected[head] += 0.7 * twin.image_semantic_consistency(scores, labels).mean()
     np.testing.assert_allclose(labeling.losses(logits), expected, rtol=1e-4)
     assert labeling.scores is not None
-    assert np.argmax(labeling.scores(logits, expected)) == np.argmin(expected)
+    assert np.argmax(labeling.scores(logits.argmax(axis=2), expected)) == np.argmin(expected)
 
 
 def test_words_of_another_width(bank: FeatureBank, world: World) -> None:
@@ -235,7 +235,7 @@ def test_auto_trains_and_judges_heads_for_both(bank: FeatureBank, world: World) 
     expected = [*even.losses(logits[:2]), *uneven.losses(logits[2:])]
     np.testing.assert_allclose(auto.losses(logits), expected, rtol=1e-6)
     assert auto.scores is not None
-    assert np.isneginf(auto.scores(logits, np.zeros(4))).sum() == 2
+    assert np.isneginf(auto.scores(logits.argmax(axis=2), np.zeros(4))).sum() == 2
 
 
 # --- a drawn world ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click.testing
 import numpy as np
 import pytest
 
+from spice_keras import scratch
 from tests.integration.conftest import unverified
 from tests.integration.tiny import invoke, metrics
 
@@ -53,6 +54,26 @@ def test_one_command_does_it(folder: Path, result: click.testing.Result) -> None
     assert found["kmeans_pixels"] is None
     assert "item 7" in (run / "report.html").read_text("utf-8")
     assert not (run / "artifacts" / "encoder").exists()
+
+
+def test_rows_in_files_give_the_same_run_to_the_bit(
+    folder: Path, result: click.testing.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(scratch, "LARGE_BYTES", 1)
+    said = invoke(
+        "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW,
+        "--run-dir", "runs/mapped",
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    memory, mapped = folder / "runs" / "blobs", folder / "runs" / "mapped"
+    for name in ("assignments.csv", "outliers.csv", "metrics.json"):
+        assert (mapped / name).read_bytes() == (memory / name).read_bytes(), name
+    for name in ("images", "embeddings", "heads"):
+        for path in sorted((memory / "artifacts" / name).glob("*.npy")):
+            again = mapped / "artifacts" / name / path.name
+            assert again.read_bytes() == path.read_bytes(), path.name
+    assert [path.name for path in mapped.rglob(".*")] == []
 
 
 def test_the_number_of_clusters_is_looked_for(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
 from spice_keras.heads.inference import head_probabilities
 from spice_keras.heads.selection import head_logits
@@ -40,7 +41,13 @@ def _context(bank: FeatureBank, objective: str = "neighbors") -> Any:
         self_labeling=SimpleNamespace(objective=objective),
         evaluate=SimpleNamespace(silhouette_samples=2000),
     )
-    return SimpleNamespace(config=config, bank=bank, seed=lambda name: 0)
+    return SimpleNamespace(
+        config=config,
+        bank=bank,
+        seed=lambda name: 0,
+        cosine_rows=l2_normalized,
+        run=SimpleNamespace(path=None),
+    )
 
 
 def test_confidence_comes_down_to_what_is_expected(bank: FeatureBank, heads: Heads) -> None:
