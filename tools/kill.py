@@ -50,7 +50,8 @@ _SAID = 2000  # characters of an error that are shown
 _NAMED_ALONE = re.compile(
     r"(^|/)(timings\.json|report\.html|environment\.json|source\.json|export\.json|README\.md|"
     r"facts\.json|organized\.json|saved_model\.pb|fingerprint\.pb|variables\.[^/]+|[^/]+\.keras|"
-    r"[^/]+\.onnx)$|(^|/)artifacts/export/manifest\.json$"
+    r"[^/]+\.onnx)$|(^|/)artifacts/export/manifest\.json$|"
+    r"(^|/)exports/onnx[^/]*/card\.(json|md)$"  # says how large the file is
 )
 _RATE = re.compile(rb'"images_per_second": [^,}]+')
 _WHEN = re.compile(rb'"when": ?"[^"]*"')

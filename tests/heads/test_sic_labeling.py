@@ -119,7 +119,7 @@ def test_an_item_is_one_of_its_own_neighbors(unit: bool, bank: FeatureBank, worl
     expected = euclidean_neighbors(bank.features, 9)
     if unit:
         expected = bank.search(bank.normalized, 9)
-    logits = np.random.default_rng(0).normal(size=(1, len(world.kinds), KINDS))
+    logits = np.random.default_rng(0).normal(size=(2, len(world.kinds), KINDS))
     logits = logits.astype(np.float32)
     for one in (bank, narrow):
         options = {"num_neighbors": 8, "unit_features": unit, "label_weight": 0.0}
