@@ -28,9 +28,12 @@ const closing = (done) => el("button", { type: "button", onclick: () => done(nul
 
 export function askText(title, label, value = "", ok = "Save") {
   return dialog(title, (done) => {
-    const input = el("input", { type: "text", id: "text", maxlength: 120, value, autofocus: true });
+    let isNew = true; // selected at once: later it would take what has been typed meanwhile
+    const input = el("input", {
+      type: "text", id: "text", maxlength: 120, value, autofocus: true,
+      onfocus: () => { if (isNew) input.select(); isNew = false; },
+    });
     const send = (event) => { event.preventDefault(); done(input.value); };
-    setTimeout(() => input.select());
     return [el("form", { onsubmit: send },
       el("label", { for: "text" }, label), input,
       el("div.row", {}, el("button.main", { type: "submit" }, ok), closing(done)))];
