@@ -181,10 +181,14 @@ def _size_problems(section: SelfConfig) -> Iterator[Problem]:
     if section.sizes == "even":
         return
     used = {"neighbors" if section.refine_epochs else section.objective, section.objective}
-    for part in ("neighbors", "sic"):
-        if part in used and getattr(section, part).entropy_weight is not None:
+    weights = {
+        "neighbors": ("self.neighbors.entropy_weight", section.neighbors.entropy_weight),
+        "sic": ("self.sic.entropy_weight", section.sic.entropy_weight),
+    }
+    for part, (option, weight) in weights.items():
+        if part in used and weight is not None:
             yield Problem(
-                ("self.sizes", f"self.{part}.entropy_weight"),
+                ("self.sizes", option),
                 f"sizes {section.sizes} name a weight of their own; leave entropy_weight null",
             )
     if section.sizes == "auto" and section.refine_epochs:

@@ -329,8 +329,7 @@ def prototype_labeling(
     # PyTorch's epsilon: the gradients of the double softmax are small.
     _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
 
-    fitting = _JUDGED_BYTES // (4 * model.num_heads * heads.num_clusters)
-    judged = _drawn(num_items, fitting, heads.seed) if num_items > fitting else ALL_ITEMS
+    judged = _judged_items(num_items, model.num_heads, heads)
     rows = bank.normalized[judged] if len(judged) else bank.normalized
     give_back(bank.normalized)
 
@@ -350,6 +349,12 @@ def prototype_labeling(
     return SelfLabeling(
         model, batches, losses, num_items // large_batch, large_batch, scores, judged=judged
     )
+
+
+def _judged_items(num_items: int, num_heads: int, heads: HeadOptions) -> np.ndarray:
+    """A draw of the items, int64 [R], if the logits of all would take too much; else all."""
+    fitting = _JUDGED_BYTES // (4 * num_heads * heads.num_clusters)
+    return _drawn(num_items, fitting, heads.seed) if num_items > fitting else ALL_ITEMS
 
 
 def _loss_scores(bank: FeatureBank, heads: HeadOptions) -> HeadScores:

@@ -217,7 +217,7 @@ def test_well_separated_groups_are_all_reliable_but_for_the_mislabelled() -> Non
         ({"confidence_threshold": -0.1}, "confidence_threshold=-0.1"),
         ({"min_per_cluster": -1}, "min_per_cluster=-1"),
         ({"balance": "max"}, "balance='max'"),
-        ({"shares": np.ones(3)}, r"4 clusters\. Received: shape \(3,\)"),
+        ({"shares": np.ones(3)}, r"shape \(3,\)"),
         ({"num_clusters": 1}, "num_clusters=1"),
     ],
 )
