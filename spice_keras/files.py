@@ -91,14 +91,23 @@ def _folder_aside(path: Path) -> Iterator[Path]:
     """Make an empty folder beside one, for a block to fill and rename; an error removes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
-    temporary = _beside(path)
-    temporary.mkdir()
-    try:
-        with _held(temporary):
+    with contextlib.ExitStack() as held:
+        temporary = _held_folder(path, held)
+        try:
             yield temporary
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _held_folder(path: Path, held: contextlib.ExitStack) -> Path:
+    """Make a folder beside one and hold it; again if another writer's `sweep` came in between."""
+    while True:
+        temporary = _beside(path)
+        temporary.mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            if held.enter_context(_held(temporary)) and temporary.is_dir():
+                return temporary
 
 
 def next_number(folder: Path) -> int:
@@ -154,27 +163,14 @@ def lock_file(number: int) -> bool:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder that is being filled, so that `sweep` leaves it alone."""
+def _held(folder: Path) -> Iterator[bool]:
+    """Lock a folder that is being filled, so that `sweep` leaves it alone; whether it is ours."""
     if sys.platform == "win32":
-        yield
+        yield True
         return
     number = os.open(folder, os.O_RDONLY)
     try:
-        lock_file(number)
-        yield
-    finally:
-        os.close(number)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a living writer holds a file or folder."""
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        return not lock_file(number)
+        yield lock_file(number)
     finally:
         os.close(number)
 
@@ -197,13 +193,25 @@ def sweep_folder(folder: Path) -> None:
 
 
 def _remove(stale: Iterable[Path]) -> None:
+    """Remove files and folders, but for those that a living writer holds."""
     for path in stale:
-        if _is_held(path):
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:  # a link, or one that may not be read
+            _remove_one(path)
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        try:
+            if lock_file(number):  # held while it goes, so that nobody begins to fill it
+                _remove_one(path)
+        finally:
+            os.close(number)
+
+
+def _remove_one(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def reserve(folder: Path, size: int) -> None:

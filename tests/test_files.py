@@ -76,3 +76,28 @@ def test_a_folder_that_refuses_the_name_is_an_error(
     with pytest.raises(PermissionError):
         numbered_folder(tmp_path, lambda folder: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_swept_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, beside = [], files._beside
+
+    def swept_at_once(path: Path) -> Path:
+        found = beside(path)
+        made.append(found)
+        if len(made) == 1:  # another writer takes the first for what a killed one left
+            monkeypatch.setattr(Path, "mkdir", sweeping_mkdir)
+        return found
+
+    mkdir = Path.mkdir
+
+    def sweeping_mkdir(self: Path, *arguments: object, **options: object) -> None:
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        mkdir(self)
+        files.sweep(tmp_path / "version")
+
+    monkeypatch.setattr(files, "_beside", swept_at_once)
+    assert numbered_folder(tmp_path, lambda folder: (folder / "a").touch()) == tmp_path / "1"
+    assert len(made) == 2
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["a"]
