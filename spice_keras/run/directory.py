@@ -157,15 +157,9 @@ class RunDirectory:
             An empty folder that becomes the artifact when the block ends without an error.
         """
         self.must_be_there()
-        target = self._folder(name)
-        try:
-            with atomic_folder(target) as folder:
-                yield folder
-                write_json(folder / _MANIFEST, self._manifest_of(name, stage, folder))
-        except BaseException:
-            with contextlib.suppress(OSError):  # it holds other artifacts
-                target.parent.rmdir()
-            raise
+        with atomic_folder(self._folder(name)) as folder:
+            yield folder
+            write_json(folder / _MANIFEST, self._manifest_of(name, stage, folder))
 
     def _manifest_of(self, name: str, stage: str, folder: Path) -> dict[str, Any]:
         files = file_table(folder, without=_MANIFEST)
