@@ -105,10 +105,11 @@ def is_mapped(array: np.ndarray) -> bool:
 
 
 def _pages(array: np.ndarray) -> mmap.mmap | None:
-    """What maps the file of an array; None if changes would be nowhere else."""
+    """What maps the file of an array; None if changes would be nowhere else, or could be."""
     base: object = array
+    is_shared = False
     while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and base.mode == "c":
-            return None
+        if isinstance(base, np.memmap):
+            is_shared = base.mode != "c"
         base = base.base
-    return base if isinstance(base, mmap.mmap) else None
+    return base if is_shared and isinstance(base, mmap.mmap) else None

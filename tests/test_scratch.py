@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_changes_that_are_nowhere_else_are_kept(tmp_path: Path) -> None:
     give_back(private)
     assert not is_mapped(private)
     assert private.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+
+
+def test_so_are_those_of_a_private_map_that_numpy_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(5))
+    with (tmp_path / "x").open("rb") as file:
+        private = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+    private[2] = 1
+    give_back(private)
+    assert not is_mapped(private)
+    assert private.tolist() == [0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("length", [1, 3, 10, 99])

@@ -75,8 +75,7 @@ def balanced_draw(
     uniform = tf.random.stateless_uniform(
         [batch_size], step_seed(seed, "labeled", step), dtype=tf.float64
     )
-    member = tf.cast(uniform * tf.gather(counts.astype(np.float64), cluster), tf.int64)
-    return tf.gather(starts.astype(np.int64), cluster) + member
+    return _place(cluster, uniform, starts, counts)
 
 
 def proportional_draw(
@@ -107,7 +106,14 @@ def proportional_draw(
     ends = np.cumsum(shares, dtype=np.float64)
     # Without the last end a number that rounds up to 1 stays within the last cluster.
     cluster = tf.searchsorted(ends[:-1] / ends[-1], uniform[0], side="right")
-    member = tf.cast(uniform[1] * tf.gather(counts.astype(np.float64), cluster), tf.int64)
+    return _place(cluster, uniform[1], starts, counts)
+
+
+def _place(
+    cluster: tf.Tensor, uniform: tf.Tensor, starts: np.ndarray, counts: np.ndarray
+) -> tf.Tensor:
+    """A place of each cluster, int64 [B], by a float64 number in [0, 1)."""
+    member = tf.cast(uniform * tf.gather(counts.astype(np.float64), cluster), tf.int64)
     return tf.gather(starts.astype(np.int64), cluster) + member
 
 

@@ -20,7 +20,7 @@ from spice_keras.heads.feature_bank import FeatureBank
 from spice_keras.heads.guided_clustering import GuidedClustering
 from spice_keras.heads.losses import head_losses, neighbor_head_losses, semantic_head_losses
 from spice_keras.heads.neighbor_clustering import NeighborClustering
-from spice_keras.heads.selection import ALL_ITEMS, HeadLosses, head_logits
+from spice_keras.heads.selection import ALL_ITEMS, HeadLosses, head_logits, judged_rows
 from spice_keras.heads.semantic_clustering import MakeSemanticCenters, SemanticClustering
 from spice_keras.heads.semantic_space import SemanticSpace, fitted_semantic_space
 from spice_keras.heads.spice_self import SpiceSelf
@@ -99,7 +99,7 @@ class SelfLabeling:
 
     def judged_features(self, features: np.ndarray) -> np.ndarray:
         """Return the features [R, D] of the items that the heads are judged on."""
-        return features[self.judged] if len(self.judged) else features
+        return judged_rows(features, self.judged)
 
 
 _JUDGED_BYTES = 2**29  # of all heads' logits; beyond, heads are judged on a draw of the items
@@ -330,7 +330,7 @@ def prototype_labeling(
     _compile(model, FusedAdam(heads.learning_rate, epsilon=1e-8))
 
     judged = _judged_items(num_items, model.num_heads, heads)
-    rows = bank.normalized[judged] if len(judged) else bank.normalized
+    rows = judged_rows(bank.normalized, judged)
     give_back(bank.normalized)
 
     def losses(logits: np.ndarray) -> np.ndarray:

@@ -28,6 +28,19 @@ ALL_ITEMS = np.empty(0, np.int64)
 """Stands for all items where rows of some are expected."""
 
 
+def judged_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the rows of the items that heads are judged on.
+
+    Args:
+        array: One row an item. Shape: (num_items, dim).
+        rows: Which items, int64 [R]; empty for all of them.
+
+    Returns:
+        Those rows; the array itself for all items.
+    """
+    return array[rows] if len(rows) else array
+
+
 class HeadHistory:
     """Remembers what every head was judged by and what it said, for the evaluation.
 
@@ -194,7 +207,7 @@ class HeadSelection(CarriesState):
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
         features = self._features() if callable(self._features) else self._features
-        judged = features[self._rows] if len(self._rows) else features
+        judged = judged_rows(features, self._rows)
         give_back(features)  # what training read, before all heads answer
         logits = head_logits(self.model, judged)
         losses, shape = self._losses(logits), (len(logits), len(features), logits.shape[2])
@@ -220,7 +233,7 @@ class HeadSelection(CarriesState):
     def _clusters_of(self, features: np.ndarray, logits: np.ndarray) -> Callable[[], np.ndarray]:
         """What gives the clusters of every head [H, N], found when they are first asked for."""
         if not len(self._rows):
-            return lambda: logits.argmax(axis=2)
+            return cache(lambda: logits.argmax(axis=2))
         model = self.model
         return cache(lambda: head_clusters(model, features))
 
