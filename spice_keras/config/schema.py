@@ -57,7 +57,9 @@ Classes = Annotated[
 
 
 def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
-    if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]):
+    # Halves, for `eight_bits` divides by the half of the span.
+    finite = math.isfinite(pair[0]) and math.isfinite(pair[1])
+    if not (finite and pair[0] / 2 < pair[1] / 2):
         raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
     return pair
 

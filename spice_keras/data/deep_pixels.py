@@ -111,14 +111,12 @@ def eight_bits(samples: np.ndarray, value_range: Range) -> np.ndarray:
     if samples.dtype.kind == "f":
         if np.isnan(samples).any():
             raise UndecodableImage("NaN among its floating-point pixels")
-        numbers = np.clip(samples, low, high).astype(np.float32) - np.float32(low)
-        return np.rint(numbers * np.float32(255.0 / (high - low))).astype(np.uint8)
-    bits = math.log2(high + 1) if low == 0 and high >= 255 else 0.5
-    if bits.is_integer():
+    elif low == 0 and high >= 255 and (bits := math.log2(high + 1)).is_integer():
         levels = np.clip(samples, 0, int(high)).astype(np.uint32)
         return (levels >> (int(bits) - 8)).astype(np.uint8)
-    scaled = (np.clip(samples.astype(np.float64), low, high) - low) * (255.0 / (high - low))
-    return np.rint(scaled).astype(np.uint8)
+    # Halves: the span of a range of floating-point numbers can be too large for one.
+    above = np.clip(samples.astype(np.float64), low, high) / 2 - low / 2
+    return np.rint(above / (high / 2 - low / 2) * 255.0).astype(np.uint8)
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -134,7 +132,8 @@ def declared_range(image: Image.Image) -> Range | None:
         return (0.0, 65535.0) if image.mode != "F" else None  # Pillow scales to it
     tags = getattr(image, "tag_v2", {})
     low, high = _number(tags.get(_SMALLEST), min), _number(tags.get(_LARGEST), max)
-    if high is not None and (low or 0.0) < high:
+    # A half, for it is halves that `eight_bits` divides by; that of the smallest number is 0.
+    if high is not None and (low or 0.0) / 2 < high / 2:
         return low or 0.0, high
     bits = _number(tags.get(_BITS), max)
     return (0.0, 2.0**bits - 1) if bits is not None and 8 < bits < 16 else None

@@ -164,6 +164,21 @@ def test_floats_between_the_known_ranges_are_refused(value: float) -> None:
         eight_bits(np.array([np.nan], np.float32), (0.0, 1.0))
 
 
+@pytest.mark.parametrize(
+    ("low", "middle", "high"),
+    [(-3e38, 0.0, 3e38), (-1.7e308, 0.0, 1.7e308), (0.0, 1e-45, 2e-45), (0.0, 5e-309, 1e-308)],
+)
+@pytest.mark.filterwarnings("error")
+def test_the_widest_and_the_narrowest_ranges(low: float, middle: float, high: float) -> None:
+    samples = np.array([-np.inf, low, middle, high, np.inf])
+    found = eight_bits(samples, (low, high))
+    np.testing.assert_allclose(found, [0, 0, 127.5, 255, 255], atol=0.5)
+    with np.errstate(over="ignore"):
+        narrow = samples.astype(np.float32)
+    assert eight_bits(narrow, (low, high))[[0, 4]].tolist() == [0, 255]
+    np.testing.assert_array_equal(eight_bits(np.array([0, 9]), (-1.7e308, 1.7e308)), 128)
+
+
 def test_one_transparent_color_of_sixteen_bits() -> None:
     image = Image.fromarray(np.full((4, 4), 770, np.uint16))
     data = saved(image, "PNG", transparency=770)
