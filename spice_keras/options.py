@@ -7,6 +7,7 @@ defined here and nowhere else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
@@ -130,6 +131,22 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+def checked_range(pair: tuple[float, float]) -> tuple[float, float]:
+    """Return what is black and what is white, if they can be.
+
+    Raises:
+        ValueError: if not.
+    """
+    low, high = pair
+    # Halves, for `eight_bits` divides by the half of the span.
+    if not (math.isfinite(low) and math.isfinite(high) and low / 2 < high / 2):
+        raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
+    return pair
+
+
+ValueRange = Annotated[tuple[float, float], Field(strict=False), AfterValidator(checked_range)]
 
 
 class Options(BaseModel):

@@ -68,7 +68,7 @@ def dtype_policy(precision: str) -> str:
 
 
 @contextlib.contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def stderr_held_back() -> Iterator[None]:
     """Hold back what native code writes to standard error; show it if the block fails."""
     try:
         number = sys.stderr.fileno()
@@ -299,7 +299,7 @@ def _import_quietly() -> None:
         os.environ.setdefault(name, value)
     # The Python protobuf and absl layers log before they read any setting: hold the file
     # descriptor itself while they load.
-    with _stderr_held_back():
+    with stderr_held_back():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
 

@@ -121,12 +121,12 @@ def test_threads_of_a_run_wait_asleep_unless_told_otherwise(stated: str | None) 
 
 _HELD_BACK = """
 import os, sys
-from spice_keras.runtime import _stderr_held_back
-with _stderr_held_back():
+from spice_keras.runtime import stderr_held_back
+with stderr_held_back():
     os.write(2, b"noise of native code\\n")
 os.write(2, b"after\\n")
 if len(sys.argv) > 1:
-    with _stderr_held_back():
+    with stderr_held_back():
         os.write(2, b"the reason\\n")
         raise RuntimeError("failed")
 """

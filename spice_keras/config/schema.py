@@ -6,7 +6,6 @@ the paper is silent. A configuration file states only where it differs.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from pydantic import (
@@ -45,6 +44,7 @@ from spice_keras.options import (
     Start,
     Strategy,
     TableFormat,
+    ValueRange,
     WeakPolicy,
 )
 
@@ -54,17 +54,6 @@ Classes = Annotated[
     BeforeValidator(expand_classes),
     AfterValidator(check_folder_names),
 ]
-
-
-def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
-    # Halves, for `eight_bits` divides by the half of the span.
-    finite = math.isfinite(pair[0]) and math.isfinite(pair[1])
-    if not (finite and pair[0] / 2 < pair[1] / 2):
-        raise ValueError("give [LOW, HIGH], two finite numbers with LOW below HIGH")
-    return pair
-
-
-ValueRange = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
 
 
 class DataConfig(Options):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from spice_keras.data.undecodable import UndecodableImage
+from spice_keras.options import checked_range
 
 Range = tuple[float, float]
 Kind = Literal["integers", "floats"]
@@ -118,10 +119,11 @@ def _pair(value: Any) -> Range | None:
     """Read one range of a JSON file."""
     if value is None:
         return None
-    low, high = (float(side) for side in value)
-    if not low < high:
-        raise ValueError(f"Expected a range with low < high. Received: {value}")
-    return low, high
+    try:
+        low, high = (float(side) for side in value)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"Expected two finite numbers. Received: {value!r:.99}") from error
+    return checked_range((low, high))
 
 
 class FolderLevels:

@@ -20,9 +20,11 @@ import tensorflow as tf
 
 from spice_keras.errors import UserError
 from spice_keras.options import ExportFormat
+from spice_keras.runtime import stderr_held_back
 from spice_keras.serving import client
 from spice_keras.serving.asked_formats import Wanted
 from spice_keras.serving.plain_model import foreign_packages
+from spice_keras.serving.quantization import quantized
 
 _OPSET = 17
 _CLIENT_SECONDS = 900
@@ -42,7 +44,7 @@ def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray)
         UserError: If the converter cannot write this model; what it said is in the message.
     """
     try:
-        with _quiet():
+        with _quiet(), stderr_held_back():
             _CONVERTERS[wanted.format](model, wanted, folder, items)
     except (OSError, UserError):
         raise
@@ -131,16 +133,15 @@ def _to_litert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarr
     name = model.inputs[0].name
     with tempfile.TemporaryDirectory() as graph:
         _graph(model, Path(graph))
-        converter = tf.lite.TFLiteConverter.from_saved_model(graph, signature_keys=[name])
-        if wanted.precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if wanted.precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
         if wanted.precision == "int8":
-            converter.representative_dataset = lambda: (
-                (name, {name: items[row : row + 1]}) for row in range(len(items))
-            )
-        (folder / wanted.file).write_bytes(converter.convert())
+            content = quantized(Path(graph), name, items)
+        else:
+            converter = tf.lite.TFLiteConverter.from_saved_model(graph, signature_keys=[name])
+            if wanted.precision == "float16":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.target_spec.supported_types = [tf.float16]
+            content = converter.convert()
+    (folder / wanted.file).write_bytes(content)
 
 
 def _to_onnx(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray) -> None:

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import assume, given, seed, settings
 
 from tests.integration.conftest import unverified
-from tests.integration.tiny import COUNT, SIDE, invoke, metrics, start, write_tiny
+from tests.integration.tiny import COUNT, invoke, metrics, start, write_tiny
+
+_MANY_SIDE = 32  # pixels
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -78,15 +80,16 @@ def test_drawn_configurations_that_validate_run_to_the_end(monkeypatch: pytest.M
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_many_images_stay_on_the_disk(tmp_path: Path) -> None:
     few, many = (_private_bytes(tmp_path / str(count), count) for count in (20_000, 200_000))
-    pixels = 180_000 * SIDE * SIDE * 3
+    pixels = 180_000 * _MANY_SIDE * _MANY_SIDE * 3  # names and what is made of them take a sixth
     assert many - few < pixels / 2, f"{few / 2**20:.0f} MiB, then {many / 2**20:.0f} MiB"
 
 
 def _private_bytes(folder: Path, count: int) -> int:
     """The most memory of its own, mapped files aside, that pretraining on drawn images holds."""
     write_tiny(folder)
-    images = np.lib.format.open_memmap(folder / "many.npy", "w+", np.uint8, (count, SIDE, SIDE, 3))
-    drawn = np.random.default_rng(0).integers(0, 256, (1000, SIDE, SIDE, 3), np.uint8)
+    shape = (_MANY_SIDE, _MANY_SIDE, 3)
+    images = np.lib.format.open_memmap(folder / "many.npy", "w+", np.uint8, (count, *shape))
+    drawn = np.random.default_rng(0).integers(0, 256, (1000, *shape), np.uint8)
     for first in range(0, count, len(drawn)):
         images[first : first + len(drawn)] = drawn
     images.flush()
@@ -94,6 +97,7 @@ def _private_bytes(folder: Path, count: int) -> int:
         "pretrain", "tiny.yaml", "--images", "many.npy", "--run-dir", "run",
         "--set=pretrain.epochs=1", "--set=pretrain.batch_size=500", "--set=pretrain.queue_size=500",
         "--set=backbone.width=4", "--set=data.memory_limit_mb=8",
+        f"--set=data.image_size={_MANY_SIDE}",
     ]  # fmt: skip
     most = 0
     with start(*command, cwd=folder) as process:

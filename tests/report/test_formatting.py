@@ -21,7 +21,7 @@ from spice_keras.report.formatting import (
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), float("inf"), np.float32("nan"), "0.5", True]
+    "value", [None, float("nan"), float("inf"), np.float32("nan"), "0.5", True, 10**400]
 )
 def test_what_is_no_finite_number_is_missing(value: object) -> None:
     assert finite(value) is None

@@ -39,6 +39,8 @@ _WRONG = [
     _GOOD | {"image_size": 0}, _GOOD | {"image_size": 10**9}, _GOOD | {"fit": "pad"},
     _GOOD | {"max_pixels": None}, _GOOD | {"names": "ab"}, _GOOD | {"names": ["a"]},
     _GOOD | {"names": [1, 2]}, _GOOD | {"num_features": 4}, _GOOD | {"other": 1},
+    *(_GOOD | {"levels": {"integers": pair}} for pair in (
+        5, [1], [0, 10**400], [0.0, float("inf")], [3, 1], "ab", [0.0, 5e-324], [[], 1])),
     _GOOD | {"unsure_below": 2.0}, _GOOD | {"unsure_below": "nan"}, {"num_clusters": 2},
 ]  # fmt: skip
 
