@@ -2,7 +2,8 @@
 
 Rounding to 256 levels costs an error of 1/sqrt(12) of a step, evenly spread. A layer whose error is
 much larger loses more than that: a first convolution with channels of very different scales, or a
-square root. Those layers stay in float32, and so does the head, which works on lengths and logits.
+square root. Those layers stay in float32. So does the head, which works on lengths and logits, and
+the first quarter of the layers: they hold few weights, and what they lose runs through all others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tensorflow as tf
 _MEASURED = 12  # items; the error of a layer is a mean over all its values
 _ROUNDING = 1.0 / math.sqrt(12.0)
 _ROUGH = 1.5
+_FIRST = 0.25
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 _FEWEST_CONVOLUTIONS = 3
 Layer = Mapping[str, str]
@@ -34,14 +36,16 @@ def layers_in_float(layers: Sequence[Layer]) -> list[str]:
 
     Returns:
         Their ``tensor_name``: those with an error of more than 1.5 times that of rounding, and in
-        a network of convolutions all after the last one.
+        a network of convolutions the first quarter, and all after the last convolution.
     """
     places = [place for place, layer in enumerate(layers) if layer["op_name"] in _CONVOLUTIONS]
-    head = places[-1] + 1 if len(places) >= _FEWEST_CONVOLUTIONS else len(layers)
+    begin, end = 0, len(layers)
+    if len(places) >= _FEWEST_CONVOLUTIONS:
+        begin, end = int(_FIRST * len(layers)), places[-1] + 1
     return [
         layer["tensor_name"]
         for place, layer in enumerate(layers)
-        if place >= head or _steps(layer) > _ROUGH * _ROUNDING
+        if not begin <= place < end or _steps(layer) > _ROUGH * _ROUNDING
     ]
 
 

@@ -24,11 +24,12 @@ def _layer(op: str, error: float, name: str | None = None) -> dict[str, str]:
     }
 
 
-def test_the_head_and_what_loses_more_than_rounding_stay_in_float() -> None:
-    convolutions = [_layer("CONV_2D", error, f"c{error}") for error in (9.0, 1.0, 1.4, 1.6)]
-    assert layers_in_float(convolutions) == ["c9.0", "c1.6"]
+def test_the_beginning_the_head_and_what_loses_more_than_rounding_stay_in_float() -> None:
+    errors = (1.0, 9.0, 1.1, 1.4, 1.6, 1.2)
+    convolutions = [_layer("CONV_2D", error, f"c{error}") for error in errors]
+    assert layers_in_float(convolutions) == ["c1.0", "c9.0", "c1.6"]
     head = [_layer("MEAN", 1.0), _layer("SOFTMAX", 1.0)]
-    assert layers_in_float(convolutions + head) == ["c9.0", "c1.6", "MEAN", "SOFTMAX"]
+    assert layers_in_float(convolutions + head) == ["c1.0", "c9.0", "c1.6", "MEAN", "SOFTMAX"]
 
 
 def test_without_a_network_of_convolutions_only_errors_count() -> None:
