@@ -110,3 +110,10 @@ def plain(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return MISSING if finite(value) is None else f"{float(value):.6g}"
     return str(value)
+
+
+def cluster_list(clusters: Sequence[int], limit: int = 12) -> str:
+    """Names clusters in a sentence, the first `limit` of them: "clusters 0, 1 and 9 more"."""
+    noun = "cluster" if len(clusters) == 1 else "clusters"
+    rest = f" and {len(clusters) - limit} more" if len(clusters) > limit else ""
+    return f"{noun} {', '.join(map(str, clusters[:limit]))}{rest}"

@@ -16,7 +16,7 @@ import numpy as np
 from spice_keras.metrics.expected_accuracy import fitted_on
 from spice_keras.options import fewest_items, neighbors_tell
 from spice_keras.report.clustering import Clustering, Noun, collapsed
-from spice_keras.report.formatting import count, decimal, finite, percent, quantity
+from spice_keras.report.formatting import cluster_list, count, decimal, finite, percent, quantity
 from spice_keras.report.setup import STARTS, HeadSetup
 from spice_keras.report.table import METHOD_NAMES, final_method
 
@@ -302,7 +302,7 @@ def reliable_check(
         sentence += f" No cluster has a reliable {noun}."
     elif without:
         grade = "weak" if grade == "weak" else "mixed"
-        sentence += f" Without any reliable {noun}: {_cluster_list(without)}."
+        sentence += f" Without any reliable {noun}: {cluster_list(without)}."
     return Check(reliable_name(noun), percent(share), grade, sentence)
 
 
@@ -335,7 +335,7 @@ def cluster_size_check(
     if empty:
         sentence = (
             f"{quantity(len(empty), 'cluster')} of {len(sizes)} received no {noun} "
-            f"({_cluster_list(empty)}): you may have asked for more clusters than the {noun}s "
+            f"({cluster_list(empty)}): you may have asked for more clusters than the {noun}s "
             "form groups."
         )
         return Check("Cluster sizes", f"{len(empty)} empty", "weak", sentence)
@@ -411,10 +411,3 @@ def _level(checks: Sequence[Check]) -> Level:
 
 def _points(gain: float) -> str:
     return f"{100 * gain:+.1f} points"
-
-
-def _cluster_list(clusters: Sequence[int], limit: int = 12) -> str:
-    """Names clusters in a sentence, the first `limit` of them."""
-    noun = "cluster" if len(clusters) == 1 else "clusters"
-    rest = f" and {len(clusters) - limit} more" if len(clusters) > limit else ""
-    return f"{noun} {', '.join(map(str, clusters[:limit]))}{rest}"

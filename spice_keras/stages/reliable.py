@@ -13,8 +13,11 @@ from spice_keras.algorithm.local_consistency import (
 )
 from spice_keras.errors import UserError
 from spice_keras.options import fewest_items, neighbors_tell
+from spice_keras.report.formatting import cluster_list
 from spice_keras.run.context import Context
 from spice_keras.run.store import Heads, Reliable
+
+_MOST_COUNTS = 20
 
 
 def uneven_shares(context: Context) -> np.ndarray | None:
@@ -86,24 +89,26 @@ def _report(context: Context, found: ReliableLabels) -> None:
     """
     k, used = context.config.num_clusters, context.config.num_clusters - len(found.empty)
     noun = "image" if context.has_images else "item"
+    counts = f"by cluster {', '.join(map(str, found.counts))}"
+    if k > _MOST_COUNTS:
+        counts = f"{min(found.counts)} to {max(found.counts)} of each of {k} clusters"
     context.screen.say(
-        f"reliable: {len(found.indices)} of {context.plan.num_images} {noun}s, by cluster "
-        f"{', '.join(str(count) for count in found.counts)}."
+        f"reliable: {len(found.indices)} of {context.plan.num_images} {noun}s, {counts}."
     )
     if found.repaired:
         uneven = context.config.self_labeling.is_for_uneven(context.load(Heads).head)
         fewest = f"{context.config.reliable.min_per_cluster} reliable {noun}s"
         fewer = f"{fewest}, for their size," if uneven else fewest
         context.screen.warn(
-            f"clusters {', '.join(map(str, found.repaired))} had fewer than {fewer} and were given "
-            "their most consistent members (reliable.min_per_cluster sets how many)."
+            f"{cluster_list(found.repaired)} had fewer than {fewer}, and got the most consistent "
+            "members instead (reliable.min_per_cluster sets how many)."
         )
     if np.count_nonzero(found.counts) < 2:
         _collapsed(context, found)
     elif found.empty:
         command = "spice run" if context.has_images else "spice self"
         context.screen.warn(
-            f"clusters {', '.join(map(str, found.empty))} are empty: the heads found {used} "
+            f"empty: {cluster_list(found.empty)}. The heads found {used} "
             f"groups, not {k}. To ask for fewer: {command} --clusters {used} with another "
             "--run-dir."
         )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spice_keras.report.formatting import (
     MISSING,
+    cluster_list,
     decimal,
     duration,
     finite,
@@ -87,3 +88,9 @@ def test_more_of_the_end_of_a_name_is_kept() -> None:
     assert (
         shortened_middle("embeddings/part-000/row-17", 13) == "embe\N{HORIZONTAL ELLIPSIS}0/row-17"
     )
+
+
+def test_many_clusters_are_not_all_named() -> None:
+    assert cluster_list([3]) == "cluster 3"
+    assert cluster_list(range(12)).endswith(" 10, 11")
+    assert cluster_list(range(5, 1000), limit=2) == "clusters 5, 6 and 993 more"

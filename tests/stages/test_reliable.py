@@ -39,6 +39,16 @@ def test_where_heads_and_neighbours_agree_all_are_reliable(tmp_path: Path) -> No
     assert said(context) == "reliable: 36 of 36 images, by cluster 12, 12, 12.\n"
 
 
+def test_of_many_clusters_the_counts_are_told_in_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spice_keras.stages.reliable._MOST_COUNTS", 2)
+    context = make_context(tmp_path)
+    write_heads(context, truth())
+    select_reliable(context)
+    assert said(context) == "reliable: 36 of 36 images, 12 to 12 of each of 3 clusters.\n"
+
+
 def test_a_wrong_or_unsure_image_is_left_out(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     clusters, confidence = truth(), np.full(COUNT, 0.999)
@@ -79,7 +89,7 @@ def test_a_cluster_with_too_few_is_repaired_and_it_is_said(tmp_path: Path) -> No
     select_reliable(context)
     clusters = context.load(Reliable).labels
     assert np.bincount(clusters).tolist() == [12, 2, 12]
-    assert "Note: clusters 1 had fewer than 2 reliable images" in said(context)
+    assert "Note: cluster 1 had fewer than 2 reliable images, and got the most" in said(context)
     assert "reliable.min_per_cluster" in said(context)
 
 
@@ -87,7 +97,7 @@ def test_an_empty_cluster_is_said_with_the_number_to_ask_for(tmp_path: Path) -> 
     context = make_context(tmp_path)
     write_heads(context, np.where(truth() == 2, 0, truth()))
     select_reliable(context)
-    assert "Note: clusters 2 are empty: the heads found 2 groups, not 3" in said(context)
+    assert "Note: empty: cluster 2. The heads found 2 groups, not 3" in said(context)
     assert "spice run --clusters 2" in said(context)
 
 
