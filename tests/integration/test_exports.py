@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spice_keras.stages import convert as convert_module
 from tests.integration.conftest import Quick
-from tests.integration.tiny import invoke
+from tests.integration.tiny import COUNT, invoke
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,25 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     assert result.exit_code != 0
     assert "differs from the model by 0.0100" in str(result.exception)
     assert list((run / "exports").iterdir()) == []
+
+
+def test_exactly_as_many_as_may_move_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the extra litert is not installed")
+    # A number of items for which one less the share that stays is more than the share that moves.
+    moved = next(n for n in range(1, COUNT) if 1.0 - (COUNT - n) / COUNT > n / COUNT)
+    honest = convert_module.ask_client
+
+    def other(*arguments: Any, **options: Any) -> dict[str, Any]:
+        answers = honest(*arguments, **options)
+        answers["cluster"][:moved] += 1
+        return answers
+
+    monkeypatch.setattr(convert_module, "ask_client", other)
+    for most, exit_code in ((moved / COUNT, 0), ((moved - 0.5) / COUNT, 2)):
+        monkeypatch.setattr(convert_module, "_MOST_MOVED", most)
+        result = invoke("export", str(run), "--format", "litert", "--precision", "float16")
+        assert result.exit_code == exit_code, result.output
+    shutil.rmtree(run / "exports")
 
 
 @pytest.mark.parametrize(
