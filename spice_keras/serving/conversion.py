@@ -24,11 +24,10 @@ from spice_keras.runtime import stderr_held_back
 from spice_keras.serving import client
 from spice_keras.serving.asked_formats import Wanted
 from spice_keras.serving.plain_model import foreign_packages
-from spice_keras.serving.quantization import quantized
+from spice_keras.serving.quantization import FEWEST_CONVOLUTIONS, quantized
 
 _OPSET = 17
 _CLIENT_SECONDS = 900
-_FEWEST_CONVOLUTIONS = 3
 
 
 def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray) -> None:
@@ -179,7 +178,7 @@ def _head(proto: Any) -> list[str]:
     """Names of the nodes after the last convolution: lengths and logits need all their digits."""
     nodes = list(proto.graph.node)
     convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
-    if len(convolutions) < _FEWEST_CONVOLUTIONS:  # a transformer, or a model of embeddings
+    if len(convolutions) < FEWEST_CONVOLUTIONS:  # a transformer, or a model of embeddings
         return []
     return [node.name for node in nodes[convolutions[-1] + 1 :]]
 

@@ -22,7 +22,8 @@ _ROUNDING = 1.0 / math.sqrt(12.0)
 _ROUGH = 1.5
 _FIRST = 0.25
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
-_FEWEST_CONVOLUTIONS = 3
+FEWEST_CONVOLUTIONS = 3
+"""With fewer, a network is a transformer, or a model of embeddings."""
 Layer = Mapping[str, str]
 
 
@@ -40,7 +41,7 @@ def layers_in_float(layers: Sequence[Layer]) -> list[str]:
     """
     places = [place for place, layer in enumerate(layers) if layer["op_name"] in _CONVOLUTIONS]
     begin, end = 0, len(layers)
-    if len(places) >= _FEWEST_CONVOLUTIONS:
+    if len(places) >= FEWEST_CONVOLUTIONS:
         begin, end = int(_FIRST * len(layers)), places[-1] + 1
     return [
         layer["tensor_name"]
@@ -75,15 +76,13 @@ def quantized(graph: Path, name: str, items: np.ndarray) -> bytes:
     debugger.layer_statistics_dump(told)
     kept = layers_in_float(list(csv.DictReader(io.StringIO(told.getvalue()))))
     if not kept:
-        content: bytes = debugger.get_nondebug_quantized_model()
-        return content
+        return bytes(debugger.get_nondebug_quantized_model())
     second = tf.lite.experimental.QuantizationDebugger(
         converter=_converter(graph, name, items),
         debug_dataset=lambda: iter(()),
         debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept),
     )
-    content = second.get_nondebug_quantized_model()
-    return content
+    return bytes(second.get_nondebug_quantized_model())
 
 
 def _converter(graph: Path, name: str, items: np.ndarray) -> tf.lite.TFLiteConverter:

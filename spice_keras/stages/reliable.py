@@ -91,7 +91,7 @@ def _report(context: Context, found: ReliableLabels) -> None:
     noun = "image" if context.has_images else "item"
     counts = f"by cluster {', '.join(map(str, found.counts))}"
     if k > _MOST_COUNTS:
-        counts = f"{min(found.counts)} to {max(found.counts)} of each of {k} clusters"
+        counts = f"{min(found.counts)} to {max(found.counts)} in each of {k} clusters"
     context.screen.say(
         f"reliable: {len(found.indices)} of {context.plan.num_images} {noun}s, {counts}."
     )
@@ -100,16 +100,16 @@ def _report(context: Context, found: ReliableLabels) -> None:
         fewest = f"{context.config.reliable.min_per_cluster} reliable {noun}s"
         fewer = f"{fewest}, for their size," if uneven else fewest
         context.screen.warn(
-            f"{cluster_list(found.repaired)} had fewer than {fewer}, and got the most consistent "
-            "members instead (reliable.min_per_cluster sets how many)."
+            f"{cluster_list(found.repaired)} had fewer than {fewer}; the most consistent "
+            "members were taken instead (reliable.min_per_cluster sets how many)."
         )
     if np.count_nonzero(found.counts) < 2:
         _collapsed(context, found)
     elif found.empty:
         command = "spice run" if context.has_images else "spice self"
         context.screen.warn(
-            f"empty: {cluster_list(found.empty)}. The heads found {used} "
-            f"groups, not {k}. To ask for fewer: {command} --clusters {used} with another "
+            f"empty: {cluster_list(found.empty)}. The heads found {used} groups, not {k}. "
+            f"To ask for fewer: {command} --clusters {used} with another "
             "--run-dir."
         )
 

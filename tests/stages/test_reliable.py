@@ -46,7 +46,7 @@ def test_of_many_clusters_the_counts_are_told_in_short(
     context = make_context(tmp_path)
     write_heads(context, truth())
     select_reliable(context)
-    assert said(context) == "reliable: 36 of 36 images, 12 to 12 of each of 3 clusters.\n"
+    assert said(context) == "reliable: 36 of 36 images, 12 to 12 in each of 3 clusters.\n"
 
 
 def test_a_wrong_or_unsure_image_is_left_out(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_cluster_with_too_few_is_repaired_and_it_is_said(tmp_path: Path) -> No
     select_reliable(context)
     clusters = context.load(Reliable).labels
     assert np.bincount(clusters).tolist() == [12, 2, 12]
-    assert "Note: cluster 1 had fewer than 2 reliable images, and got the most" in said(context)
+    assert "Note: cluster 1 had fewer than 2 reliable images; the most" in said(context)
     assert "reliable.min_per_cluster" in said(context)
 
 
