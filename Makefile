@@ -1,7 +1,7 @@
 # Runs in whatever environment `python` is: `make PYTHON=.venv/bin/python check`.
 PYTHON ?= python
 
-.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill kill-all soak full-disk dist audit check
+.PHONY: install format lint type test test-quick test-all golden smoke bench fuzz kill kill-all soak full-disk dist audit newest check
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -93,5 +93,10 @@ audit:
 	$(PYTHON) -m tools.licences --extra hub --extra litert --extra onnx --extra openvino \
 		--extra parquet --extra review --extra serve --pins build/pins.txt
 	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement build/pins.txt
+
+# The newest releases of everything, upper bounds left out, in a clean environment; then the tests.
+# Only some of them: make newest NEWEST="tests/algorithm".
+newest:
+	$(PYTHON) -m tools.newest $(NEWEST)
 
 check: lint type docs test

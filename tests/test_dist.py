@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 import click.testing
 import pytest
+from packaging.requirements import Requirement
 
 from tests.integration.tiny import ROOT
-from tools import licences
+from tools import licences, newest
 from tools.dist import missing_files, shipped_files
 from tools.licences import asked_for, fits, licence, needed
 
@@ -103,3 +104,30 @@ def test_what_does_not_fit_is_named_and_every_version_is_pinned(
     found.clear()
     found["good"] = good
     assert click.testing.CliRunner().invoke(licences.main, []).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [("click>=8.2,<9", "click>=8.2"), ("keras-cv==0.9.0", "keras-cv>=0.9.0"), ("a~=1.4", "a>=1.4"),
+     ("a>1,<=2,!=1.5", "a!=1.5,>1"), ("a[b]>=1,<2", "a[b]>=1"), ("fsspec", "fsspec"),
+     ('a<2; python_version < "3.12"', 'a; python_version < "3.12"')],
+)  # fmt: skip
+def test_an_upper_bound_is_left_out(asked: str, taken: str) -> None:
+    assert newest.without_upper_bounds(Requirement(asked)) == taken
+
+
+def test_every_bound_is_tried_those_of_extras_too() -> None:
+    asked = newest.bounded(["dev"])
+    names = {line.name for line in asked}
+    assert {"tensorflow", "starlette", "mkdocs", "pytest", "mypy"} <= names
+    assert "spice-keras" not in names
+    newer = {"tensorflow": "99.1", "numpy": "2.0", "mypy": "99.0rc1"}
+    assert [line.split()[:2] for line in newest.beyond_bounds(asked, newer)] == [
+        ["mypy", "99.0rc1"],
+        ["tensorflow", "99.1"],
+    ]
+
+
+def test_releases_are_read_from_what_pip_lists() -> None:
+    listed = "PyYAML==6.0.2\n# a comment\ntf_keras==2.19.0\n"
+    assert newest.installed_releases(listed) == {"pyyaml": "6.0.2", "tf-keras": "2.19.0"}
