@@ -69,7 +69,13 @@ def export_clusterer(
         )
 
     def classify_squares(squares: tf.Tensor) -> Outputs:
-        return answers(clusterer(squares, training=False), names, unsure_below)
+        # A batch of none gets a blank square, whose answers are cut off again: oneDNN gives the
+        # convolution of no images the shape of its input, not of its output (TensorFlow 2.21).
+        count = tf.shape(squares)[0]
+        blank = tf.cast(count == 0, tf.int32)
+        some = tf.pad(squares, [[0, blank], [0, 0], [0, 0], [0, 0]])
+        outputs = answers(clusterer(some, training=False), names, unsure_below)
+        return {name: value[:count] for name, value in outputs.items()}
 
     def squares_of(encoded_images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,8 +92,8 @@ def test_groups_that_run_into_one_another_have_no_clear_number() -> None:
 
 def test_a_range_that_ends_too_soon_is_said_to() -> None:
     # Four pairs of groups: halves agree on the pairs.
-    pairs = np.repeat(features(4, 30)[:, :5], 2, axis=1) + features(8, 15)
-    found = suggest_clusters(pairs, largest=4, training=_QUICK)
+    pairs = 2 * np.repeat(features(4, 30)[:, :5], 2, axis=1) + features(8, 15)
+    found = suggest_clusters(pairs, largest=4, training=replace(_QUICK, num_half_heads=4))
     assert found.num_clusters == 4
     assert found.unclear is not None
     assert "still rises at 4" in found.unclear

