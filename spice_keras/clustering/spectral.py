@@ -58,8 +58,8 @@ def spectral_embedding(
         return scale * (links @ scaled + weak * scaled.mean())
 
     operator = LinearOperator((num_items, num_items), matvec=product, dtype=np.float32)
-    # Repeatable: a start of its own, and a generator for the directions that ARPACK draws once it has
-    # used up those that the start leads to, as it does if the graph falls into parts.
+    # Repeatable: a start of its own, and a generator for the directions that ARPACK draws once it
+    # has used up those that the start leads to, as it does if the graph falls into parts.
     start = np.ones(num_items, np.float32)
     _, vectors = eigsh(
         operator, num_directions, which="LA", v0=start, tol=_TOLERANCE, rng=np.random.default_rng(0)
