@@ -62,21 +62,24 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
-        except BrokenPipeError:  # `spice predict ... | head`: Click ends it quietly
+        except (BrokenPipeError, click.ClickException):  # Click ends them as it should
             raise
-        except OSError as error:  # a full disk, a folder without permission
-            if "--verbose" in sys.argv:
-                raise
-            problem = storage_problem(error)
-            what = f"{error.filename or 'The output'} cannot be written: {problem}."
-            click.echo(f"Error: {what if problem else error}", err=True)
-            ctx.exit(2)
         except Terminated:
             click.echo(f"Ended by SIGTERM.{_way_on(ctx)}", err=True)
             ctx.exit(143)
         except KeyboardInterrupt:
             click.echo(f"Interrupted.{_way_on(ctx)}", err=True)
             ctx.exit(130)
+        except Exception as error:
+            # A full disk, a folder without permission: TensorFlow has exceptions of its own.
+            problem = storage_problem(error)
+            if "--verbose" in sys.argv or not (problem or isinstance(error, OSError)):
+                raise
+            place = getattr(error, "filename", None) or "The output"
+            click.echo(
+                f"Error: {f'{place} cannot be written: {problem}.' if problem else error}", err=True
+            )
+            ctx.exit(2)
 
 
 def _write_any_name() -> None:

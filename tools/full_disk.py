@@ -1,27 +1,34 @@
 """Runs a command on a disk that is too small, larger each time, until it comes to its end.
 
     sudo python -m tools.full_disk --size 2 --step 2 -- cli.py run tiny.yaml --run-dir {run}
+    sudo python -m tools.full_disk --writers
 
 `{run}` lies on a disk in memory (tmpfs) of its own, which wants the right to mount one. A run looks
 for room before it begins, so the disk grows until it does; once the images are decoded, whatever
 is still free is taken away. Each time the disk is full, the command must end with exit code 2 and a
 sentence without a traceback; then the disk grows by half a MiB and the command goes on with
 --resume. What comes out in the end must be what a run on a disk with room leaves.
+
+`--writers` does the same with every other command that writes. Each begins with a finished tiny run
+that lies on the small disk, as do its temporary files. The disk has no room at first, then room for
+a third of what the command writes, and so on.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import click
 
-from tools.kill import differences, fingerprint, resumed
+from tools.kill import differences, fingerprint, finish, resumed
+from tools.kill_writers import Writer, copy_run, make_inputs, writers
 
 _LARGEST = 1024 * 1024  # KiB
 _STEP = 512  # KiB
@@ -60,11 +67,17 @@ class SmallDisk:
         self.resize(shutil.disk_usage(self.folder).used // 1024 + _LEFT)
 
 
-def _ended(words: list[str], begun: Callable[[], bool] = bool) -> tuple[int, str, bool]:
+def _ended(
+    words: list[str], begun: Callable[[], bool] = bool, scratch: Path | None = None
+) -> tuple[int, str, bool]:
     """Run a command; how it ended, its last words, and whether it had begun by `begun`."""
+    places = {} if scratch is None else {"TMPDIR": str(scratch)}
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
-            [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, *words],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, **places},
         )
         seen = False
         while process.poll() is None:
@@ -101,24 +114,82 @@ def _squeezed(command: tuple[str, ...], run: Path, disk: SmallDisk, step: int) -
     yield f"{_LARGEST / 1024:.0f} MiB were not enough"
 
 
+def _writer_squeezed(writer: Writer, folder: Path) -> Iterator[str]:
+    """Run a command on disks with ever more room until it ends well; what is wrong with that."""
+    peaceful, small = folder / "peaceful" / "run", folder / "small"
+    for place in (peaceful.parent, small):
+        place.mkdir(parents=True)
+    copy_run(writer.begun, peaceful)
+    before = _size(peaceful.parent)
+    code, said, _ = _ended(_filled(writer.command, peaceful))
+    if code:
+        raise click.ClickException(f"{writer.name} fails on a disk with room: {said[-2000:]}")
+    third = max((_size(peaceful.parent) - before) // 3, _LEFT)
+    with SmallDisk(small, _LARGEST) as disk:
+        run, scratch = copy_run(writer.begun, small / "run"), small / "scratch"
+        scratch.mkdir()
+        room = 0
+        while disk.size <= _LARGEST:
+            disk.resize(shutil.disk_usage(small).used // 1024 + room)
+            code, said, _ = _ended(_filled(writer.command, run), scratch=scratch)
+            last = said.splitlines()[-1] if said else ""
+            click.echo(f"{writer.name}, {room} KiB free: exit code {code}: {last}")
+            if code not in (0, _USER_ERROR) or "Traceback" in said:
+                yield f"{writer.name}, {room} KiB free: exit code {code}\n{said[-3000:]}"
+            if any(scratch.iterdir()):
+                yield f"{writer.name} left {sorted(path.name for path in scratch.iterdir())}"
+            if code == 0:
+                break
+            room += third
+        other = differences(fingerprint(peaceful), fingerprint(run))
+    if other:
+        yield f"{writer.name} differs: {', '.join(other)}"
+
+
+def _size(folder: Path) -> int:
+    """What lies in a folder, in KiB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
+
+
+def _all_writers(folder: Path, only: Collection[str]) -> list[str]:
+    inputs = folder / "inputs"
+    make_inputs(inputs, lambda words: finish(words, inputs))
+    return [
+        problem
+        for writer in writers(inputs)
+        if not only or writer.name in only
+        for problem in _writer_squeezed(writer, folder / writer.name.replace(" ", "-"))
+    ]
+
+
+def _one_command(folder: Path, size: int, step: int, command: tuple[str, ...]) -> list[str]:
+    peaceful, small = folder / "peaceful" / "run", folder / "small"
+    for place in (peaceful.parent, small):
+        place.mkdir()
+    code, said, _ = _ended(_filled(command, peaceful))
+    if code:
+        raise click.ClickException(f"The command fails on a disk with room: {said[-2000:]}")
+    with SmallDisk(small, size * 1024) as disk:
+        bad = list(_squeezed(command, small / "run", disk, step * 1024))
+        other = differences(fingerprint(peaceful), fingerprint(small / "run"))
+    return [*bad, f"differ: {', '.join(other)}"] if other else bad
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--size", type=click.IntRange(min=1), default=2, help="MiB at first.")
 @click.option("--step", type=click.IntRange(min=1), default=2, help="MiB more until it begins.")
-@click.argument("command", nargs=-1, required=True)
-def main(size: int, step: int, command: tuple[str, ...]) -> None:
+@click.option("--writers", "every", is_flag=True, help="Every other command that writes.")
+@click.option("--only", multiple=True, help="Of --writers, these alone; repeatable.")
+@click.argument("command", nargs=-1)
+def main(
+    size: int, step: int, every: bool, only: tuple[str, ...], command: tuple[str, ...]
+) -> None:
     """Run COMMAND on a disk that is too small, and enlarge it until it ends well."""
+    if bool(command) == every:
+        raise click.UsageError("Name a command after --, or give --writers.")
     with tempfile.TemporaryDirectory(prefix="full-") as name:
-        peaceful, small = Path(name) / "peaceful" / "run", Path(name) / "small"
-        for folder in (peaceful.parent, small):
-            folder.mkdir()
-        code, said, _ = _ended(_filled(command, peaceful))
-        if code:
-            raise click.ClickException(f"The command fails on a disk with room: {said[-2000:]}")
-        with SmallDisk(small, size * 1024) as disk:
-            bad = list(_squeezed(command, small / "run", disk, step * 1024))
-            other = differences(fingerprint(peaceful), fingerprint(small / "run"))
-    if other:
-        bad.append(f"differ: {', '.join(other)}")
+        folder = Path(name)
+        bad = _all_writers(folder, only) if every else _one_command(folder, size, step, command)
     if bad:
         raise click.ClickException("\n".join(bad))
     click.echo("equal")

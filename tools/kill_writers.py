@@ -179,6 +179,8 @@ def writers(inputs: Path) -> list[Writer]:
         ("export", ["export", "--run-dir", "{run}"], inputs / "unexported"),
         ("export keras", [*formats, "keras"], finished),
         ("export onnx", [*formats, "onnx"], finished),
+        ("export litert int8", [*formats, "litert", "--precision", "int8"], finished),
+        ("export openvino", [*formats, "openvino"], finished),
         ("eval", ["eval", "--run-dir", "{run}"], inputs / "unjudged"),
         ("name", ["name", "{run}", "--words", "none"], finished),
         ("repair", ["repair", "{run}"], inputs / "damaged"),

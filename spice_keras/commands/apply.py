@@ -46,7 +46,7 @@ def apply(
     refuse_no_run(run_dir)
     screen = Screen(chosen_loudness(quiet, verbose))
     config = read_run_config(run_dir)
-    start_tensorflow(precision="float32")
+    start_tensorflow(precision=config.precision)  # the model encodes as the run did
     from spice_keras.review.apply import apply_edits, default_target, told
     from spice_keras.run.context import Context
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_atomically
+from spice_keras.files import storage_problem, write_atomically
 from spice_keras.report.chart import Caption, Chart, Section
 from spice_keras.report.classes import confusion_chart
 from spice_keras.report.clusters import cluster_charts
@@ -99,8 +99,8 @@ def save_figures(data: ReportData, directory: str | Path) -> list[SavedFigure]:
             saved.append(save_chart(chart, folder))
     except OSError as error:
         raise UserError(
-            f"The figures cannot be written to {folder}: {error}. Choose a directory you may "
-            "write to, with free space."
+            f"The figures cannot be written to {folder}: {storage_problem(error) or error}. Choose "
+            "a directory you may write to, with free space."
         ) from error
     return saved
 

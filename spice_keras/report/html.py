@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from spice_keras.errors import UserError
-from spice_keras.files import write_atomically
+from spice_keras.files import storage_problem, write_atomically
 from spice_keras.report.cards import cluster_cards
 from spice_keras.report.chart import Caption, Section
 from spice_keras.report.data import ReportData
@@ -71,8 +71,8 @@ def write_report(data: ReportData, path: str | Path, figures: Sequence[SavedFigu
         write_atomically(target, page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UserError(
-            f"The report cannot be written to {target}: {error}. Choose a place you may write to, "
-            "with free space."
+            f"The report cannot be written to {target}: {storage_problem(error) or error}. Choose "
+            "a place you may write to, with free space."
         ) from error
     return target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -19,15 +20,18 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.errors import UserError
+from spice_keras.files import reserve, storage_problem
 from spice_keras.options import ExportFormat
 from spice_keras.runtime import stderr_held_back
 from spice_keras.serving import client
 from spice_keras.serving.asked_formats import Wanted
 from spice_keras.serving.plain_model import foreign_packages
 from spice_keras.serving.quantization import FEWEST_CONVOLUTIONS, quantized
+from spice_keras.training.checkpoints import model_bytes
 
 _OPSET = 17
 _CLIENT_SECONDS = 900
+_GRAPH_BYTES = 2**21  # of a graph without its weights; that of EfficientNet-Lite0 takes 1 MB
 
 
 def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray) -> None:
@@ -40,8 +44,11 @@ def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray)
         items: Typical inputs, by which int8 is calibrated: uint8 [n, S, S, 3] or float32 [n, D].
 
     Raises:
-        UserError: If the converter cannot write this model; what it said is in the message.
+        OSError: If there is no room in the folder.
+        UserError: If there is none for temporary files, or the converter cannot write this model;
+            what it said is in the message.
     """
+    _look_for_room(model, folder)
     try:
         with _quiet(), stderr_held_back():
             _CONVERTERS[wanted.format](model, wanted, folder, items)
@@ -51,6 +58,22 @@ def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray)
         said = " ".join(str(error).split())[:500] or type(error).__name__
         raise UserError(
             f"This model cannot be written as {wanted.format} in {wanted.precision}: {said}"
+        ) from error
+
+
+def _look_for_room(model: keras.Model, folder: Path) -> None:
+    """Converters say in words of their own, if in any, that a disk is full."""
+    needed = model_bytes(model) + _GRAPH_BYTES
+    reserve(folder, needed)
+    scratch = Path(tempfile.gettempdir())
+    try:
+        reserve(scratch, needed)
+    except OSError as error:
+        raise UserError(
+            f"The folder of temporary files, {scratch}, cannot take the "
+            f"{math.ceil(needed / 2**20)} MiB that a conversion writes: "
+            f"{storage_problem(error) or error}. Make room there, or name another folder by the "
+            "environment variable TMPDIR, then export again."
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click.testing
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from PIL import Image
 
@@ -417,6 +418,11 @@ def test_a_stage_without_the_one_before_it_is_refused(scene: Path, finished: Fin
         (KeyboardInterrupt(), 130, "Interrupted. The same command with --resume continues.\n"),
         (
             OSError(28, "No space left on device"),
+            2,
+            "Error: The output cannot be written: the disk is full.\n",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "a/b; No space left on device"),
             2,
             "Error: The output cannot be written: the disk is full.\n",
         ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Heads, Items, Reliable
 from spice_keras.serving.predict import predict
 from spice_keras.stages.export import build_final_clusterer
+from tests.integration.tiny import invoke
 from tests.review.reviewed_run import TESTED, finished_run
 from tests.stages.made_run import COUNT, truth
 
@@ -74,6 +77,22 @@ def test_merged_and_renamed_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(apply_module, "export", lambda context: tmp_path)
     again = apply_edits(context, tmp_path / "corrected")  # one that it made is replaced
     assert table(again.path) == rows
+
+
+def test_the_command_computes_as_the_run_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that encodes in another precision than the cached features has other answers."""
+
+    def told_policy(*_: object, **__: object) -> None:
+        raise UserError(keras.config.dtype_policy().name)
+
+    monkeypatch.chdir(tmp_path)
+    run = finished_run(tmp_path).run.path
+    config = run / "config.yaml"
+    config.write_text(re.sub(r"(?m)^precision: .*$", "precision: bfloat16", config.read_text()))
+    monkeypatch.setattr(apply_module, "apply_edits", told_policy)
+    assert "mixed_bfloat16" in invoke("apply", str(run)).stderr
 
 
 @pytest.mark.integration

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import resource
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +131,22 @@ def test_a_converter_that_fails_is_a_users_error(tmp_path: Path) -> None:
     model = keras.Model(inputs, {"cluster": Foreign()(inputs)})
     with pytest.raises(UserError, match=r"as keras in float32: .*it cannot be written"):
         convert(model, Wanted("keras"), tmp_path, np.zeros((1, 3), np.float32))
+
+
+def test_room_is_looked_for_before_a_converter_begins(
+    plain: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            convert(plain, Wanted("keras"), tmp_path, images(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"/gone, cannot take the 3 MiB .* variable TMPDIR"):
+        convert(plain, Wanted("keras"), tmp_path, images(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_is_refused_before_anything_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
