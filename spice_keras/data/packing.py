@@ -187,5 +187,6 @@ def _write_tfrecord(file: BinaryIO, items: Sequence[EncodedImage], with_labels: 
             if with_labels:
                 features["label"] = feature(_class_of(item.id).encode())
             example = tf.train.Example(features=tf.train.Features(feature=features))
-            writer.write(example.SerializeToString())
+            # Else the features of an example stand in another order in each process.
+            writer.write(example.SerializeToString(deterministic=True))
     file.seek(0, io.SEEK_END)

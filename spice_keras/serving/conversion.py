@@ -215,6 +215,8 @@ def _to_openvino(model: keras.Model, wanted: Wanted, folder: Path, items: np.nda
         _graph(model, Path(beside))
         half = wanted.precision == "float16"
         converted = openvino.convert_model(beside)
+        # Else the file names the folder that it was converted in, and differs each time.
+        converted.set_rt_info("saved_model", ["conversion_parameters", "input_model"])
         openvino.save_model(converted, str(folder / wanted.file), compress_to_fp16=half)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_packing_goes_on_where_it_stopped(
     assert (tmp_path / "out" / f"shard-000000.{kind}").stat().st_mtime_ns == before
     straight = _packed(photos, tmp_path / "straight", kind, labels=False)
     assert read_manifest(tmp_path / "out").shards == read_manifest(straight).shards
+
+
+def test_records_name_their_features_in_one_order(photos: Path, tmp_path: Path) -> None:
+    """Protobuf writes a map in an order that each process draws anew, unless asked not to."""
+    out = _packed(photos, tmp_path / "out", "tfrecord")
+    records = b"".join(path.read_bytes() for path in sorted(out.glob("*.tfrecord")))
+    names = re.findall(rb"image/encoded\x12|\x02id\x12|\x05label\x12", records)
+    assert len(names) >= 6
+    assert names[:3] == sorted(names[:3], key=lambda name: name.lstrip(b"\x02\x05"))
+    assert names == names[:3] * (len(names) // 3)
 
 
 def test_a_source_that_changes_is_refused(

@@ -88,6 +88,8 @@ def test_a_client_of_each_format_hears_the_same(
     given = images(20, seed=3)
     assert loads_alone(plain)
     convert(plain, wanted, tmp_path, given)
+    # A file that names the folder it was made in is another one each time.
+    assert tempfile.gettempdir().encode() not in (tmp_path / wanted.file).read_bytes()
     found = ask_client(wanted, tmp_path / wanted.file, given, alone=True)
     expected = plain.predict(given, verbose=0)
     assert set(found) == set(expected)
