@@ -60,13 +60,15 @@ kill-all:
 soak:
 	$(PYTHON) -m tools.soak $(SOAK)
 
-# A tiny run on a disk that is full, larger each time it stops. Wants the right to mount a tmpfs.
+# A tiny run on a disk that is full, larger each time it stops; then every other command that writes.
+# Wants the right to mount a tmpfs.
 full-disk:
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -c "from pathlib import Path; from tools.kill_writers import write_tiny; \
 		write_tiny(Path('$$folder/in'))" && \
 	$(PYTHON) -m tools.full_disk -- cli.py run "$$folder/in/tiny.yaml" --run-dir {run} \
-		--set export.directory={run}-models
+		--set export.directory={run}-models && \
+	$(PYTHON) -m tools.full_disk --writers
 
 .PHONY: docs
 # The documentation as a site, in build/site; any warning and any file from a network is an error.
