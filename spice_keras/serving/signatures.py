@@ -69,13 +69,8 @@ def export_clusterer(
         )
 
     def classify_squares(squares: tf.Tensor) -> Outputs:
-        # A batch of none gets a blank square, whose answers are cut off again: oneDNN gives the
-        # convolution of no images the shape of its input, not of its output (TensorFlow 2.21).
-        count = tf.shape(squares)[0]
-        blank = tf.cast(count == 0, tf.int32)
-        some = tf.pad(squares, [[0, blank], [0, 0], [0, 0], [0, 0]])
-        outputs = answers(clusterer(some, training=False), names, unsure_below)
-        return {name: value[:count] for name, value in outputs.items()}
+        outputs = answers(clusterer(_at_least_one(squares), training=False), names, unsure_below)
+        return {name: value[: tf.shape(squares)[0]] for name, value in outputs.items()}
 
     def squares_of(encoded_images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)
@@ -101,6 +96,16 @@ def export_clusterer(
     archive.add_endpoint("pixels", lambda pixels: classify(pixels), [squares])
     archive.write_out(str(directory), verbose=False)
     return Path(directory)
+
+
+def _at_least_one(squares: tf.Tensor) -> tf.Tensor:
+    """A batch of none with a blank square, any other as it is.
+
+    oneDNN gives the convolution of no images the shape of its input, not of its output
+    (TensorFlow 2.21).
+    """
+    blank = tf.cast(tf.shape(squares)[0] == 0, tf.int32)
+    return tf.pad(squares, [[0, blank], [0, 0], [0, 0], [0, 0]])
 
 
 def _traced(function: Callable[..., Any], argument: tf.TensorSpec) -> Callable[..., Any]:
