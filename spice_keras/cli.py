@@ -76,9 +76,8 @@ class _Group(click.Group):
             if "--verbose" in sys.argv or not (problem or isinstance(error, OSError)):
                 raise
             place = getattr(error, "filename", None) or "The output"
-            click.echo(
-                f"Error: {f'{place} cannot be written: {problem}.' if problem else error}", err=True
-            )
+            what = f"{place} cannot be written: {problem}." if problem else str(error)
+            click.echo(f"Error: {what}", err=True)
             ctx.exit(2)
 
 

@@ -117,7 +117,9 @@ def test_an_upper_bound_is_left_out(asked: str, taken: str) -> None:
 
 
 def test_every_bound_is_tried_those_of_extras_too() -> None:
-    asked = newest.bounded(["dev"])
+    lines = asked_for(["dev"])
+    assert len(lines) == len(set(lines))
+    asked = [Requirement(line) for line in lines]
     names = {line.name for line in asked}
     assert {"tensorflow", "starlette", "mkdocs", "pytest", "mypy"} <= names
     assert "spice-keras" not in names
@@ -129,5 +131,5 @@ def test_every_bound_is_tried_those_of_extras_too() -> None:
 
 
 def test_releases_are_read_from_what_pip_lists() -> None:
-    listed = "PyYAML==6.0.2\n# a comment\ntf_keras==2.19.0\n"
+    listed = '[{"name": "PyYAML", "version": "6.0.2"}, {"name": "tf_keras", "version": "2.19.0"}]'
     assert newest.installed_releases(listed) == {"pyyaml": "6.0.2", "tf-keras": "2.19.0"}

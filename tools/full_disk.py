@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -63,9 +63,9 @@ class SmallDisk:
         self.size = size
         subprocess.run(["mount", "-o", f"remount,size={size}k", self.folder], check=True)
 
-    def fill(self) -> None:
-        """Take away what is free, but for the last few pages."""
-        self.resize(shutil.disk_usage(self.folder).used // 1024 + _LEFT)
+    def fill(self, left: int) -> None:
+        """Take away what is free, but for so many KiB."""
+        self.resize(shutil.disk_usage(self.folder).used // 1024 + left)
 
 
 def _ended(
@@ -88,64 +88,86 @@ def _ended(
         return process.returncode, errors.read().strip(), seen
 
 
-def _filled(command: tuple[str, ...], run: Path) -> list[str]:
+def _filled(command: Sequence[str], run: Path) -> list[str]:
     return [word.replace("{run}", str(run)) for word in resumed(command, run)]
 
 
-def _squeezed(command: tuple[str, ...], run: Path, disk: SmallDisk, step: int) -> Iterator[str]:
+def _in_peace(name: str, command: Sequence[str], run: Path) -> None:
+    code, said, _ = _ended(_filled(command, run))
+    if code:
+        raise click.ClickException(f"{name} fails on a disk with room: {said[-2000:]}")
+
+
+def _told(where: str, code: int, said: str) -> Iterator[str]:
+    """Say how a command ended; what is wrong with that."""
+    last = said.splitlines()[-1] if said else ""
+    click.echo(f"{where}: exit code {code}: {last}")
+    if code not in (0, _USER_ERROR) or "Traceback" in said:
+        yield f"{where}: exit code {code}\n{said[-3000:]}"
+
+
+def _squeezed(command: Sequence[str], run: Path, disk: SmallDisk, step: int) -> Iterator[str]:
     """Run a command until it ends well; what is wrong with how it ended before."""
     filled = False
 
     def begun() -> bool:
         if filled or not (run / _BEGUN).exists():
             return False
-        disk.fill()
+        disk.fill(_LEFT)
         return True
 
     while disk.size < _LARGEST:
         code, said, now = _ended(_filled(command, run), (lambda: False) if filled else begun)
         filled = filled or now
-        last = said.splitlines()[-1] if said else ""
-        click.echo(f"{disk.size / 1024:.1f} MiB: exit code {code}: {last}")
+        yield from _told(f"{disk.size / 1024:.1f} MiB", code, said)
         if code == 0:
             return
-        if code != _USER_ERROR or "Traceback" in said:
-            yield f"{disk.size / 1024:.1f} MiB: exit code {code}\n{said[-3000:]}"
         disk.resize(disk.size + (_STEP if filled else step))
-    yield f"{_LARGEST / 1024:.0f} MiB were not enough"
+    yield f"{_LARGEST // 1024} MiB were not enough"
 
 
-def _writer_squeezed(writer: Writer, folder: Path) -> Iterator[str]:
-    """Run a command on disks with ever more room until it ends well; what is wrong with that."""
+def _one_command(folder: Path, size: int, step: int, command: Sequence[str]) -> Iterator[str]:
+    """Run a command on a disk that grows; what is wrong with how it ended, or with what it left."""
+    peaceful, small = folder / "peaceful" / "run", folder / "small"
+    for place in (peaceful.parent, small):
+        place.mkdir()
+    _in_peace("The command", command, peaceful)
+    with SmallDisk(small, size * 1024) as disk:
+        yield from _squeezed(command, small / "run", disk, step * 1024)
+        yield from _differing(peaceful, small / "run")
+
+
+def _differing(peaceful: Path, run: Path) -> Iterator[str]:
+    other = differences(fingerprint(peaceful), fingerprint(run))
+    if other:
+        yield f"{run} differs: {', '.join(other)}"
+
+
+def _one_writer(writer: Writer, folder: Path) -> Iterator[str]:
+    """Run a command on a finished run and on disks with ever more room; what is wrong with it."""
     peaceful, small = folder / "peaceful" / "run", folder / "small"
     for place in (peaceful.parent, small):
         place.mkdir(parents=True)
     copy_run(writer.begun, peaceful)
     before = _size(peaceful.parent)
-    code, said, _ = _ended(_filled(writer.command, peaceful))
-    if code:
-        raise click.ClickException(f"{writer.name} fails on a disk with room: {said[-2000:]}")
+    _in_peace(writer.name, writer.command, peaceful)
     third = max((_size(peaceful.parent) - before) // 3, _LEFT)
     with SmallDisk(small, _LARGEST) as disk:
         run, scratch = copy_run(writer.begun, small / "run"), small / "scratch"
         scratch.mkdir()
         room = 0
-        while disk.size <= _LARGEST:
-            disk.resize(shutil.disk_usage(small).used // 1024 + room)
+        while room < _LARGEST:
+            disk.fill(room)
             code, said, _ = _ended(_filled(writer.command, run), scratch=scratch)
-            last = said.splitlines()[-1] if said else ""
-            click.echo(f"{writer.name}, {room} KiB free: exit code {code}: {last}")
-            if code not in (0, _USER_ERROR) or "Traceback" in said:
-                yield f"{writer.name}, {room} KiB free: exit code {code}\n{said[-3000:]}"
+            yield from _told(f"{writer.name}, {room} KiB free", code, said)
             left = {path.name for path in scratch.iterdir()} - {_NOT_OURS}
             if left:
-                yield f"{writer.name} left {sorted(left)}"
+                yield f"{writer.name} left {sorted(left)} among the temporary files"
             if code == 0:
-                break
+                yield from _differing(peaceful, run)
+                return
             room += third if room < 3 * third else room
-        other = differences(fingerprint(peaceful), fingerprint(run))
-    if other:
-        yield f"{writer.name} differs: {', '.join(other)}"
+    yield f"{writer.name}: {_LARGEST // 1024} MiB were not enough"
 
 
 def _size(folder: Path) -> int:
@@ -153,28 +175,12 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
 
 
-def _all_writers(folder: Path, only: Collection[str]) -> list[str]:
+def _all_writers(folder: Path, only: Collection[str]) -> Iterator[str]:
     inputs = folder / "inputs"
     make_inputs(inputs, lambda words: finish(words, inputs))
-    return [
-        problem
-        for writer in writers(inputs)
-        if not only or writer.name in only
-        for problem in _writer_squeezed(writer, folder / writer.name.replace(" ", "-"))
-    ]
-
-
-def _one_command(folder: Path, size: int, step: int, command: tuple[str, ...]) -> list[str]:
-    peaceful, small = folder / "peaceful" / "run", folder / "small"
-    for place in (peaceful.parent, small):
-        place.mkdir()
-    code, said, _ = _ended(_filled(command, peaceful))
-    if code:
-        raise click.ClickException(f"The command fails on a disk with room: {said[-2000:]}")
-    with SmallDisk(small, size * 1024) as disk:
-        bad = list(_squeezed(command, small / "run", disk, step * 1024))
-        other = differences(fingerprint(peaceful), fingerprint(small / "run"))
-    return [*bad, f"differ: {', '.join(other)}"] if other else bad
+    for writer in writers(inputs):
+        if not only or writer.name in only:
+            yield from _one_writer(writer, folder / writer.name.replace(" ", "-"))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -191,7 +197,9 @@ def main(
         raise click.UsageError("Name a command after --, or give --writers.")
     with tempfile.TemporaryDirectory(prefix="full-") as name:
         folder = Path(name)
-        bad = _all_writers(folder, only) if every else _one_command(folder, size, step, command)
+        bad = list(
+            _all_writers(folder, only) if every else _one_command(folder, size, step, command)
+        )
     if bad:
         raise click.ClickException("\n".join(bad))
     click.echo("equal")

@@ -36,7 +36,7 @@ _TEXTS = {
 
 
 def asked_for(extras: Sequence[str] = ()) -> list[str]:
-    """Return what pyproject.toml asks for, with what some extras add.
+    """Return what pyproject.toml asks for, with what some extras add, and the extras they ask for.
 
     Raises:
         click.ClickException: If there is no such extra.
@@ -46,7 +46,16 @@ def asked_for(extras: Sequence[str] = ()) -> list[str]:
     unknown = sorted(set(extras) - set(optional))
     if unknown:
         raise click.ClickException(f"No extra is called {', '.join(unknown)}.")
-    return [*project["dependencies"], *(line for extra in extras for line in optional[extra])]
+    lines = dict.fromkeys(project["dependencies"])
+    taken = list(extras)
+    for extra in taken:  # grows while it is read
+        for line in optional[extra]:
+            requirement = Requirement(line)
+            if canonicalize_name(requirement.name) == project["name"]:
+                taken += sorted(requirement.extras - set(taken))
+            else:
+                lines[line] = None
+    return list(lines)
 
 
 def needed(requirements: Iterable[str]) -> dict[str, Distribution | None]:

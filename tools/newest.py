@@ -3,16 +3,16 @@
     python -m tools.newest
     python -m tools.newest tests/algorithm tests/models
 
-It installs a copy of pyproject.toml's requirements without upper bounds into a clean environment,
-says which releases lie beyond a bound, and runs the tests there. Run it on a schedule: a bound
-whose newer release passes can be raised, and one that fails is known before users meet it.
-`.github/workflows/newest.yml` does so every week.
+It installs what pyproject.toml asks for, without upper bounds, into a clean environment, says which
+releases lie beyond a bound, and runs the tests there. A bound whose newer release passes can be
+raised; a release that fails is known before users meet it. `.github/workflows/newest.yml` schedules
+it for Mondays.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,33 +28,7 @@ from packaging.utils import canonicalize_name
 from tools.licences import asked_for
 
 ROOT = Path(__file__).resolve().parents[1]
-_US = "spice-keras"
-# Prints every installed distribution as pip pins it.
-_FREEZE = ("-m", "pip", "list", "--format=freeze", "--disable-pip-version-check")
-
-
-def bounded(extras: Sequence[str]) -> list[Requirement]:
-    """Return what the package and some extras ask for, extras of extras included.
-
-    Args:
-        extras: Names of extras in pyproject.toml.
-
-    Returns:
-        One requirement a package, with its bounds; for two of one package, both of them.
-
-    Raises:
-        click.ClickException: If there is no such extra.
-    """
-    lines, waiting, seen = asked_for(), list(extras), set[str]()
-    while waiting:
-        extra = waiting.pop()
-        if extra not in seen:
-            seen.add(extra)
-            lines += asked_for([extra])[len(asked_for()) :]
-            ours = [line for line in map(Requirement, lines) if canonicalize_name(line.name) == _US]
-            waiting += [name for line in ours for name in line.extras]
-    found = {str(line): line for line in map(Requirement, lines)}
-    return [line for line in found.values() if canonicalize_name(line.name) != _US]
+_LIST = ("-m", "pip", "list", "--format=json", "--disable-pip-version-check")
 
 
 def without_upper_bounds(requirement: Requirement) -> str:
@@ -106,15 +80,14 @@ def beyond_bounds(requirements: Iterable[Requirement], installed: Mapping[str, s
     return sorted(found)
 
 
-def installed_releases(frozen: str) -> dict[str, str]:
-    """Return name to release from what `pip list --format=freeze` prints.
+def installed_releases(listed: str) -> dict[str, str]:
+    """Return name to release from what `pip list --format=json` prints.
 
     Example:
-        >>> installed_releases("Keras==3.12.0")
+        >>> installed_releases('[{"name": "Keras", "version": "3.12.0"}]')
         {'keras': '3.12.0'}
     """
-    pairs = re.findall(r"^(\S+)==(\S+)$", frozen, re.MULTILINE)
-    return {canonicalize_name(name): release for name, release in pairs}
+    return {canonicalize_name(one["name"]): one["version"] for one in json.loads(listed)}
 
 
 def install(requirements: Sequence[Requirement], folder: Path) -> Path:
@@ -148,11 +121,11 @@ def install(requirements: Sequence[Requirement], folder: Path) -> Path:
 @click.argument("tests", nargs=-1, type=click.UNPROCESSED)
 def main(extras: Sequence[str], tests: Sequence[str]) -> None:
     """Install the newest releases and run pytest there, with TESTS as its arguments if given."""
-    requirements = bounded(extras)
+    requirements = [Requirement(line) for line in asked_for(extras)]
     with tempfile.TemporaryDirectory(prefix="newest-") as name:
         python = install(requirements, Path(name) / "venv")
-        frozen = subprocess.run([str(python), *_FREEZE], capture_output=True, text=True, check=True)
-        beyond = beyond_bounds(requirements, installed_releases(frozen.stdout))
+        listed = subprocess.run([str(python), *_LIST], capture_output=True, text=True, check=True)
+        beyond = beyond_bounds(requirements, installed_releases(listed.stdout))
         click.echo("\n".join(beyond or ["No newer release lies beyond a bound."]))
         clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         ended = subprocess.run([str(python), "-m", "pytest", *tests], cwd=ROOT, env=clean)

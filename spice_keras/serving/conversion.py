@@ -62,7 +62,7 @@ def convert(model: keras.Model, wanted: Wanted, folder: Path, items: np.ndarray)
 
 
 def _look_for_room(model: keras.Model, folder: Path) -> None:
-    """Converters say in words of their own, if in any, that a disk is full."""
+    """Begin nothing without room: converters have words of their own for a full disk, or none."""
     needed = model_bytes(model) + _GRAPH_BYTES
     reserve(folder, needed)
     scratch = Path(tempfile.gettempdir())
