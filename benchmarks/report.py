@@ -102,7 +102,8 @@ def render(
         parts.append("Not run: " + ", ".join(f"`{name}`" for name in absent) + ".\n")
     if FINDINGS.exists():
         parts.append(FINDINGS.read_text(encoding="utf-8"))
-    parts += [_section(result) for result in results]
+    several = len({_machine(result) for result in results}) > 1
+    parts += [_section(result, names_machine=several) for result in results]
     if growth:
         parts.append(f"## Growth, drawn\n\n![Seconds and memory over N]({GROWTH})\n")
     return "\n".join(parts)
@@ -111,7 +112,7 @@ def render(
 def _machines(results: Sequence[Mapping[str, Any]]) -> str:
     """One paragraph for each machine the results come from."""
     lines = ["## Machine\n"]
-    seen = {json.dumps(_constant(result["machine"]), sort_keys=True) for result in results}
+    seen = {_machine(result) for result in results}
     for text in sorted(seen):
         machine = json.loads(text)
         versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -127,8 +128,10 @@ def _machines(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _constant(machine: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in machine.items() if key != "load_average"}
+def _machine(result: Mapping[str, Any]) -> str:
+    """What stays the same from row to row, as JSON."""
+    constant = {key: value for key, value in result["machine"].items() if key != "load_average"}
+    return json.dumps(constant, sort_keys=True)
 
 
 def _ratio_table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -147,11 +150,12 @@ def _ratio_table(results: Sequence[Mapping[str, Any]]) -> str:
                     str(result["threads"] or "all"),
                     str(result["rounds"]),
                     f"`{result['command'].removeprefix('python -m benchmarks.')}`",
+                    result["machine"]["processor"],
                 )
             )
     head = (
         "path", "ours", "against", "target", "measured", "processor", "met", "threads", "rounds",
-        "`python -m benchmarks.`",
+        "`python -m benchmarks.`", "on",
     )  # fmt: skip
     return _table(head, rows)
 
@@ -167,8 +171,10 @@ def _verdict(target: Mapping[str, Any]) -> str:
     return "yes" if lower >= target["at_least"] else "no"
 
 
-def _section(result: Mapping[str, Any]) -> str:
-    lines = [f"## {result['title']}\n", f"`{result['command']}`, {result['date']}.\n"]
+def _section(result: Mapping[str, Any], *, names_machine: bool = False) -> str:
+    machine = result["machine"]
+    on = f", {machine['processor']} ({', '.join(machine['instructions'])})" if names_machine else ""
+    lines = [f"## {result['title']}\n", f"`{result['command']}`, {result['date']}{on}.\n"]
     if result.get("contenders"):
         lines.append(f"A turn: {result['turn']}.\n")
         head = ("", "median seconds", "lowest", "highest", f"{result['unit']} a second")

@@ -47,6 +47,15 @@ def test_a_row_names_target_ratio_spread_rounds_and_command() -> None:
     assert cells[9] == "`run row --threads 1`"
 
 
+def test_results_of_two_machines_say_which_is_whose() -> None:
+    other = machine.describe() | {"processor": "Another One", "instructions": ["avx2"]}
+    mine, theirs = _result(3.0, 2.5), _result(3.0, 2.5, title="B row", machine=other)
+    page = report.render([mine, theirs])
+    assert _row(page)[10] == machine.describe()["processor"]
+    assert "2026-01-01, Another One (avx2)." in page
+    assert "Another One (avx2)." not in report.render([theirs])
+
+
 def test_a_target_is_met_by_the_clock_and_by_processor_time_or_not_at_all() -> None:
     assert _row(report.render([_result(1.9, 5.0)]))[6] == "no"
     assert _row(report.render([_result(5.0, 1.9)]))[6] == "no"
