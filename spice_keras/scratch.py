@@ -16,6 +16,8 @@ from spice_keras.files import allocate
 LARGE_BYTES = 2**27
 """Arrays from this size on lie in a file."""
 _BLOCK_BYTES = 2**25
+# Around each row that is read, Linux maps 64 KiB that it has in memory already: 256 MiB a block.
+_GATHERED = 4096
 
 
 def scratch_array(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path | None) -> np.ndarray:
@@ -79,6 +81,30 @@ def row_blocks(array: np.ndarray, length: int, *beside: np.ndarray) -> Iterator[
         if number % every == 0:
             give_back(array, *beside)
     give_back(array, *beside)
+
+
+def gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Copy some rows of an array, in any order, and give the pages of a mapped file back meanwhile.
+
+    Args:
+        array: Of at least one dimension.
+        rows: Which, whole numbers. Shape: (num_rows,).
+
+    Returns:
+        `array[rows]`, in memory.
+
+    Example:
+        >>> import numpy as np
+        >>> gathered(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0])).tolist()
+        [[5, 6], [1, 2]]
+    """
+    if not is_mapped(array):
+        return np.asarray(array[rows])
+    found = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for start in range(0, len(rows), _GATHERED):
+        found[start : start + _GATHERED] = array[rows[start : start + _GATHERED]]
+        give_back(array)
+    return found
 
 
 def give_back(*arrays: np.ndarray) -> None:

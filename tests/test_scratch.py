@@ -10,6 +10,7 @@ import pytest
 
 from spice_keras import scratch
 from spice_keras.scratch import (
+    gathered,
     give_back,
     is_mapped,
     new_array_file,
@@ -98,3 +99,28 @@ def test_pages_are_given_back_while_blocks_are_read(
     monkeypatch.setattr(scratch, "give_back", lambda *arrays: calls.append(len(arrays)))
     assert len(list(row_blocks(mapped, 50, np.zeros(3)))) == 20
     assert calls == [2] * 11  # every second block, and at the end; both arrays
+
+
+def _mapped_kib(array: np.ndarray) -> int:
+    """How much of an array's file this process has mapped, by the system's account."""
+    address, found, own = array.__array_interface__["data"][0], 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="ascii", errors="replace").splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            first, last = (int(part, 16) for part in line.split(" ", 1)[0].split("-"))
+            own = first <= address < last
+        elif own and line.startswith("Rss:"):
+            found = int(line.split()[1])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the account is Linux's")
+def test_rows_in_any_order_are_copied_and_their_pages_given_back(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(9000, 512)).astype(np.float32)
+    np.save(tmp_path / "x.npy", rows)
+    mapped, asked = np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(9000)[::-1]
+    _ = mapped[asked]
+    assert _mapped_kib(mapped) > 17_000
+    np.testing.assert_array_equal(gathered(mapped, asked), rows[asked])
+    assert not is_mapped(gathered(mapped, asked))
+    assert _mapped_kib(mapped) < 1000
+    np.testing.assert_array_equal(gathered(rows, asked[:3]), rows[asked[:3]])

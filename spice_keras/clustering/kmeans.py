@@ -8,11 +8,13 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from spice_keras.clustering.reduction import reduced_images
+from spice_keras.scratch import gathered, row_blocks
 
 LARGEST_FULL_KMEANS = 20_000
 # Its OpenMP threads spin while they wait: on two cores that other work shares, 1,800 x 1280 took
 # 13 to 15 s with both and 0.7 to 1.2 s with one (scikit-learn 1.9, interleaved).
 _THREADS = 1
+_ROWS = 2**14  # a multiple of scikit-learn's own blocks: the same clusters to the bit
 _PIXEL_SIDE = 32  # beyond it, k-means on pixels would be fitted on few images: 111 of 224 px
 
 
@@ -53,7 +55,7 @@ def kmeans_clusters(
     fitted = features
     if max_samples is not None and len(features) > max_samples:
         drawn = np.random.default_rng(seed).choice(len(features), max_samples, replace=False)
-        fitted = features[drawn]
+        fitted = gathered(features, drawn)
     if not 1 <= num_clusters <= len(fitted):
         raise ValueError(
             "`num_clusters` must lie between 1 and the number of fitted items. "
@@ -64,7 +66,10 @@ def kmeans_clusters(
     with threadpool_limits(_THREADS):
         model.fit(fitted)
         asked = features if classified is None else classified.astype(np.float32, copy=False)
-        return model.predict(asked).astype(np.int32)
+        clusters = np.empty(len(asked), np.int32)
+        for rows in row_blocks(asked, _ROWS):
+            clusters[rows] = model.predict(asked[rows])
+    return clusters
 
 
 def pixel_kmeans_clusters(

@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from spice_keras.clustering.reduction import grey_thumbnails
+from spice_keras.scratch import give_back
 
 _USUAL_NEIGHBOR = 10  # the neighbour whose distance says how far apart items usually are
 _SHARE_OF_USUAL = 0.1
@@ -112,6 +113,7 @@ def _distances(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np
         rows = slice(start, start + _BLOCK)
         apart = vectors[first[rows]] - vectors[second[rows]]
         found[rows] = 0.5 * np.einsum("nd,nd->n", apart, apart)
+        give_back(vectors)
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from spice_keras.scratch import give_back
+
 OUTLIER_SCORE = 2.5
 """Scores from here on are outliers."""
 
@@ -49,6 +51,7 @@ def outlier_scores(embeddings: np.ndarray, neighbors: np.ndarray) -> npt.NDArray
         rows = slice(start, start + _BLOCK)
         apart = embeddings[rows] - embeddings[neighbors[rows, column]]
         distances[rows] = 0.5 * np.einsum("nd,nd->n", apart, apart)
+        give_back(embeddings)
     measured = distances > _EQUAL
     if not measured.any():
         return np.zeros(count)

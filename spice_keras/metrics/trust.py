@@ -10,6 +10,7 @@ from sklearn.metrics import silhouette_score
 
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.metrics.clustering import adjusted_rand_index
+from spice_keras.scratch import gathered
 
 
 def local_consistency_rate(clusters: np.ndarray, neighbors: np.ndarray) -> float:
@@ -138,7 +139,7 @@ def silhouette(
         raise ValueError(f"`max_samples` must be at least 2. Received: {max_samples=}")
     if len(clusters) > max_samples:
         drawn = np.random.default_rng(seed).choice(len(clusters), max_samples, replace=False)
-        embeddings, clusters = embeddings[drawn], clusters[drawn]
+        embeddings, clusters = gathered(embeddings, drawn), clusters[drawn]
     if not 2 <= len(np.unique(clusters)) < len(clusters):
         return None
     score = silhouette_score(embeddings.astype(np.float32), clusters, metric="cosine")

@@ -15,7 +15,7 @@ from spice_keras.run.damage import ASSIGNMENTS
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.store import Classifier, Clustering, Decisions, Export, Heads, Names, Reliable
 from spice_keras.run.table import Column, write_table
-from spice_keras.scratch import row_blocks
+from spice_keras.scratch import gathered, row_blocks
 
 _ROWS = 2**14
 
@@ -49,7 +49,7 @@ def final_result(context: Context) -> FinalResult:
         embeddings = context.load(Classifier).embeddings
     if context.run.has(Decisions.name) and context.train_part is None:
         probabilities = _decided(probabilities, context.load(Decisions).clusters)
-    clusters = probabilities.argmax(axis=1)
+    clusters = Clustering(probabilities).clusters
     reliable = np.zeros(len(clusters), bool)
     reliable[context.load(Reliable).indices] = True
     agrees = local_consistency(clusters, bank.neighbors) > 0.5
@@ -122,10 +122,10 @@ def center_distances(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray
         parts = [members[start : start + _ROWS] for start in range(0, len(members), _ROWS)]
         center = np.zeros(embeddings.shape[1])
         for part in parts:
-            center += np.asarray(embeddings[part], np.float64).sum(axis=0)
+            center += gathered(embeddings, part).astype(np.float64).sum(axis=0)
         direction = center / max(float(np.linalg.norm(center)), 1e-12)
         for part in parts:
-            distances[part] = 1.0 - np.asarray(embeddings[part], np.float64) @ direction
+            distances[part] = 1.0 - gathered(embeddings, part).astype(np.float64) @ direction
     return distances
 
 

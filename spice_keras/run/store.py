@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -191,15 +192,21 @@ class Clustering:
         """
         return folder / "merge.npy"
 
-    @property
+    @cached_property
     def clusters(self) -> np.ndarray:
         """The most probable cluster of each item, int32 [N]."""
-        return self.probabilities.argmax(axis=1).astype(np.int32)
+        found = np.empty(len(self.probabilities), np.int32)
+        for rows in row_blocks(self.probabilities, _ROWS):
+            found[rows] = self.probabilities[rows].argmax(axis=1)
+        return found
 
-    @property
+    @cached_property
     def confidence(self) -> np.ndarray:
         """Its probability, float32 [N]."""
-        return self.probabilities.max(axis=1)
+        found = np.empty(len(self.probabilities), self.probabilities.dtype)
+        for rows in row_blocks(self.probabilities, _ROWS):
+            found[rows] = self.probabilities[rows].max(axis=1)
+        return found
 
 
 @dataclass(frozen=True)

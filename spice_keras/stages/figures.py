@@ -20,6 +20,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.networks import pretrained_encoder, semi_network
 from spice_keras.run.results import FinalResult
 from spice_keras.run.store import Heads
+from spice_keras.scratch import gathered
 
 FEATURE_MAP = "feature_map"
 _MAPPED_PROTOTYPES = 3  # as many as the paper shows
@@ -36,7 +37,7 @@ def cluster_centers(context: Context, result: FinalResult) -> dict[int, np.ndarr
     for cluster in np.unique(result.clusters).tolist():
         members = np.flatnonzero(result.clusters == cluster)
         sure = members[np.argsort(-result.confidence[members], kind="stable")[:size]]
-        centers[cluster] = result.embeddings[sure].mean(axis=0)
+        centers[cluster] = gathered(result.embeddings, sure).mean(axis=0)
     return centers
 
 
@@ -45,7 +46,7 @@ def prototype_images(context: Context, result: FinalResult) -> dict[int, np.ndar
     ranked = {}
     for cluster, center in cluster_centers(context, result).items():
         members = np.flatnonzero(result.clusters == cluster)
-        similarity = result.embeddings[members] @ center
+        similarity = gathered(result.embeddings, members) @ center
         ranked[cluster] = members[np.argsort(-similarity, kind="stable")]
     return ranked
 
@@ -170,9 +171,8 @@ def embedding_map(context: Context, embeddings: np.ndarray) -> EmbeddingMap:
     count = min(section.map_samples, len(embeddings))
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.choice(len(embeddings), count, replace=False))
-    points = PCA(min(50, *embeddings[rows].shape), random_state=seed).fit_transform(
-        embeddings[rows]
-    )
+    drawn = gathered(embeddings, rows)
+    points = PCA(min(50, *drawn.shape), random_state=seed).fit_transform(drawn)
     method = "t-SNE" if section.map_method == "tsne" else "PCA"
     if section.map_method == "tsne" and count > 10:
         tsne = TSNE(

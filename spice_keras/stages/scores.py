@@ -28,6 +28,9 @@ from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Heads, Reliable
 from spice_keras.stages.expectation import expectation, least
 
+_KMEANS_ROWS, _KMEANS_ROWS_PER_CLUSTER = 100_000, 100
+"""The baseline's centres are fitted on a draw of so many of more items."""
+
 
 def against_labels(clusters: np.ndarray, labels: np.ndarray | None) -> dict[str, float | None]:
     """Compare a clustering with labels.
@@ -95,6 +98,7 @@ def embedding_kmeans(context: Context) -> np.ndarray:
         context.config.num_clusters,
         seed=context.seed("kmeans"),
         num_init=context.config.evaluate.kmeans_restarts,
+        max_samples=max(_KMEANS_ROWS, _KMEANS_ROWS_PER_CLUSTER * context.config.num_clusters),
         classified=context.cosine_rows(bank.features),
     )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,18 @@ def test_many_items_go_through_mini_batches(monkeypatch: pytest.MonkeyPatch) -> 
     assert clustering_accuracy(groups, kmeans_clusters(points, 4, seed=0)) == 1.0
     kmeans_clusters(points, 4, seed=0, max_samples=99)
     assert used == [100]
+
+
+def test_items_are_sorted_block_by_block_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    points = np.random.default_rng(0).normal(size=(3000, 6)).astype(np.float32)
+    np.save(tmp_path / "points.npy", points)
+    whole = kmeans_clusters(points, 7, seed=0, num_init=1, max_samples=500)
+    monkeypatch.setattr(kmeans_baseline, "_ROWS", 512)
+    mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
+    blocks = kmeans_clusters(mapped, 7, seed=0, num_init=1, max_samples=500)
+    np.testing.assert_array_equal(blocks, whole)
 
 
 def test_accepts_flattened_uint8_pixels() -> None:
