@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.config import load_config
 from spice_keras.errors import UserError
 from spice_keras.run.configuration import read_run_config
@@ -35,8 +36,8 @@ class EncoderChoice:
         """Build the encoder.
 
         Returns:
-            The encoder, and what tells it from others: backbone, image size, fit, checksum of the
-            weights.
+            The encoder, its batch normalisation folded, and what tells it from others: backbone,
+            image size, fit, checksum of the weights.
 
         Raises:
             UserError: If there is no such encoder, or it has no weights.
@@ -63,7 +64,7 @@ class EncoderChoice:
         digest = hashlib.sha256()
         for weight in encoder.get_weights():
             digest.update(weight.tobytes())
-        return encoder, {
+        return fold_batch_normalization(encoder), {
             "backbone": config.backbone.name,
             "image_size": config.data.image_size,
             "fit": config.data.fit,

@@ -36,6 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run of `result` is exported and checked; the others only exported."""
+    unverified(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def result(folder: Path) -> click.testing.Result:
     with pytest.MonkeyPatch.context() as patch:
@@ -166,7 +172,6 @@ def test_neighbors_can_be_searched_approximately(
 ) -> None:
     """So few rows lie in one cell, so that both searches find the same."""
     monkeypatch.chdir(folder)
-    unverified(monkeypatch)
     options = ("--set", "embed.neighbor_search=approximate", "--set", "embed.recall=0.9")
     said = invoke(
         "self", "--embeddings", "blobs.npz", "--clusters", _CLUSTERS, *_FEW, *options,
@@ -213,7 +218,6 @@ def test_every_row_can_be_a_cluster_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    unverified(monkeypatch)
     np.save("few.npy", np.random.default_rng(0).normal(size=(24, 6)))
     options = ("--set", f"self.objective={objective}", "--set", "self.epochs=2", *_FEW)
     said = invoke("self", "--embeddings", "few.npy", "--clusters", "24", *options)
@@ -225,7 +229,6 @@ def test_the_papers_objective_runs_on_them_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    unverified(monkeypatch)
     options = ("--set", "self.objective=prototypes", "--set", "self.epochs=2", *_FEW)
     said = invoke("self", "--embeddings", "bare.npz", "--clusters", _CLUSTERS, *options)
     assert said.exit_code == 0, said.output
