@@ -29,6 +29,7 @@ from benchmarks import machine
 RESULT = Path(__file__).parent / "results" / "input_side.json"
 THREADS, WINDOW, BATCH = 4, 32, 128
 """Of `EncodedSource.items` and `EmbeddingWriter`: decoding threads, items ahead, a batch."""
+_WARM = 8  # images that are not counted
 SLOW_SHARE, SLOW_SPEED = 0.05, 0.5
 """Assumed, not measured: one machine in twenty has half the speed."""
 FAILURES_AN_HOUR, BACK_AFTER = 1.0, 300.0
@@ -70,17 +71,18 @@ def _costs(folder: str, side: int, told: Any) -> None:
     """Time one thread: decoding one by one, then the encoder."""
     source, encoder = _opened(folder, side)
     seconds, images = [], []
-    for row in range(min(BATCH, len(source))):
+    for row in range(min(_WARM + BATCH, len(source))):
         begin = time.thread_time()
         images.append(source._decode(row).image)
         seconds.append(time.thread_time() - begin)
-    batch = np.stack(images)
+    seconds, batch = seconds[_WARM:], np.stack(images[-BATCH:])
     encoder.predict_on_batch(batch)
-    begin = time.process_time()
-    for _ in range(4):
+    encodings = []
+    for _ in range(9):
+        begin = time.process_time()
         encoder.predict_on_batch(batch)
-    encode = (time.process_time() - begin) / (4 * len(batch))
-    told.put(Costs(mean(seconds), pstdev(seconds) / mean(seconds), encode))
+        encodings.append((time.process_time() - begin) / len(batch))
+    told.put(Costs(mean(seconds), pstdev(seconds) / mean(seconds), median(encodings)))
 
 
 def _worker(folder: str, side: int, seconds: float, ready: Any, told: Any) -> None:

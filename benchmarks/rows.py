@@ -1,6 +1,7 @@
 """The memory of a whole `spice self --embeddings`, from outside: its peak, and the stage it is in.
 
     python -m benchmarks.rows --count 200000
+    python -m benchmarks.rows --count 10000000 --dim 64 --sample 200000
 
 A process of its own does the run. Its resident set is read from /proc several times a second:
 private memory (RssAnon), which only the program can give back, and mapped files (RssFile), which
@@ -12,13 +13,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from spice_keras.shards.embeddings import write_embeddings
+from spice_keras.shards.folder import ShardFolder
 
 _BLOCK = 20_000
 _EVERY = 0.2  # seconds
@@ -34,27 +40,61 @@ _AFTER = {
 }
 
 
-def draw_rows(path: Path, count: int, dim: int, clusters: int, noise: float) -> np.ndarray:
-    """Write rows drawn about centres into an .npy file, a block at a time.
+def _drawn(options: argparse.Namespace) -> tuple[np.ndarray, Iterator[tuple[int, np.ndarray]]]:
+    """The centre of each row, int32 [count]; and blocks of rows with the number of their first.
+
+    Centres are drawn from a normal distribution of deviation 1; `noise` is the deviation of a row
+    from its centre, in every direction.
+    """
+    centers = np.random.default_rng(0).normal(size=(options.clusters, options.dim))
+    labels = np.random.default_rng(1).integers(0, options.clusters, options.count).astype(np.int32)
+
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        for start in range(0, options.count, _BLOCK):
+            own = labels[start : start + _BLOCK]
+            noise = np.random.default_rng([2, start]).normal(size=(len(own), options.dim))
+            rows = centers.astype(np.float32)[own] + options.noise * noise.astype(np.float32)
+            yield start, rows.astype(np.float32)
+
+    return labels, blocks()
+
+
+def draw_rows(path: Path, options: argparse.Namespace) -> np.ndarray:
+    """Write drawn rows into an .npy file, a block at a time.
 
     Args:
         path: The file.
-        count: Rows.
-        dim: Values of a row.
-        clusters: Centres, drawn from a normal distribution of deviation 1.
-        noise: Deviation of a row from its centre, in every direction.
+        options: `count`, `dim`, `clusters` and `noise`: see `_drawn`.
 
     Returns:
         The centre of each row, int32 [count].
     """
-    centers = np.random.default_rng(0).normal(size=(clusters, dim)).astype(np.float32)
-    labels = np.random.default_rng(1).integers(0, clusters, count).astype(np.int32)
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, dim))
-    for start in range(0, count, _BLOCK):
-        own = labels[start : start + _BLOCK]
-        drawn = np.random.default_rng([2, start]).normal(size=(len(own), dim))
-        rows[start : start + _BLOCK] = centers[own] + noise * drawn.astype(np.float32)
+    labels, blocks = _drawn(options)
+    shape = (options.count, options.dim)
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for start, block in blocks:
+        rows[start : start + len(block)] = block
     rows.flush()
+    return labels
+
+
+def draw_shards(path: Path, options: argparse.Namespace) -> np.ndarray:
+    """Write the same rows as shards, as `spice embed` does.
+
+    Args:
+        path: The folder.
+        options: As of `draw_rows`.
+
+    Returns:
+        The centre of each row, int32 [count].
+    """
+    labels, blocks = _drawn(options)
+    facts = {"kind": "embeddings", "dim": options.dim}
+    folder = ShardFolder(path, facts, math.ceil(options.count / _BLOCK))
+    for start, block in blocks:
+        ids = [str(row) for row in range(start, start + len(block))]
+        write_embeddings(folder, start // _BLOCK, ids, block)
+    folder.finish()
     return labels
 
 
@@ -107,10 +147,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     from spice_keras.metrics.clustering import clustering_accuracy
 
     path, run = folder / f"rows-{options.count}.npy", folder / f"run-{options.count}"
-    labels = draw_rows(path, options.count, options.dim, options.clusters, options.noise)
+    if options.sample:
+        path = path.with_suffix("")
+        labels, sample = draw_shards(path, options), ["--sample", str(options.sample)]
+    else:
+        labels, sample = draw_rows(path, options), []
     program = "from spice_keras.cli import main; main()"
     command = [sys.executable, "-c", program, "self", "--embeddings", str(path), "--run-dir"]
-    command += [str(run), "--clusters", str(options.clusters), "--set"]
+    command += [str(run), "--clusters", str(options.clusters), *sample, "--set"]
     command += [f"export.directory={folder / 'models'}", *options.more]
     began = time.perf_counter()
     with (folder / f"run-{options.count}.log").open("wb") as log:
@@ -118,8 +162,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         peaks = watch(process, run)
     if process.returncode:
         raise RuntimeError(f"The run failed; {log.name} says why.")
-    with (run / "assignments.csv").open(encoding="utf-8", newline="") as file:
-        clusters = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+    tables = sorted((run / "artifacts" / "sorted").glob("*.csv")) or [run / "assignments.csv"]
+    clusters = np.concatenate([_clusters(table) for table in tables])
     return {
         "count": options.count,
         "peaks": peaks,
@@ -129,6 +173,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     }
 
 
+def _clusters(table: Path) -> np.ndarray:
+    with table.open(encoding="utf-8", newline="") as file:
+        return np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,6 +185,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--clusters", type=int, default=100)
     parser.add_argument("--noise", type=float, default=1.0)
+    parser.add_argument("--sample", type=int, help="write shards; train heads on so many rows")
     parser.add_argument("--folder", type=Path, help="where rows and run stay; else they go")
     parser.add_argument("more", nargs="*", help="further arguments of `spice self`, after --")
     options = parser.parse_args()

@@ -38,7 +38,13 @@ ROWS = (
 )
 """In the order of the report; each is a module `benchmarks.NAME`, or NAME_SIZE of one."""
 
-LONG_ROWS = ("neighbors_50000", "decoding_50000", "neighbor_search_300000", "scaling_1000000")
+LONG_ROWS = (
+    "neighbors_50000",
+    "decoding_50000",
+    "neighbor_search_300000",
+    "neighbor_search_1000000",
+    "scaling_1000000",
+)
 """Run by name only: many minutes each."""
 
 

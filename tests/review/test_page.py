@@ -270,6 +270,18 @@ def test_keys_wait_for_an_answer_on_its_way(page: Any, served: _Served) -> None:
     settled(page, lambda: "blue" in names(page))
 
 
+def test_a_window_may_close_before_its_answer_comes(page: Any, served: _Served) -> None:
+    """Nothing is said on the console, which `fresh` looks at, and the images are excluded."""
+    page.locator(".card .open").nth(2).click()
+    page.locator(".cell").first.dblclick()
+    page.wait_for_selector(".lightbox")
+    page.evaluate(_LATE, 150)
+    page.locator(".near button").first.click()
+    page.locator("dialog button:text('Exclude')").click()
+    settled(page, lambda: served.session.state.num_excluded == 1)
+    page.wait_for_timeout(300)
+
+
 def test_questions_are_answered_with_one_key(page: Any, served: _Served) -> None:
     page.keyboard.press("]")
     page.wait_for_selector(".question h2")

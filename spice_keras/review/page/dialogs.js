@@ -121,7 +121,7 @@ export function lightbox(row, { rows, pixel, titleOf, act }) {
     const show = async (next) => {
       current = next;
       const found = await api.item(next);
-      if (current !== next) return;
+      if (current !== next || !body.isConnected) return; // closed while the answer was on its way
       byId("dialog-title").textContent = found.image;
       const facts = [
         ["Cluster", titleOf(found.group)], ["Automatic", titleOf(found.automatic)],
