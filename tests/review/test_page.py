@@ -282,6 +282,20 @@ def test_a_window_may_close_before_its_answer_comes(page: Any, served: _Served) 
     page.wait_for_timeout(300)
 
 
+def test_a_window_that_closes_takes_no_focus_from_what_came_after(page: Any) -> None:
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".card .open:focus")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open] kbd")
+    # As Escape and / do in quick order: a window's event of closing comes after both.
+    page.evaluate("""() => {
+        document.getElementById("dialog").close();
+        document.getElementById("query").focus();
+    }""")
+    page.keyboard.type("photos/07")
+    assert page.locator("#query").input_value() == "photos/07"
+
+
 def test_questions_are_answered_with_one_key(page: Any, served: _Served) -> None:
     page.keyboard.press("]")
     page.wait_for_selector(".question h2")

@@ -13,7 +13,8 @@ function dialog(title, fill) {
       if (finished || box.open) return; // the event of a dialog before this one comes late
       finished = true;
       box.replaceChildren();
-      if (before?.isConnected) before.focus();
+      const focused = document.activeElement; // elsewhere, if the event comes after the next key
+      if (before?.isConnected && [null, document.body].includes(focused)) before.focus();
       resolve(result);
     };
     const done = (value) => { result = value; box.close(); finish(); };
