@@ -46,15 +46,15 @@ def _drawn(options: argparse.Namespace) -> tuple[np.ndarray, Iterator[tuple[int,
     Centres are drawn from a normal distribution of deviation 1; `noise` is the deviation of a row
     from its centre, in every direction.
     """
-    centers = np.random.default_rng(0).normal(size=(options.clusters, options.dim))
+    shape = (options.clusters, options.dim)
+    centers = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, options.clusters, options.count).astype(np.int32)
 
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, options.count, _BLOCK):
             own = labels[start : start + _BLOCK]
             noise = np.random.default_rng([2, start]).normal(size=(len(own), options.dim))
-            rows = centers.astype(np.float32)[own] + options.noise * noise.astype(np.float32)
-            yield start, rows.astype(np.float32)
+            yield start, centers[own] + options.noise * noise.astype(np.float32)
 
     return labels, blocks()
 

@@ -60,7 +60,7 @@ def near_duplicates(
     if images is not None:
         patterns = _patterns(images)
         limit = _SHARE_OF_USUAL * usual_distance(patterns, neighbors)
-        near = _distances(patterns, first, second) <= min(limit, _LARGEST_PIXEL_DISTANCE)
+        near = pair_distances(patterns, first, second) <= min(limit, _LARGEST_PIXEL_DISTANCE)
         first, second = first[near], second[near]
     return _groups(count, first, second)
 
@@ -77,7 +77,7 @@ def usual_distance(vectors: np.ndarray, neighbors: np.ndarray) -> float:
     """
     column = min(_USUAL_NEIGHBOR, neighbors.shape[1] - 1)
     own = np.arange(len(vectors))
-    return float(np.median(_distances(vectors, own, neighbors[:, column])))
+    return float(np.median(pair_distances(vectors, own, neighbors[:, column])))
 
 
 def _near_pairs(
@@ -88,7 +88,7 @@ def _near_pairs(
     found = [(rows[:0], rows[:0])]
     for column in range(1, neighbors.shape[1]):
         others = neighbors[rows, column]
-        near = _distances(embeddings, rows, others) <= limit
+        near = pair_distances(embeddings, rows, others) <= limit
         rows, others = rows[near], others[near]
         if not len(rows):
             break
@@ -106,8 +106,17 @@ def _patterns(images: np.ndarray) -> npt.NDArray[np.float32]:
     return grey / lengths
 
 
-def _distances(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Half the squared distance of pairs: exactly 0 for equal vectors, unlike 1 - cosine."""
+def pair_distances(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Half the squared distance of pairs: exactly 0 for equal vectors, unlike 1 - cosine.
+
+    Args:
+        vectors: Perhaps memory-mapped. Shape: (num_samples, dim).
+        first: One item of each pair. Shape: (num_pairs,).
+        second: The other. Shape: (num_pairs,).
+
+    Returns:
+        float64, at least 0. Shape: (num_pairs,).
+    """
     found = np.empty(len(first), np.float64)
     for start in range(0, len(first), _BLOCK):
         rows = slice(start, start + _BLOCK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from spice_keras.scratch import give_back
+from spice_keras.clustering.near_duplicates import pair_distances
 
 OUTLIER_SCORE = 2.5
 """Scores from here on are outliers."""
@@ -14,7 +14,6 @@ _NEIGHBOR = 10
 _EQUAL = 1e-6  # a distance that is rounding
 _SMALLEST_SPREAD = 0.05  # of the logarithm: distances within 5 % are equal
 _TO_DEVIATION = 1.4826  # of a normal distribution, from its median absolute deviation
-_BLOCK = 4096
 
 
 def outlier_scores(embeddings: np.ndarray, neighbors: np.ndarray) -> npt.NDArray[np.float64]:
@@ -46,12 +45,7 @@ def outlier_scores(embeddings: np.ndarray, neighbors: np.ndarray) -> npt.NDArray
             f"{count} and {len(neighbors)}"
         )
     column = min(_NEIGHBOR, neighbors.shape[1] - 1)
-    distances = np.empty(count, np.float64)
-    for start in range(0, count, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        apart = embeddings[rows] - embeddings[neighbors[rows, column]]
-        distances[rows] = 0.5 * np.einsum("nd,nd->n", apart, apart)
-        give_back(embeddings)
+    distances = pair_distances(embeddings, np.arange(count), neighbors[:, column])
     measured = distances > _EQUAL
     if not measured.any():
         return np.zeros(count)

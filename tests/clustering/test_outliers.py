@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spice_keras.clustering import outliers as module
+from spice_keras.clustering import near_duplicates as module
 from spice_keras.clustering.neighbors import nearest_neighbors
 from spice_keras.clustering.outliers import OUTLIER_SCORE, outlier_scores
 from tests.algorithm.arrays import unit_rows
