@@ -15,9 +15,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import neighbor_search
+from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.heads.answers import learn_answers
 from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
@@ -31,7 +33,17 @@ from spice_keras.heads.objectives import (
     neighbor_labeling,
     prototype_labeling,
 )
-from spice_keras.heads.selection import HeadSelection, head_logits
+from spice_keras.heads.selection import HeadSelection, head_clusters, head_logits
+from spice_keras.metrics.calibration import cautious, temperature_for, tempered_weights
+from spice_keras.metrics.expected_accuracy import (
+    KMEANS_RESTARTS,
+    KMEANS_ROWS,
+    ExpectedAccuracy,
+    Judged,
+    applies,
+    expected_accuracy,
+    trust_figures,
+)
 from spice_keras.options import (
     EmbeddingObjective,
     HeadTraining,
@@ -113,6 +125,13 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         space_: The space in which rows are compared, with its centre.
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
             It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
+        expected_accuracy_: What accuracy clusters with such figures had on labelled data, with
+            its range: `acc`, `low`, `high`, `purity`. None where it was not measured: for
+            "prototypes", words, partial labels and pairs, one head, more than 60 clusters or
+            fewer than eight rows a cluster.
+        temperature_: What the head's logits were divided by, so that its confidence is about the
+            share of rows that lie in the largest class of their cluster; 1 if no accuracy is
+            expected.
         words_: The K words the heads began at; None without words.
         n_iter_: Epochs trained.
         n_features_in_: D.
@@ -208,13 +227,17 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         self.words_ = None if guide is None else guide.words
         self.space_ = fitted_space(rows, self.input_scale)
         bank = self._bank(rows, seed)
+        self.expected_accuracy_: ExpectedAccuracy | None = None
+        self.temperature_ = 1.0
         if self.n_clusters == 1:
             self._keep([np.zeros((rows.shape[1], 1)), np.zeros(1)], np.zeros(self.n_heads), 0, 0)
         else:
             with float32_layers():
-                self._train(bank, seed, guide)
+                clusters, head = self._train(bank, seed, guide)
             if (known != UNKNOWN).any() or len(together) or len(apart):
                 self._learn(rows, bank, known, (together, apart))
+            else:
+                self._calibrate(rows, bank, clusters, head, seed)
         # Not from the training's own logits: what `predict` says of X must be the same to the bit.
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.labels_ = probabilities.argmax(axis=1).astype(np.int32)
@@ -279,6 +302,28 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         # Heads read unit rows times sqrt(D).
         self._keep_weights([taught.kernel / math.sqrt(rows.shape[1]), taught.bias])
 
+    def _calibrate(
+        self, rows: np.ndarray, bank: FeatureBank, clusters: np.ndarray, head: int, seed: int
+    ) -> None:
+        """Make the head as sure of itself as the share of rows that are expected to be right."""
+        mine, count = clusters[head], int(self.n_clusters)
+        fitted = self.objective == "neighbors" and self.words_ is None
+        if not fitted or not applies(len(rows), count, len(np.unique(mine)), len(clusters)):
+            return
+        kmeans = kmeans_clusters(
+            l2_normalized(rows),
+            count,
+            seed=seed,
+            num_init=KMEANS_RESTARTS,
+            max_samples=KMEANS_ROWS,
+        )
+        others = np.delete(clusters, head, axis=0)
+        judged = Judged(mine, count, bank.normalized, bank.neighbors, others, kmeans)
+        self.expected_accuracy_ = expected_accuracy(trust_figures(judged, seed=seed))
+        probabilities = head_probabilities(rows, self.weights_, self.space_)
+        self.temperature_ = temperature_for(probabilities, cautious(self.expected_accuracy_.purity))
+        self._keep_weights(tempered_weights(self.weights_, self.temperature_))
+
     def _recipe(self, num_rows: int) -> HeadTraining:
         """The objective's own numbers, unless the caller gave others."""
         asked = {name: getattr(self, name) for name in HeadTraining._fields}
@@ -293,8 +338,10 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         vocabulary = words if isinstance(words, Vocabulary) else vocabulary_from_file(str(words))
         return word_guide(vocabulary, rows, int(self.n_clusters))
 
-    def _train(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> None:
-        """Train the heads on the bank and keep the best one."""
+    def _train(
+        self, bank: FeatureBank, seed: int, guide: WordGuide | None
+    ) -> tuple[np.ndarray, int]:
+        """Train the heads and keep the best one; the clusters of all [H, N], and which it is."""
         epochs = int(self._recipe(len(bank.features)).epochs)
         labeling = self._labeling(bank, seed, guide)
         # On many rows each judgement of all heads costs as much as an epoch of training.
@@ -333,6 +380,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         judged = labeling.judged_features(bank.features)
         losses = labeling.losses(head_logits(labeling.model, judged))
         self._keep([weight[choice.head] for weight in choice.weights], losses, choice.head, epochs)
+        return head_clusters(labeling.model, bank.features), choice.head
 
     def _labeling(self, bank: FeatureBank, seed: int, guide: WordGuide | None) -> SelfLabeling:
         """Bind the objective to the bank."""

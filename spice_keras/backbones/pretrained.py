@@ -20,13 +20,23 @@ import numpy as np
 import tensorflow as tf
 
 from spice_keras.backbones.blocks import FEATURE_MAP
-from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
+from spice_keras.backbones.efficientnet_lite import efficientnet_lite, load_lite_weights
 from spice_keras.backbones.normalization import PixelNormalization
 from spice_keras.errors import UserError
-from spice_keras.options import HUB_PREFIX, KERAS_PREFIX, LITE0, PRETRAINED_FORMS
+from spice_keras.options import (
+    BACKBONES,
+    HUB_PREFIX,
+    KERAS_PREFIX,
+    LITE0,
+    PRETRAINED_FORMS,
+    LiteSpec,
+)
 
 # An unreachable host must not hold up a run for the system's two minutes.
 _CONNECTION_SECONDS = 10.0
+# What tells whether a classifier reads the pooled features: a drawn image of this side, and by how
+# much features may differ that were pooled in half precision.
+_PROBE_SIDE, _SAME = 64, 0.02
 
 
 def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
@@ -35,7 +45,8 @@ def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
     ImageNet weights were trained with labels, so clusters found with them are not label-free.
 
     Args:
-        name: "efficientnet_lite0", whose weights come with spice-keras;
+        name: "efficientnet_lite0", whose weights come with spice-keras, or a larger one of its
+            family, "efficientnet_lite1" or "efficientnet_lite2", whose weights are an extra;
             "keras:NAME", a model of `keras.applications` such as "keras:ResNet50"; or
             "hub:PRESET", a KerasHub preset of an image backbone, a handle "hf://..." or a folder.
         image_size: Side of the square images, in pixels.
@@ -49,9 +60,9 @@ def pretrained_backbone(name: str, *, image_size: int) -> keras.Model:
         UserError: If the name is unknown, the size unsuitable, a package missing, or the weights
             can neither be found nor downloaded.
     """
-    if name == LITE0:
-        network = efficientnet_lite0(image_size)
-        lite0_weights(network)
+    if isinstance(BACKBONES.get(name), LiteSpec):
+        network = efficientnet_lite(name, image_size)
+        load_lite_weights(network, name)
         return network
     return _build(name, image_size, with_weights=True)
 
@@ -71,8 +82,8 @@ def backbone_architecture(name: str, *, image_size: int) -> keras.Model:
     Raises:
         UserError: If the name is unknown, the size unsuitable or a package missing.
     """
-    if name == LITE0:
-        return efficientnet_lite0(image_size)
+    if isinstance(BACKBONES.get(name), LiteSpec):
+        return efficientnet_lite(name, image_size)
     return _build(name, image_size, with_weights=False)
 
 
@@ -155,20 +166,33 @@ def application_names() -> list[str]:
     return [name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)]
 
 
-def application_classifier(model_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the classifier of ImageNet's classes of a model of `keras.applications`.
+def published_classifier(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the classifier that an encoder of another library was published with.
 
     Args:
-        model_name: Such as "ResNet50".
+        name: "keras:NAME" or "hub:PRESET".
 
     Returns:
         Its kernel, float32 ``[D, C]``, for the pooled features that `pretrained_backbone` gives,
         and its bias ``[C]``.
 
     Raises:
-        UserError: If the name is unknown, the weights can neither be found nor downloaded, or the
-            classifier does not read the pooled features alone.
+        UserError: If the name is unknown, the weights can neither be found nor downloaded, or
+            there is no classifier that reads the pooled features alone.
     """
+    prefix, _, own = name.partition(":")
+    read = _application_classifier if f"{prefix}:" == KERAS_PREFIX else _hub_classifier
+    found = read(own)
+    if found is None:
+        raise UserError(
+            f"{name} has no classifier of one layer on the pooled features, so it gives no words. "
+            f"Use keras:ResNet50 or {LITE0}, or give vectors in an .npz file."
+        )
+    weights = [np.asarray(weight, np.float32) for weight in found.get_weights()]
+    return weights[0], weights[1] if found.use_bias else np.zeros(found.units, np.float32)
+
+
+def _application_classifier(model_name: str) -> keras.layers.Dense | None:
     builder = _application_builder(model_name)
     with _application_errors(model_name, None):
         network = builder(include_top=True, weights="imagenet", classifier_activation=None)
@@ -177,16 +201,30 @@ def application_classifier(model_name: str) -> tuple[np.ndarray, np.ndarray]:
     below = network.layers[-2]
     while isinstance(below, keras.layers.Dropout):
         below = below.input._keras_history.operation
-    if not (
-        isinstance(classifier, keras.layers.Dense)
-        and isinstance(below, keras.layers.GlobalAveragePooling2D)
-    ):
+    pooled = isinstance(below, keras.layers.GlobalAveragePooling2D)
+    return classifier if pooled and isinstance(classifier, keras.layers.Dense) else None
+
+
+def _hub_classifier(preset: str) -> keras.layers.Dense | None:
+    hub = _keras_hub()
+    try:
+        with _short_connections():
+            task = hub.models.ImageClassifier.from_preset(preset)
+    except Exception as error:
+        # Whatever Kaggle's or Hugging Face's client raises; or the preset is a network alone.
         raise UserError(
-            f"The classifier of keras:{model_name} is not one layer on the pooled features, so it "
-            f"gives no words. Use keras:ResNet50 or {LITE0}, or give vectors in an .npz file."
-        )
-    kernel, bias = (np.asarray(weight, np.float32) for weight in classifier.get_weights())
-    return kernel, bias
+            f"The KerasHub preset {preset!r} brings no classifier whose rows could be words "
+            f"({error}). Give vectors in an .npz file, or use {LITE0}."
+        ) from error
+    classifier = task.output_dense
+    encoder = task.backbone
+    _, height, width, channels = encoder.inputs[0].shape
+    side = (height or _PROBE_SIDE, width or _PROBE_SIDE)
+    image = np.random.default_rng(0).normal(size=(1, *side, channels)).astype(np.float32)
+    read = keras.Model(task.inputs, classifier.input)([image], training=False)
+    ours = keras.Model(encoder.inputs, _pooled(encoder.output))([image], training=False)
+    same = read.shape == ours.shape and np.allclose(read, ours, rtol=_SAME, atol=_SAME)
+    return classifier if same else None
 
 
 def _application_builder(model_name: str) -> Any:

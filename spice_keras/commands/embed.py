@@ -21,7 +21,11 @@ from spice_keras.progress import Screen
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Take the encoder that a run trained."
 )
-@click.option("--size", type=click.IntRange(8, 512), help="Side of the images; default: 224.")
+@click.option(
+    "--size",
+    type=click.IntRange(8, 512),
+    help="Side of the images; default: that of the weights.",
+)
 @engine_options
 @loudness_options
 def embed(

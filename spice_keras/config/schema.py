@@ -18,7 +18,6 @@ from spice_keras.config.class_lists import check_folder_names, expand_classes
 from spice_keras.options import (
     DEFAULT_PROMPTS,
     ENTROPY_WEIGHTS,
-    LITE0,
     BackboneOptions,
     Balance,
     Fit,
@@ -46,6 +45,7 @@ from spice_keras.options import (
     TableFormat,
     ValueRange,
     WeakPolicy,
+    may_have_words,
 )
 
 Classes = Annotated[
@@ -388,7 +388,7 @@ class WordsConfig(Options):
 
     vocabulary: str | None = None
     """An .npz file of `names` and `vectors` in the space of the embeddings, or `none`. null: the
-    encoder's own words, if it is efficientnet_lite0 as it came, or `nouns`."""
+    encoder's own words, the rows of its classifier if it is as it came, or `nouns`."""
     nouns: str | None = None
     """A text file of nouns, one a line, or WordNet's index.noun, for the text encoder of a backbone
     such as hub:clip_vit_base_patch32."""
@@ -454,12 +454,12 @@ class RunConfig(Options):
 
     @property
     def has_words(self) -> bool:
-        """Whether there are words in the space of the embeddings: a file's, or the encoder's."""
+        """Whether there may be words in the space of the embeddings: a file's, or the encoder's."""
         if self.words.vocabulary is not None:
             return self.words.vocabulary != "none"
         if self.words.nouns is not None:
             return True
-        own = self.backbone.name == LITE0 and self.data.source != "embeddings"
+        own = may_have_words(self.backbone.name) and self.data.source != "embeddings"
         return own and not self.trains_encoder
 
     @property

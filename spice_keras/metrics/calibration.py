@@ -7,6 +7,8 @@ their cluster, which figures without labels foretell (`expected_accuracy`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,6 +73,21 @@ def temperature_for(probabilities: np.ndarray, expected: float) -> float:
         mean = tempered(probabilities, float(np.exp(middle))).max(axis=1).mean(dtype=np.float64)
         low, high = (middle, high) if mean > expected else (low, middle)
     return float(np.exp((low + high) / 2.0))
+
+
+def tempered_weights(weights: Sequence[np.ndarray], temperature: float) -> list[np.ndarray]:
+    """Divide the logits of a head by a temperature, in its weights.
+
+    Args:
+        weights: Kernel and bias of each layer, input first, of one head or of several.
+        temperature: Above 0.
+
+    Returns:
+        The weights, the last kernel and bias divided by it.
+    """
+    *hidden, kernel, bias = weights
+    scale = np.float32(1.0 / temperature)
+    return [*hidden, kernel * scale, bias * scale]
 
 
 def cautious(share: float) -> float:

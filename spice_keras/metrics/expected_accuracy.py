@@ -23,6 +23,8 @@ _ROWS = 4096
 _LINKED = 10  # nearest neighbours that are asked
 _FILE = "expected_accuracy.json"
 _GUIDED_FILE = "expected_accuracy_guided.json"
+KMEANS_RESTARTS, KMEANS_ROWS = 10, 10_000
+"""Restarts of the k-means that clusters are compared with, and the most rows it is fitted on."""
 LARGEST_K, FEWEST_PER_CLUSTER = 60, 8
 """Beyond these the mapping was not fitted: more clusters, or fewer items a cluster on average."""
 

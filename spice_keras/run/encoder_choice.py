@@ -12,6 +12,7 @@ import keras
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.config import load_config
 from spice_keras.errors import UserError
+from spice_keras.options import LITE0, trained_side
 from spice_keras.run.configuration import read_run_config
 from spice_keras.run.context import Context
 from spice_keras.run.directory import RunDirectory, must_hold_run
@@ -50,8 +51,9 @@ class EncoderChoice:
             overrides: dict[str, Any] = {"data.source": "folder", "data.path": "."}
             if self.backbone is not None:
                 overrides["backbone.name"] = self.backbone
-            if self.size is not None:
-                overrides["data.image_size"] = self.size
+            side = self.size or trained_side(self.backbone or LITE0)
+            if side is not None:
+                overrides["data.image_size"] = side
             config = load_config("pretrained", overrides=overrides)
             if config.trains_encoder:
                 raise UserError(

@@ -12,7 +12,7 @@ from spice_keras.run.cluster import Cluster
 from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.sources import count_sources
 from spice_keras.words.text_encoder import read_nouns, require_text_encoder
-from spice_keras.words.vocabulary import vocabulary_from_file
+from spice_keras.words.vocabulary import classifier_vocabulary, vocabulary_from_file
 
 
 def preflight(config: RunConfig) -> Plan | None:
@@ -41,7 +41,8 @@ def check_words(config: RunConfig) -> None:
         config: The configuration.
 
     Raises:
-        UserError: If the file is missing, damaged, or has fewer words than there are clusters.
+        UserError: If the words are missing, damaged, or fewer than there are clusters; or if SIC
+            is asked for and the encoder has no words that can be read.
     """
     chosen, nouns = config.words.vocabulary, config.words.nouns
     if chosen not in (None, "none"):
@@ -49,12 +50,14 @@ def check_words(config: RunConfig) -> None:
     elif nouns is not None:
         count = len(read_nouns(nouns))
         require_text_encoder()
+    elif config.self_labeling.objective == "sic" and chosen is None:
+        count = classifier_vocabulary(config.backbone.name).num_words
     else:
         return
     if count < config.num_clusters:
         raise UserError(
-            f"The vocabulary {chosen or nouns} has {count} words, too few for "
-            f"{config.num_clusters} clusters. Add words, or ask for fewer clusters."
+            f"The vocabulary {chosen or nouns or config.backbone.name} has {count} words, too few "
+            f"for {config.num_clusters} clusters. Add words, or ask for fewer clusters."
         )
 
 

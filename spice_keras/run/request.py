@@ -12,7 +12,7 @@ from spice_keras.config.loading import resolve_config
 from spice_keras.config.settings import Setting, read_setting, typed
 from spice_keras.config.shortcuts import embeddings_overrides, folder_config, source_overrides
 from spice_keras.errors import UserError
-from spice_keras.options import FAST_SIDE
+from spice_keras.options import FAST_SIDE, trained_side
 from spice_keras.progress import Loudness
 from spice_keras.run.cluster import VARIABLE, Cluster
 from spice_keras.run.configuration import read_run_config
@@ -188,10 +188,17 @@ def request_config(
         name = name or "embeddings"
     elif of_source and name is None:
         name, note = folder_config(options.backbone)
+        settings = [*_side_of(options.backbone), *settings]
     config = resolve_config(name or "digits", settings)
     if options.fast:
         _refuse_slow(config)
     return config, note
+
+
+def _side_of(backbone: str | None) -> list[Setting]:
+    """Images at the side that the weights of the chosen encoder were trained at, if it is known."""
+    side = None if backbone is None else trained_side(backbone)
+    return [] if side is None else [Setting("data.image_size", side, f"--backbone {backbone}")]
 
 
 def _refuse_slow(config: RunConfig) -> None:

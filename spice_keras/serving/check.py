@@ -1,23 +1,26 @@
 """The check of an exported model: a process of its own loads it and says what it answers.
 
-`python -m spice_keras.serving.check` is that process. It starts TensorFlow, then reads one line of
-JSON: the paths of the model, of ITEMS.npy and of OUT.npz. It shows that the model needs nothing of
-the code that made it.
+`python -m spice_keras.serving.check` is that process. It starts TensorFlow, then reads a line of
+JSON for each model: the paths of the model, of ITEMS.npy and of OUT.npz. It says "done" when the
+answers are written, and shows that the model needs nothing of the code that made it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import IO, Self, cast
 
 import numpy as np
 import tensorflow as tf
 
+_DONE = "done\n"
+_ERRORS_SHOWN = 2000
 _TOLERANCE = 2e-2  # of a probability: bfloat16 rounds differently for other batch sizes
 
 
@@ -48,17 +51,21 @@ def probabilities(model: str, items: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Checker:
-    """A process of its own that loads one exported model and compares what it says.
+    """A process of its own that loads exported models and compares what they say.
 
-    It starts TensorFlow while the model is still being written. Leaving the `with` block ends it.
+    It starts TensorFlow while the first model is still being written. Leaving the `with` block ends
+    it.
     """
 
     def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile(  # noqa: SIM115 (__exit__ closes it)
+            "w+", encoding="utf-8", errors="replace"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "spice_keras.serving.check"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
             text=True,
         )
 
@@ -67,13 +74,13 @@ class Checker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the process, if it was not asked."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
 
     def verify(self, model: Path, items: np.ndarray, probabilities: np.ndarray) -> None:
-        """Load a SavedModel in the process and compare what it says; once.
+        """Load a SavedModel in the process and compare what it says.
 
         Args:
             model: The SavedModel's folder.
@@ -81,18 +88,32 @@ class Checker:
             probabilities: float32 [n, K], what the trained model said of them.
 
         Raises:
-            RuntimeError: If it fails to load or says something else.
+            RuntimeError: If it fails to load or says something else. If it fails to load, the
+                process has ended.
         """
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "items.npy", Path(folder) / "outputs.npz"
             np.save(source, items, allow_pickle=False)
-            request = json.dumps([str(model), str(source), str(target)])
-            _, errors = self._process.communicate(request + "\n")
-            if self._process.returncode:
-                raise RuntimeError(f"The exported model does not load:\n{errors[-2000:]}")
+            if not self._answers(json.dumps([str(model.resolve()), str(source), str(target)])):
+                self._said.seek(0)
+                errors = self._said.read()[-_ERRORS_SHOWN:]
+                raise RuntimeError(f"The exported model does not load:\n{errors}")
             with np.load(target, allow_pickle=False) as outputs:
                 said = dict(outputs)
         _compare(said, probabilities)
+
+    def _answers(self, request: str) -> bool:
+        """Ask the process; it ends if it cannot answer."""
+        questions, replies = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
+        try:
+            questions.write(request + "\n")
+            questions.flush()
+            done = replies.readline() == _DONE
+        except BrokenPipeError:
+            done = False
+        if not done:
+            self._process.wait()
+        return done
 
 
 def _compare(said: dict[str, np.ndarray], probabilities: np.ndarray) -> None:
@@ -105,8 +126,17 @@ def _compare(said: dict[str, np.ndarray], probabilities: np.ndarray) -> None:
             )
 
 
+def main() -> None:
+    """Answer for each model that standard input names, and say so on standard output alone."""
+    with os.fdopen(os.dup(1), "w") as replies:
+        os.dup2(2, 1)  # whatever libraries print goes to standard error
+        for line in sys.stdin:
+            model, items, target = json.loads(line)
+            answers = probabilities(model, np.load(items, allow_pickle=False))
+            np.savez(target, **answers)  # type: ignore[arg-type]
+            replies.write(_DONE)
+            replies.flush()
+
+
 if __name__ == "__main__":
-    if line := sys.stdin.readline():
-        model_path, items_path, output_path = json.loads(line)
-        answers = probabilities(model_path, np.load(items_path, allow_pickle=False))
-        np.savez(output_path, **answers)  # type: ignore[arg-type]
+    main()

@@ -7,8 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from spice_keras.clustering.kmeans import kmeans_clusters
-from spice_keras.metrics.calibration import cautious, temperature_for, tempered
+from spice_keras.metrics.calibration import (
+    cautious,
+    temperature_for,
+    tempered,
+    tempered_weights,
+)
 from spice_keras.metrics.expected_accuracy import (
+    KMEANS_RESTARTS,
+    KMEANS_ROWS,
     ExpectedAccuracy,
     Judged,
     applies,
@@ -21,7 +28,6 @@ from spice_keras.run.context import Context
 from spice_keras.run.store import Heads
 from spice_keras.scratch import scratch_array
 
-_MOST_ROWS, _RESTARTS = 10_000, 10
 _ENOUGH_HEADS = 2  # guided heads are not compared with each other
 
 
@@ -98,27 +104,20 @@ def calibrated(context: Context, heads: Heads) -> Heads:
         return heads
     temperature = temperature_for(heads.probabilities, cautious(expected.purity))
     room = scratch_array(heads.probabilities.shape, np.float32, context.run.path)
-    *hidden, kernel, bias = heads.weights
-    scale = np.float32(1.0 / temperature)
     return replace(
         heads,
         probabilities=tempered(heads.probabilities, temperature, room),
-        weights=[*hidden, kernel * scale, bias * scale],
+        weights=tempered_weights(heads.weights, temperature),
         temperature=temperature,
     )
 
 
 def _kmeans(context: Context) -> np.ndarray:
-    """Clusters of k-means on the embeddings, fitted on 10,000 of them if there are more."""
-    rows = context.cosine_rows(context.bank.features)
-    fitted = rows
-    if len(rows) > _MOST_ROWS:
-        generator = np.random.default_rng(context.seed("kmeans"))
-        fitted = rows[np.sort(generator.choice(len(rows), _MOST_ROWS, replace=False))]
+    """Clusters of k-means on the embeddings."""
     return kmeans_clusters(
-        fitted,
+        context.cosine_rows(context.bank.features),
         context.config.num_clusters,
         seed=context.seed("kmeans"),
-        num_init=_RESTARTS,
-        classified=rows,
+        num_init=KMEANS_RESTARTS,
+        max_samples=KMEANS_ROWS,
     )

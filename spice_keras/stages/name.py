@@ -5,7 +5,7 @@ from __future__ import annotations
 from spice_keras.run.context import Context
 from spice_keras.run.results import final_result
 from spice_keras.run.store import Names
-from spice_keras.stages.vocabulary import encoded_features, missing_words, vocabulary_of
+from spice_keras.stages.vocabulary import encoded_features, words_of
 from spice_keras.words.naming import ClusterName, name_clusters, word_evidence
 from spice_keras.words.probabilities import probability_blocks
 
@@ -40,10 +40,10 @@ def names_of(context: Context) -> Names:
         A name for each cluster, or the reason why it has none.
     """
     config = context.config
-    reason = missing_words(config, has_images=context.has_images)
-    if reason is not None:
-        return Names((ClusterName(None, reason=reason),) * config.num_clusters, None, False)
-    vocabulary = vocabulary_of(config)
+    vocabulary = words_of(config, has_images=context.has_images)
+    if isinstance(vocabulary, str):
+        unnamed = ClusterName(None, reason=vocabulary)
+        return Names((unnamed,) * config.num_clusters, None, False)
     part = context.reported_parts[0]
     features = encoded_features(part)
     vocabulary.check_fits(features.shape[1], config.num_clusters)

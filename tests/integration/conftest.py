@@ -23,6 +23,7 @@ from spice_keras import load_config, run_all
 from spice_keras.data import labels as labels_module
 from spice_keras.data.sources import source_class
 from spice_keras.options import SOURCES
+from spice_keras.serving.check import Checker
 from spice_keras.stages import export as export_module
 from spice_keras.stages import labels as stage_module
 from tests.integration.tiny import invoke, shapes, start, write_tiny
@@ -45,6 +46,47 @@ def _precision_is_put_back() -> Iterator[None]:
     yield
     keras.config.set_dtype_policy(policy)
     keras.config.enable_traceback_filtering()
+
+
+class _OneChecker:
+    """The process that checks exports, kept for those of all tests of a worker."""
+
+    def __init__(self) -> None:
+        self._kept: Checker | None = None
+
+    def __call__(self) -> _OneChecker:
+        return self
+
+    def __enter__(self) -> _OneChecker:
+        if self._kept is None:
+            self._kept = Checker()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def verify(self, model: Path, items: np.ndarray, probabilities: np.ndarray) -> None:
+        assert self._kept is not None
+        try:
+            self._kept.verify(model, items, probabilities)
+        except RuntimeError:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        if self._kept is not None:
+            self._kept.__exit__()
+        self._kept = None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _exports_are_checked_by_one_process() -> Iterator[None]:
+    """TensorFlow takes seconds to start; the commands that tests start have one of their own."""
+    one = _OneChecker()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "Checker", one)
+        yield
+        one.end()
 
 
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -60,6 +60,11 @@ def test_fast_is_a_smaller_side_and_for_encoders_with_weights(
     arguments = ["run", "--images", "photos", "--clusters", 3, "--dry-run", "--verbose"]
     assert yaml.safe_load(invoke(*arguments).stdout)["data"]["image_size"] == 224
     assert yaml.safe_load(invoke(*arguments, "--fast").stdout)["data"]["image_size"] == 128
+    larger = [*arguments, "--backbone", "efficientnet_lite2"]
+    assert yaml.safe_load(invoke(*larger).stdout)["data"]["image_size"] == 260
+    assert yaml.safe_load(invoke(*larger, "--fast").stdout)["data"]["image_size"] == 128
+    said = invoke(*larger, "--set", "data.image_size=96")
+    assert yaml.safe_load(said.stdout)["data"]["image_size"] == 96
     said = invoke(*arguments, "--fast", "--backbone", "small_resnet")
     assert said.exit_code == 2
     assert "--set data.image_size=PIXELS" in said.stderr
@@ -73,7 +78,7 @@ def test_an_unknown_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(_photos(tmp_path))
     said = invoke("run", "--images", "photos", "--clusters", 3, "--backbone", "resnet51")
     assert said.exit_code == 2
-    assert "efficientnet_lite0, keras:NAME" in said.stderr
+    assert "efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, keras:NAME" in said.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -11,6 +11,7 @@ from spice_keras.metrics.calibration import (
     cautious,
     temperature_for,
     tempered,
+    tempered_weights,
 )
 
 _LOGITS = 3.0 * np.random.default_rng(0).normal(size=(400, 6))
@@ -25,6 +26,17 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def test_logits_are_divided(temperature: float) -> None:
     found = tempered(_softmax(_LOGITS), temperature)
     np.testing.assert_allclose(found, _softmax(_LOGITS / temperature), atol=1e-6)
+
+
+def test_the_weights_of_the_last_layer_are_divided() -> None:
+    draws = np.random.default_rng(1)
+    first, middle, last, bias = (draws.normal(size=shape) for shape in ((3, 4), 4, (4, 6), 6))
+    found = tempered_weights([first, middle, last, bias], 2.5)
+    np.testing.assert_array_equal(found[0], first)
+    np.testing.assert_array_equal(found[1], middle)
+    hidden = np.maximum(draws.normal(size=(5, 3)) @ first + middle, 0.0)
+    logits = hidden @ last + bias
+    np.testing.assert_allclose(hidden @ found[2] + found[3], logits / 2.5, rtol=1e-6)
 
 
 def test_clusters_and_their_order_stay() -> None:

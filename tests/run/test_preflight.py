@@ -16,10 +16,12 @@ from spice_keras.data import folder_source
 from spice_keras.data.digits_source import DigitsSource
 from spice_keras.data.sources import Decoded
 from spice_keras.errors import UserError
+from spice_keras.run import preflight as preflight_module
 from spice_keras.run.estimate import stage_seconds
 from spice_keras.run.history import STAGES
-from spice_keras.run.preflight import describe_plan, describe_run, preflight
+from spice_keras.run.preflight import check_words, describe_plan, describe_run, preflight
 from spice_keras.run.sources import count_sources, take_sources
+from spice_keras.words.vocabulary import Vocabulary
 from tests.integration.tiny import invoke
 
 
@@ -210,3 +212,28 @@ def test_the_time_follows_pixels_images_and_the_machine(tmp_path: Path) -> None:
     assert slow["export"] / usual["export"] == pytest.approx(slow["embed"] / usual["embed"])
     unknown = load_config("pretrained", overrides=overrides | {"backbone.name": "keras:ResNet50"})
     assert stage_seconds(unknown, plan) is None
+
+
+def test_sic_asks_for_the_words_of_the_encoder_before_anything_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = _config(
+        data__source="folder",
+        data__path="photos",
+        backbone__name="keras:ResNet50",
+        self__objective="sic",
+        self__cached_views={"weak": 1, "strong": 0},
+        self__refine_epochs=0,
+        semi__enabled=False,
+    )
+    two = Vocabulary(("cat", "dog"), np.eye(2), "the classifier")
+    monkeypatch.setattr(preflight_module, "classifier_vocabulary", lambda backbone: two)
+    with pytest.raises(UserError, match="ResNet50 has 2 words, too few for 3 clusters"):
+        check_words(config)
+
+    def unreadable(backbone: str) -> Vocabulary:
+        raise UserError(f"{backbone} has no classifier.")
+
+    monkeypatch.setattr(preflight_module, "classifier_vocabulary", unreadable)
+    with pytest.raises(UserError, match="ResNet50 has no classifier"):
+        check_words(config)

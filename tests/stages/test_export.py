@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -30,31 +30,43 @@ _IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
 class _Process:
-    """Stands for the separate process: what it was asked, and what it answers."""
+    """Stands for the separate process: what it is asked, and what it answers."""
 
     def __init__(self, answers: dict[str, Any] | None, errors: str = "") -> None:
-        self.answers, self.errors = answers, errors
-        self.returncode: int | None = None
-        self.killed = False
+        self.answers, self.errors, self.ends = answers, errors, 0
+        self.stdin = self.stdout = self
+        self._asked = 0
 
-    def communicate(self, request: str | None = None) -> tuple[None, str]:
-        if request is not None:
-            _, items, target = json.loads(request)
-            np.testing.assert_array_equal(np.load(items), _IMAGES)
-            if self.answers is not None:
-                np.savez(target, **self.answers)
-        self.returncode = int(self.answers is None)
-        return None, self.errors
+    def started(self, *_: object, stderr: IO[str], **__: object) -> _Process:
+        stderr.write(self.errors)
+        return self
 
-    def poll(self) -> int | None:
-        return self.returncode
+    def write(self, request: str) -> None:
+        _, items, target = json.loads(request)
+        np.testing.assert_array_equal(np.load(items), _IMAGES)
+        self._asked += 1
+        if self.answers is not None:
+            np.savez(target, **self.answers)
+
+    def flush(self) -> None:
+        if self.answers is None:
+            raise BrokenPipeError
+
+    def readline(self) -> str:
+        return "done\n" if self._asked else ""
+
+    def wait(self) -> None:
+        assert self.answers is None, "it waits for another question"
 
     def kill(self) -> None:
-        self.killed = True
+        self.ends += 1
+
+    def communicate(self) -> None:
+        pass
 
 
 def _checker(monkeypatch: pytest.MonkeyPatch, process: _Process) -> Checker:
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: process)
+    monkeypatch.setattr(subprocess, "Popen", process.started)
     return Checker()
 
 
@@ -62,7 +74,9 @@ def test_rounding_is_let_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     process = _Process({"images": _SAID + 0.019, "serving_default": _SAID - 0.019})
     with _checker(monkeypatch, process) as checker:
         checker.verify(tmp_path, _IMAGES, _SAID)
-    assert not process.killed
+        checker.verify(tmp_path, _IMAGES, _SAID)
+        assert not process.ends
+    assert process.ends
 
 
 @pytest.mark.parametrize("endpoint", ["images", "serving_default"])
@@ -71,25 +85,36 @@ def test_another_answer_is_not(
 ) -> None:
     answers = {"images": _SAID, "serving_default": _SAID}
     answers |= {endpoint: _SAID + np.array([[0.0, 0.0], [0.03, -0.03]])}
-    checker = _checker(monkeypatch, _Process(answers))
-    with pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"):
+    with (
+        _checker(monkeypatch, _Process(answers)) as checker,
+        pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"),
+    ):
         checker.verify(tmp_path, _IMAGES, _SAID)
 
 
 def test_a_model_that_does_not_load_is_told_with_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checker = _checker(monkeypatch, _Process(None, "x" * 5000 + "no such op"))
-    with pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught:
+    with (
+        _checker(monkeypatch, _Process(None, "x" * 5000 + "no such op")) as checker,
+        pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught,
+    ):
         checker.verify(tmp_path, _IMAGES, _SAID)
     assert len(str(caught.value)) < 2100
+
+
+def test_the_process_itself_refuses_what_is_no_model(tmp_path: Path) -> None:
+    with Checker() as checker:
+        for _ in range(2):  # it has ended after the first
+            with pytest.raises(RuntimeError, match=r"does not load:\n(?s:.*)SavedModel"):
+                checker.verify(tmp_path, _IMAGES, _SAID)
 
 
 def test_a_process_that_was_not_asked_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     process = _Process({})
     with pytest.raises(OSError, match="full"), _checker(monkeypatch, process):
         raise OSError("the disk is full")
-    assert process.killed
+    assert process.ends
 
 
 class _Exports:

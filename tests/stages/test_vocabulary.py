@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spice_keras.errors import UserError
 from spice_keras.heads.guided_clustering import GuidedClustering
 from spice_keras.run.context import Context
 from spice_keras.run.store import Heads
 from spice_keras.stages import vocabulary as vocabulary_module
 from spice_keras.stages.report_data import _head_setup
 from spice_keras.stages.self_label import bound_objective
-from spice_keras.stages.vocabulary import Guidance, guidance_of
+from spice_keras.stages.vocabulary import Guidance, guidance_of, words_of
 from spice_keras.words.vocabulary import Vocabulary
 from tests.stages.made_run import CLUSTERS, COUNT, make_context, probabilities, truth
 
@@ -29,6 +30,7 @@ _NEIGHBORS = {
 
 def _given(tmp_path: Path, **options: Any) -> Context:
     """A run with words of a file, three of which stand at its groups."""
+    tmp_path.mkdir(exist_ok=True)
     np.savez(tmp_path / "words.npz", names=np.array(_WORDS), vectors=np.eye(4, 5))
     words = str(tmp_path / "words.npz")
     return make_context(tmp_path, words__vocabulary=words, **_NEIGHBORS | options)
@@ -96,3 +98,39 @@ def test_what_was_decided_is_kept_and_told(guides: bool, tmp_path: Path) -> None
     setup = _head_setup(context)
     assert setup.start == ("words" if guides else "mixed")
     assert setup.guidance == found.reason
+
+
+def _of_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Context:
+    """A run on an encoder of keras.applications whose classifier cannot be read."""
+
+    def unreadable(backbone: str) -> Vocabulary:
+        raise UserError(f"{backbone} has no classifier of one layer.")
+
+    monkeypatch.setattr(vocabulary_module, "classifier_vocabulary", unreadable)
+    monkeypatch.setattr(vocabulary_module, "SMALLEST_SIDE", 8)
+    return make_context(tmp_path, backbone__name="keras:MobileNet", **_NEIGHBORS | options)
+
+
+def test_words_of_other_encoders_name_the_clusters_and_guide_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How sure they are of their words was not measured, as it was for EfficientNet-Lite."""
+    found = _decided(_of_keras(tmp_path / "a", monkeypatch))
+    assert found.guide is None
+    assert "words of keras:MobileNet name the clusters; with words.guide=always" in found.reason
+    with pytest.raises(UserError, match="no classifier of one layer"):
+        guidance_of(_of_keras(tmp_path / "b", monkeypatch, words__guide="always"))
+
+
+def test_an_encoder_whose_words_cannot_be_read_is_a_reason_and_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _of_keras(tmp_path, monkeypatch).config
+    assert words_of(config, has_images=True) == "keras:MobileNet has no classifier of one layer."
+    asked = _given(tmp_path / "given").config
+    vocabulary = words_of(asked, has_images=True)
+    assert isinstance(vocabulary, Vocabulary)
+    assert vocabulary.nouns == _WORDS
+    (tmp_path / "given" / "words.npz").unlink()
+    with pytest.raises(UserError, match=r"words\.npz"):
+        words_of(asked, has_images=True)

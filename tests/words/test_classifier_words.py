@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,24 +13,32 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from spice_keras.backbones import pretrained
-from spice_keras.backbones.efficientnet_lite import efficientnet_lite0, lite0_weights
+from spice_keras.backbones.efficientnet_lite import efficientnet_lite, load_lite_weights
 from spice_keras.backbones.pretrained import pretrained_backbone
 from spice_keras.errors import UserError
+from spice_keras.options import BACKBONES, LiteSpec
 from spice_keras.words.probabilities import word_logits, word_probabilities
 from spice_keras.words.vocabulary import classifier_vocabulary
 
 _LITE0 = "efficientnet_lite0"
 
 
-def test_its_logits_are_those_of_the_network_with_its_classifier() -> None:
+@pytest.mark.parametrize("name", [_LITE0, "efficientnet_lite1", "efficientnet_lite2"])
+def test_its_logits_are_those_of_the_network_with_its_classifier(name: str) -> None:
+    spec = BACKBONES[name]
+    assert isinstance(spec, LiteSpec)
+    pytest.importorskip(spec.module)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    whole = efficientnet_lite0(64, num_classes=1000)
-    lite0_weights(whole)
-    features = pretrained_backbone(_LITE0, image_size=64)(images).numpy()
-    vocabulary = classifier_vocabulary(_LITE0)
+    whole = efficientnet_lite(name, 64, num_classes=1000)
+    load_lite_weights(whole, name)
+    features = pretrained_backbone(name, image_size=64)(images).numpy()
+    vocabulary = classifier_vocabulary(name)
     assert vocabulary.trained_with_labels
     np.testing.assert_allclose(
-        word_logits(vocabulary, features), whole(images).numpy(), rtol=1e-4, atol=1e-4
+        word_logits(vocabulary, features),
+        spec.sharpness * whole(images).numpy(),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -78,7 +87,7 @@ def test_words_of_a_keras_application(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_classifier_on_other_than_the_pooled_features(monkeypatch: pytest.MonkeyPatch) -> None:
     _drawn(monkeypatch, "MobileNet")  # its classifier is a convolution
-    with pytest.raises(UserError, match="is not one layer on the pooled features"):
+    with pytest.raises(UserError, match="MobileNet has no classifier of one layer on the pooled"):
         classifier_vocabulary("keras:MobileNet")
 
 
@@ -96,7 +105,75 @@ def test_a_classifier_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_classifier_of_other_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        pretrained, "application_classifier", lambda _: (np.zeros((4, 10)), np.zeros(10))
+        pretrained, "published_classifier", lambda _: (np.zeros((4, 10)), np.zeros(10))
     )
     with pytest.raises(UserError, match="has 10 classes, but ImageNet's nouns are 1000"):
         classifier_vocabulary("keras:ResNet50")
+
+
+def _preset(folder: Path, kind: str, classes: int | None = 1000, **options: Any) -> str:
+    """A preset that KerasHub draws and writes: a classifier, or a network alone."""
+    hub = pytest.importorskip("keras_hub", reason="needs spice-keras[hub]")
+    keras.utils.set_random_seed(1)
+    network: dict[str, dict[str, Any]] = {
+        "ResNet": {
+            "input_conv_filters": [64],
+            "input_conv_kernel_sizes": [3],
+            "stackwise_num_filters": [64, 64],
+            "stackwise_num_blocks": [1, 1],
+            "stackwise_num_strides": [1, 2],
+            "block_type": "basic_block",
+        },
+        "ViT": {
+            "image_shape": (32, 32, 3),
+            "patch_size": 16,
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": 8,
+            "mlp_dim": 16,
+        },
+    }
+    backbone = getattr(hub.models, f"{kind}Backbone")(**network[kind])
+    converter = getattr(hub.layers, f"{kind}ImageConverter")(image_size=(32, 32), scale=0.01)
+    made = backbone
+    if classes is not None:
+        processor = getattr(hub.models, f"{kind}ImageClassifierPreprocessor")(converter)
+        kept = {"backbone": backbone, "num_classes": classes, "preprocessor": processor}
+        made = getattr(hub.models, f"{kind}ImageClassifier")(**kept, **options)
+        made.output_dense.bias.assign(np.linspace(-1, 1, classes))
+    made.save_to_preset(str(folder))
+    converter.save_to_preset(str(folder))
+    return f"hub:{folder}"
+
+
+@pytest.mark.parametrize("kind", ["ResNet", "ViT"])
+def test_words_of_a_classifier_of_the_real_keras_hub(kind: str, tmp_path: Path) -> None:
+    """Its logits are those that KerasHub itself computes from the same pixels."""
+    name = _preset(tmp_path, kind)
+    import keras_hub
+
+    task = keras_hub.models.ImageClassifier.from_preset(str(tmp_path))
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    expected = task.predict(images, verbose=0)
+    vocabulary = classifier_vocabulary(name)
+    features = pretrained_backbone(name, image_size=32)(images, training=False).numpy()
+    np.testing.assert_allclose(word_logits(vocabulary, features), expected, rtol=1e-3, atol=1e-4)
+    assert vocabulary.source == f"the ImageNet classifier of {name}"
+    assert vocabulary.trained_with_labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "what"),
+    [
+        ("ResNet", {"pooling": "max"}, "no classifier of one layer on the pooled features"),
+        ("ViT", {"intermediate_dim": 8}, "no classifier of one layer on the pooled features"),
+        ("ResNet", {"classes": 21}, "has 21 classes, but ImageNet's nouns are 1000"),
+        ("ResNet", {"classes": None}, "brings no classifier"),
+    ],
+)
+def test_other_presets_of_keras_hub(
+    kind: str, options: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    name = _preset(tmp_path, kind, **options)
+    with pytest.raises(UserError, match=what):
+        classifier_vocabulary(name)
