@@ -58,7 +58,7 @@ def test_an_encoder_of_another_library_comes_with_weights(name: str) -> None:
     assert not config.trains_encoder
 
 
-@pytest.mark.parametrize("name", ["resnet19", "keras:", "hub:hf:", "efficientnet_lite1"])
+@pytest.mark.parametrize("name", ["resnet19", "keras:", "hub:hf:", "efficientnet_lite9"])
 def test_an_unknown_name_is_refused_with_the_choices(name: str) -> None:
     with pytest.raises(
         UserError, match=rf"backbone\.name: .*there is no backbone '{name}'"
