@@ -26,10 +26,9 @@ from spice_keras.commands.review import review
 from spice_keras.commands.run import run
 from spice_keras.commands.serve import serve
 from spice_keras.commands.stages import STAGE_COMMANDS
-from spice_keras.errors import Terminated, UserError
+from spice_keras.errors import Terminated, UserError, termination_raises
 from spice_keras.files import storage_problem
 from spice_keras.run.lock import release_claims
-from spice_keras.runtime import termination_raises
 
 
 def _way_on(ctx: click.Context) -> str:

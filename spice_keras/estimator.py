@@ -19,7 +19,6 @@ from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import neighbor_search
-from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.heads.answers import learn_answers
 from spice_keras.heads.constraints import UNKNOWN, Pairs, labels_from_pairs
 from spice_keras.heads.feature_bank import FeatureBank, unit_feature_bank
@@ -36,12 +35,11 @@ from spice_keras.heads.objectives import (
 from spice_keras.heads.selection import HeadSelection, head_clusters, head_logits
 from spice_keras.metrics.calibration import cautious, temperature_for, tempered_weights
 from spice_keras.metrics.expected_accuracy import (
-    KMEANS_RESTARTS,
-    KMEANS_ROWS,
     ExpectedAccuracy,
     Judged,
     applies,
     expected_accuracy,
+    kmeans_beside,
     trust_figures,
 )
 from spice_keras.options import (
@@ -310,13 +308,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         fitted = self.objective == "neighbors" and self.words_ is None
         if not fitted or not applies(len(rows), count, len(np.unique(mine)), len(clusters)):
             return
-        kmeans = kmeans_clusters(
-            l2_normalized(rows),
-            count,
-            seed=seed,
-            num_init=KMEANS_RESTARTS,
-            max_samples=KMEANS_ROWS,
-        )
+        kmeans = kmeans_beside(l2_normalized(rows), count, seed=seed)
         others = np.delete(clusters, head, axis=0)
         judged = Judged(mine, count, bank.normalized, bank.neighbors, others, kmeans)
         self.expected_accuracy_ = expected_accuracy(trust_figures(judged, seed=seed))

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from spice_keras.errors import raise_if_interrupted
+
 _PLAIN_INTERVAL = 10.0  # seconds between two lines of one task in a pipe
 _WIDE = 100  # columns from which on a bar may be long
 
@@ -92,7 +94,8 @@ class Task:
         return text if len(text) <= space else text[: max(space - 1, 0)] + "…"
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps done."""
+        """Count steps done; end here if Ctrl-C or SIGTERM came and went unheard."""
+        raise_if_interrupted()
         self._done += steps
         now = time.monotonic()
         if self._counted_from is None:

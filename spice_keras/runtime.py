@@ -7,17 +7,14 @@ import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from spice_keras.errors import Terminated, UserError
+from spice_keras.errors import UserError
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 _ENVIRONMENT = {
@@ -89,26 +86,6 @@ def stderr_held_back() -> Iterator[None]:
         finally:
             os.dup2(kept, number)
             os.close(kept)
-
-
-@contextlib.contextmanager
-def termination_raises() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` within a block, so that what is open is closed and saved.
-
-    In a thread that is not the main one, signals stay as they are.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def refuse_other_backend() -> None:

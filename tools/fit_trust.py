@@ -26,7 +26,6 @@ from scipy.stats import spearmanr
 
 from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import fitted_space
-from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.files import write_json
 from spice_keras.metrics.calibration import cautious, temperature_for, tempered
 from spice_keras.metrics.clustering import clustering_accuracy, purity
@@ -34,6 +33,7 @@ from spice_keras.metrics.expected_accuracy import (
     Judged,
     fit_mapping,
     guided_figures,
+    kmeans_beside,
     log_odds,
     trust_figures,
 )
@@ -159,7 +159,7 @@ def clustered(
         "c": logits.argmax(axis=2).astype(np.uint8),
         "j": np.array(chosen),
         "p": softmax(logits[chosen]).astype(np.float16),
-        "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
+        "km": kmeans_beside(l2_normalized(features), num_clusters, seed=0),
         "nb": bank.neighbors,
         "z": bank.normalized.astype(np.float16),
         "K": np.array(num_clusters),
@@ -197,7 +197,7 @@ def guided_clustered(
         "words": guide.clusters,
         "labels": guide.labels.astype(np.float16),
         "fit": np.array(guide.fit),
-        "km": kmeans_clusters(l2_normalized(features), num_clusters, seed=0),
+        "km": kmeans_beside(l2_normalized(features), num_clusters, seed=0),
         "nb": near,
         "z": rows.astype(np.float16),
         "K": np.array(num_clusters),

@@ -213,8 +213,9 @@ def _hub_classifier(preset: str) -> keras.layers.Dense | None:
     except Exception as error:
         # Whatever Kaggle's or Hugging Face's client raises; or the preset is a network alone.
         raise UserError(
-            f"The KerasHub preset {preset!r} brings no classifier whose rows could be words "
-            f"({error}). Give vectors in an .npz file, or use {LITE0}."
+            f"The KerasHub preset {preset!r} brings no classifier whose rows could be words. Give "
+            "nouns if it has a text encoder, or vectors in an .npz file, or use "
+            f"{LITE0}. KerasHub says: {error}"
         ) from error
     classifier = task.output_dense
     encoder = task.backbone

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.metrics.cluster_links import cluster_links
 from spice_keras.metrics.clustering import adjusted_rand_index
 from spice_keras.metrics.separation import separation
@@ -23,8 +24,7 @@ _ROWS = 4096
 _LINKED = 10  # nearest neighbours that are asked
 _FILE = "expected_accuracy.json"
 _GUIDED_FILE = "expected_accuracy_guided.json"
-KMEANS_RESTARTS, KMEANS_ROWS = 10, 10_000
-"""Restarts of the k-means that clusters are compared with, and the most rows it is fitted on."""
+_KMEANS_RESTARTS, _KMEANS_ROWS = 10, 10_000
 LARGEST_K, FEWEST_PER_CLUSTER = 60, 8
 """Beyond these the mapping was not fitted: more clusters, or fewer items a cluster on average."""
 
@@ -94,6 +94,22 @@ class Judged:
     neighbors: np.ndarray
     others: np.ndarray
     kmeans: np.ndarray
+
+
+def kmeans_beside(rows: np.ndarray, num_clusters: int, *, seed: int) -> np.ndarray:
+    """Cluster embeddings by k-means, to compare a run's clusters with.
+
+    Args:
+        rows: Unit rows of the embeddings as they were given. Shape: (N, dim).
+        num_clusters: K.
+        seed: Seed of the starts, and of the 10,000 rows it is fitted on if there are more.
+
+    Returns:
+        Clusters, int32. Shape: (N,).
+    """
+    return kmeans_clusters(
+        rows, num_clusters, seed=seed, num_init=_KMEANS_RESTARTS, max_samples=_KMEANS_ROWS
+    )
 
 
 def trust_figures(judged: Judged, *, silhouette_samples: int = 2000, seed: int = 0) -> TrustFigures:

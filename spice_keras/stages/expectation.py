@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from spice_keras.clustering.kmeans import kmeans_clusters
 from spice_keras.metrics.calibration import (
     cautious,
     temperature_for,
@@ -14,13 +13,12 @@ from spice_keras.metrics.calibration import (
     tempered_weights,
 )
 from spice_keras.metrics.expected_accuracy import (
-    KMEANS_RESTARTS,
-    KMEANS_ROWS,
     ExpectedAccuracy,
     Judged,
     applies,
     expected_accuracy,
     guided_figures,
+    kmeans_beside,
     least_accuracy,
     trust_figures,
 )
@@ -99,7 +97,9 @@ def calibrated(context: Context, heads: Heads) -> Heads:
     """
     if not _fitted_for(context, heads):
         return heads
-    expected = expectation(context, heads, _kmeans(context))
+    rows = context.cosine_rows(context.bank.features)
+    kmeans = kmeans_beside(rows, context.config.num_clusters, seed=context.seed("kmeans"))
+    expected = expectation(context, heads, kmeans)
     if expected is None or heads.head is None:
         return heads
     temperature = temperature_for(heads.probabilities, cautious(expected.purity))
@@ -109,15 +109,4 @@ def calibrated(context: Context, heads: Heads) -> Heads:
         probabilities=tempered(heads.probabilities, temperature, room),
         weights=tempered_weights(heads.weights, temperature),
         temperature=temperature,
-    )
-
-
-def _kmeans(context: Context) -> np.ndarray:
-    """Clusters of k-means on the embeddings."""
-    return kmeans_clusters(
-        context.cosine_rows(context.bank.features),
-        context.config.num_clusters,
-        seed=context.seed("kmeans"),
-        num_init=KMEANS_RESTARTS,
-        max_samples=KMEANS_ROWS,
     )

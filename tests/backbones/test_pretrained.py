@@ -26,6 +26,7 @@ from spice_keras.backbones.pretrained import (
     pretrained_backbone,
 )
 from spice_keras.errors import UserError
+from tests.backbones.hub_presets import NETWORKS, drawn_backbone
 
 _FAMILIES = sorted(
     name
@@ -281,42 +282,10 @@ def test_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         pretrained_backbone("hub:vit", image_size=8)
 
 
-@pytest.mark.parametrize("kind", ["ResNet", "ViT", "DINOV2"])
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_presets_of_the_real_keras_hub(tmp_path: Path, kind: str) -> None:
     """Presets drawn and written by KerasHub itself, read back as backbones."""
-    hub = pytest.importorskip("keras_hub", reason="needs spice-keras[hub]")
-    options: dict[str, dict[str, Any]] = {
-        "ResNet": {
-            "input_conv_filters": [64],
-            "input_conv_kernel_sizes": [3],
-            "stackwise_num_filters": [64, 64],
-            "stackwise_num_blocks": [1, 1],
-            "stackwise_num_strides": [1, 2],
-            "block_type": "basic_block",
-        },
-        "ViT": {
-            "image_shape": (48, 48, 3),
-            "patch_size": 16,
-            "num_layers": 1,
-            "num_heads": 2,
-            "hidden_dim": 8,
-            "mlp_dim": 16,
-        },
-        "DINOV2": {
-            "patch_size": 14,
-            "num_layers": 1,
-            "hidden_dim": 8,
-            "num_heads": 2,
-            "intermediate_dim": 16,
-            "image_shape": (42, 42, 3),
-            "position_embedding_shape": (42, 42, 3),
-        },
-    }
-    backbone = getattr(hub.models, f"{kind}Backbone")(**options[kind])
-    side = backbone.inputs[0].shape[1] or 32
-    converter = getattr(hub.layers, f"{kind}ImageConverter")(
-        image_size=(side, side), scale=[0.01, 0.02, 0.03], offset=[-1.0, 0.0, 0.5]
-    )
+    backbone, converter, side = drawn_backbone(kind)
     backbone.save_to_preset(str(tmp_path))
     converter.save_to_preset(str(tmp_path))
     model = pretrained_backbone(f"hub:{tmp_path}", image_size=side)

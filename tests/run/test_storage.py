@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from spice_keras.config import load_config, make_plan
-from spice_keras.errors import Terminated, UserError
+from spice_keras.errors import Terminated, UserError, termination_raises
 from spice_keras.files import (
     atomic_file,
     atomic_folder,
@@ -27,6 +27,7 @@ from spice_keras.files import (
     sweep_folder,
     write_json,
 )
+from spice_keras.progress import silent_screen
 from spice_keras.run import storage
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.storage import (
@@ -35,7 +36,6 @@ from spice_keras.run.storage import (
     expected_bytes,
     explained_storage,
 )
-from spice_keras.runtime import termination_raises
 from spice_keras.training.checkpoints import Checkpoints, model_bytes, save_weights
 
 
@@ -189,6 +189,53 @@ def test_sigterm_ends_a_block_like_ctrl_c() -> None:
     with pytest.raises(Terminated), termination_raises():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+class _Signals:
+    """Something that is collected just when a signal comes."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self._number)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_that_python_drops_ends_the_work_after_its_step(
+    number: int, error: type[KeyboardInterrupt]
+) -> None:
+    before = signal.getsignal(number)
+    steps = []
+
+    def work() -> None:
+        with termination_raises(), silent_screen().task("train", 10) as task:
+            garbage = _Signals(number)
+            del garbage
+            for step in range(10):
+                steps.append(step)
+                task.advance()
+
+    with pytest.raises(error):
+        work()
+    assert steps == [0]
+    assert signal.getsignal(number) == before
+    with termination_raises(), silent_screen().task("train", 1) as task:
+        task.advance()  # an interruption ends one block and not the next
+
+
+def test_ctrl_c_stays_ignored_where_it_was() -> None:
+    """As in a shell's background jobs."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with termination_raises():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("home", [None, "/nonexistent"])

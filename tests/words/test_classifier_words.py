@@ -19,6 +19,7 @@ from spice_keras.errors import UserError
 from spice_keras.options import BACKBONES, LiteSpec
 from spice_keras.words.probabilities import word_logits, word_probabilities
 from spice_keras.words.vocabulary import classifier_vocabulary
+from tests.backbones.hub_presets import drawn_backbone
 
 _LITE0 = "efficientnet_lite0"
 
@@ -115,26 +116,7 @@ def _preset(folder: Path, kind: str, classes: int | None = 1000, **options: Any)
     """A preset that KerasHub draws and writes: a classifier, or a network alone."""
     hub = pytest.importorskip("keras_hub", reason="needs spice-keras[hub]")
     keras.utils.set_random_seed(1)
-    network: dict[str, dict[str, Any]] = {
-        "ResNet": {
-            "input_conv_filters": [64],
-            "input_conv_kernel_sizes": [3],
-            "stackwise_num_filters": [64, 64],
-            "stackwise_num_blocks": [1, 1],
-            "stackwise_num_strides": [1, 2],
-            "block_type": "basic_block",
-        },
-        "ViT": {
-            "image_shape": (32, 32, 3),
-            "patch_size": 16,
-            "num_layers": 1,
-            "num_heads": 2,
-            "hidden_dim": 8,
-            "mlp_dim": 16,
-        },
-    }
-    backbone = getattr(hub.models, f"{kind}Backbone")(**network[kind])
-    converter = getattr(hub.layers, f"{kind}ImageConverter")(image_size=(32, 32), scale=0.01)
+    backbone, converter, _ = drawn_backbone(kind)
     made = backbone
     if classes is not None:
         processor = getattr(hub.models, f"{kind}ImageClassifierPreprocessor")(converter)
@@ -153,10 +135,11 @@ def test_words_of_a_classifier_of_the_real_keras_hub(kind: str, tmp_path: Path) 
     import keras_hub
 
     task = keras_hub.models.ImageClassifier.from_preset(str(tmp_path))
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    side = task.backbone.inputs[0].shape[1] or 32
+    images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     expected = task.predict(images, verbose=0)
     vocabulary = classifier_vocabulary(name)
-    features = pretrained_backbone(name, image_size=32)(images, training=False).numpy()
+    features = pretrained_backbone(name, image_size=side)(images, training=False).numpy()
     np.testing.assert_allclose(word_logits(vocabulary, features), expected, rtol=1e-3, atol=1e-4)
     assert vocabulary.source == f"the ImageNet classifier of {name}"
     assert vocabulary.trained_with_labels
