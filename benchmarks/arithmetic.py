@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import feature_extraction, fixmatch_step, head_training, moco_step
+from benchmarks import feature_extraction, fixmatch_step, head_training, moco_step, steps
 from benchmarks.harness import Comparison
 from benchmarks.workers import Contender, Work, ask
 
 _SIDE = 2048
-_PRODUCT, _PRODUCT_FLOAT32 = "matrix product, bfloat16", "matrix product, float32"
 
 
 def product(dtype: str) -> Work:
@@ -68,18 +67,18 @@ def head_operations() -> float:
 def comparison() -> Comparison:
     resnet, wide = (ask(convolution_operations, name) for name in ("resnet18_cifar", "wrn_28_2"))
     images = fixmatch_step.LABELED + 2 * fixmatch_step.UNLABELED
-    bfloat16 = {"precision": "bfloat16"}
+    chosen = {"precision": steps.RUN}
     stages = [
         # Backward costs two forward passes; MoCo's keys one more.
-        ("MoCo step", moco_step.ours, bfloat16, 4 * moco_step.BATCH * resnet),
-        ("FixMatch step", fixmatch_step.ours, bfloat16, 3 * images * wide),
+        ("MoCo step", moco_step.ours, chosen, 4 * moco_step.BATCH * resnet),
+        ("FixMatch step", fixmatch_step.ours, chosen, 3 * images * wide),
         (
             "feature extraction",
             feature_extraction.ours,
-            {"folded": True},
+            chosen,
             feature_extraction.COUNT * resnet,
         ),
-        ("head training", head_training.ours, bfloat16, head_operations()),
+        ("head training", head_training.ours, chosen, head_operations()),
     ]
     products = 8 * 2.0 * _SIDE**3
     return Comparison(
@@ -91,15 +90,18 @@ def comparison() -> Comparison:
                 Contender(name, build, options, items=count / 1e9)
                 for name, build, options, count in stages
             ),
-            Contender(_PRODUCT, product, {"dtype": "bfloat16"}, items=products / 1e9),
-            Contender(_PRODUCT_FLOAT32, product, {"dtype": "float32"}, items=products / 1e9),
+            *(
+                Contender(f"matrix product, {each}", product, {"dtype": each}, items=products / 1e9)
+                for each in dict.fromkeys((steps.RUN, "float32"))
+            ),
         ],
         targets=[],
         unit="GFLOP",
         rounds=7,
         warm_ups=1,
         notes=[
-            "Counted are convolutions and, of the heads, matrix products; all stages in bfloat16. "
+            "Counted are convolutions and, of the heads, matrix products; all stages in "
+            f"{steps.RUN}. "
             "What a stage lacks to the matrix product is normalisation, activations, sums, the "
             "optimizer, and convolutions that are no large products."
         ],

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.data import images
 from benchmarks.harness import Comparison, Target
 from benchmarks.workers import Contender, Work, ask
 
 BATCH, COUNT, SIDE = 128, 256, 32
-_FOLDED, _PLAIN = "spice_keras, bfloat16, folded", "spice_keras, bfloat16, not folded"
-_TORCH, _TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
-_TORCH_FOLDED = "PyTorch, bfloat16 channels_last, folded and frozen"
+_FOLDED, _PLAIN = f"{steps.OURS}, folded", f"{steps.OURS}, not folded"
+_TORCH_FOLDED = f"{steps.TORCH_BEST}, folded and frozen"
 
 
 def _encoder(precision: str) -> Any:
@@ -44,9 +44,9 @@ def _folded(encoder: Any) -> Any:
     return fold_batch_normalization(encoder)
 
 
-def ours(folded: bool) -> Work:
+def ours(precision: str, folded: bool = True) -> Work:
     """What the stage `embed` does with each batch of a data set."""
-    encoder = _encoder("bfloat16")
+    encoder = _encoder(precision)
     encoder = _folded(encoder) if folded else encoder
     pixels = images(COUNT, SIDE)
     parts = [pixels[start : start + BATCH] for start in range(0, COUNT, BATCH)]
@@ -75,15 +75,17 @@ def torch_side(best: bool, folded: bool = False) -> Work:
                 setattr(module, f"bn{number}", torch.nn.Identity())
             if isinstance(getattr(module, "shortcut", None), torch.nn.Sequential):
                 module.shortcut = fuse_conv_bn_eval(*module.shortcut)
-        network = network.to(torch.bfloat16).to(memory_format=memory_format)
-        parts = [part.to(torch.bfloat16) for part in parts]
+        dtype = getattr(torch, steps.RUN)
+        network = network.to(dtype).to(memory_format=memory_format)
+        parts = [part.to(dtype) for part in parts]
         with torch.inference_mode():
             network = torch.jit.freeze(torch.jit.trace(network, parts[0]))
     network = network.to(memory_format=memory_format)
+    autocast = best and not folded and steps.RUN == "bfloat16"
 
     @torch.inference_mode()
     def features() -> Any:
-        with torch.autocast(device, torch.bfloat16, enabled=best and not folded):
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
             return torch.cat([network(part).float() for part in parts]).cpu()
 
     return features
@@ -131,15 +133,15 @@ def comparison() -> Comparison:
         title="Feature extraction, ResNet-18, 32 px",
         turn=f"{COUNT} images in batches of {BATCH}",
         contenders=[
-            Contender(_FOLDED, ours, {"folded": True}),
-            Contender(_PLAIN, ours, {"folded": False}),
-            Contender(_TORCH, torch_side, {"best": False}),
-            Contender(_TORCH_BEST, torch_side, {"best": True}),
+            *steps.in_each_precision(ours, named=", folded"),
+            Contender(_PLAIN, ours, {"precision": steps.RUN, "folded": False}),
+            Contender(steps.TORCH, torch_side, {"best": False}),
+            Contender(steps.TORCH_BEST, torch_side, {"best": True}),
             Contender(_TORCH_FOLDED, torch_side, {"best": True, "folded": True}),
         ],
         targets=[
-            Target(_FOLDED, _TORCH, 3.0),
-            Target(_FOLDED, _TORCH_BEST, 1.0),
+            *steps.targets_against(steps.TORCH, bfloat16=3.0, float32=None, named=", folded"),
+            Target(_FOLDED, steps.TORCH_BEST, 1.0),
             Target(_FOLDED, _TORCH_FOLDED),
             Target(_FOLDED, _PLAIN),
         ],

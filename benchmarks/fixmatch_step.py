@@ -75,7 +75,7 @@ def torch_side(best: bool) -> Work:
     ]
 
     def step() -> float:
-        with torch.autocast(device, torch.bfloat16, enabled=best):
+        with torch.autocast(device, torch.bfloat16, enabled=best and steps.RUN == "bfloat16"):
             logits = model(torch.cat(views))
         labeled, weak, strong = logits.float().split(counts)
         supervised = functional.cross_entropy(labeled, labels)
@@ -110,9 +110,8 @@ def comparison() -> Comparison:
         turn=f"one step on {LABELED} labelled, {UNLABELED} weak and {UNLABELED} strong images",
         contenders=steps.step_contenders(ours, torch_side),
         targets=[
-            Target(steps.BFLOAT16, steps.TORCH, 2.5),
-            Target(steps.FLOAT32, steps.TORCH),
-            Target(steps.BFLOAT16, steps.TORCH_BEST),
+            *steps.targets_against(steps.TORCH, bfloat16=2.5, float32=None),
+            Target(steps.OURS, steps.TORCH_BEST),
         ],
         items=LABELED + 2 * UNLABELED,
         rounds=7,

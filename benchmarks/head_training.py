@@ -6,14 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks import self_losses
+from benchmarks import self_losses, steps
 from benchmarks.data import embeddings
 from benchmarks.harness import Comparison, Target
 from benchmarks.workers import Contender, Work
 
 ITEMS, DIM, SAMPLES, CLUSTERS, HEADS, REPEATS, BATCH = 50_000, 512, 5000, 10, 10, 2, 128
-_OURS, _OURS_FLOAT32 = "spice_keras, bfloat16", "spice_keras, float32"
-_KERAS_ADAM = "spice_keras, bfloat16, Keras's own Adam"
+_KERAS_ADAM = f"{steps.OURS}, Keras's own Adam"
 _TORCH = "PyTorch float32, a loop over heads"
 
 
@@ -84,15 +83,13 @@ def comparison() -> Comparison:
         title="Head training on cached features, 50,000 x 512, M = 5,000",
         turn=f"labels of {SAMPLES} items, then {REPEATS * (SAMPLES // BATCH)} steps of ten heads",
         contenders=[
-            Contender(_OURS, ours, {"precision": "bfloat16"}),
-            Contender(_OURS_FLOAT32, ours, {"precision": "float32"}),
-            Contender(_KERAS_ADAM, ours, {"precision": "bfloat16", "keras_adam": True}),
+            *steps.in_each_precision(ours),
+            Contender(_KERAS_ADAM, ours, {"precision": steps.RUN, "keras_adam": True}),
             Contender(_TORCH, torch_side),
         ],
         targets=[
-            Target(_OURS, _TORCH, 2.5),
-            Target(_OURS_FLOAT32, _TORCH),
-            Target(_OURS, _KERAS_ADAM),
+            *steps.targets_against(_TORCH, bfloat16=2.5, float32=None),
+            Target(steps.OURS, _KERAS_ADAM),
         ],
         items=REPEATS * (SAMPLES // BATCH),
         unit="steps",

@@ -11,7 +11,7 @@ from benchmarks.harness import Comparison, Target
 from benchmarks.workers import Contender, Work
 
 BATCH, SIDE, QUEUE, DIM = 64, 32, 4096, 128
-_PLAIN = "spice_keras, bfloat16, TensorFlow's kernel gradients"
+_PLAIN = f"{steps.OURS}, TensorFlow's kernel gradients"
 
 
 def moco(precision: str = "float32") -> Any:
@@ -88,7 +88,7 @@ def torch_side(best: bool) -> Work:
             else:
                 for average, value in zip(*pairs, strict=True):
                     average.data = average.data * 0.999 + value.data * (1 - 0.999)
-        with torch.autocast(device, torch.bfloat16, enabled=best):
+        with torch.autocast(device, torch.bfloat16, enabled=best and steps.RUN == "bfloat16"):
             q = functional.normalize(query(views[0]).float(), dim=1)
             with torch.no_grad():
                 k = functional.normalize(key(views[1]).float(), dim=1)
@@ -117,13 +117,12 @@ def comparison() -> Comparison:
         turn=f"one step on two views of {BATCH} images, queue of {QUEUE}",
         contenders=[
             *steps.step_contenders(ours, torch_side),
-            Contender(_PLAIN, ours, {"precision": "bfloat16", "products": False}),
+            Contender(_PLAIN, ours, {"precision": steps.RUN, "products": False}),
         ],
         targets=[
-            Target(steps.BFLOAT16, steps.TORCH, 3.0),
-            Target(steps.FLOAT32, steps.TORCH, 1.2),
-            Target(steps.BFLOAT16, steps.TORCH_BEST, 1.05),
-            Target(steps.BFLOAT16, _PLAIN),
+            *steps.targets_against(steps.TORCH, bfloat16=3.0, float32=1.2),
+            Target(steps.OURS, steps.TORCH_BEST, 1.05),
+            Target(steps.OURS, _PLAIN),
         ],
         items=BATCH,
         rounds=9,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import self_losses
+from benchmarks import self_losses, steps
 from benchmarks.data import embeddings, images
-from benchmarks.harness import Comparison, Target
+from benchmarks.harness import Comparison
 from benchmarks.workers import Contender, Work
 
 SAMPLES, SIDE, CLUSTERS, HEADS, REPEATS, BATCH = 2000, 32, 10, 10, 8, 128
 _STEPS = REPEATS * (SAMPLES // BATCH)
 _TIMED_HEADS = 2
-_OURS, _OURS_FLOAT32 = "spice_keras, bfloat16", "spice_keras, float32"
 _REFERENCE = "reference's procedure, PyTorch float32"
 
 
@@ -23,7 +22,6 @@ def ours(precision: str) -> Work:
     start_tensorflow(precision=precision)
     import keras
 
-    from benchmarks.steps import fit_step
     from spice_keras.backbones.factory import build_backbone
     from spice_keras.backbones.folding import fold_batch_normalization
     from spice_keras.heads.spice_self import SpiceSelf
@@ -35,7 +33,7 @@ def ours(precision: str) -> Work:
     model.compile(keras.optimizers.Adam(0.005, epsilon=1e-8), jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     views = {"weak": images(SAMPLES, SIDE, 1), "strong": images(SAMPLES, SIDE, 2)}
-    return fit_step(model, {"embedding": embeddings(SAMPLES, 512), **views})
+    return steps.fit_step(model, {"embedding": embeddings(SAMPLES, 512), **views})
 
 
 def reference() -> Work:
@@ -72,10 +70,10 @@ def comparison() -> Comparison:
             f"{SIDE} px: {_STEPS} steps"
         ),
         contenders=[
-            Contender(_OURS, ours, {"precision": "bfloat16"}),
+            *steps.in_each_precision(ours),
             Contender(_REFERENCE, reference, share=_TIMED_HEADS / HEADS / _STEPS),
         ],
-        targets=[Target(_OURS, _REFERENCE, 30.0)],
+        targets=steps.targets_against(_REFERENCE, bfloat16=30.0, float32=None),
         rounds=7,
         warm_ups=1,
         check=partial(self_losses.check, True, 200),

@@ -1,4 +1,4 @@
-"""The compiled step that `fit` runs, on a batch that is already there."""
+"""What the rows of training steps share: precisions, contenders, the step that `fit` runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,52 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Target
 from benchmarks.workers import Contender, Work, ask
+from spice_keras.runtime import has_bfloat16
 
-FLOAT32, BFLOAT16 = "spice_keras, float32", "spice_keras, bfloat16"
-TORCH, TORCH_BEST = "PyTorch, float32", "PyTorch, bfloat16 channels_last"
+RUN = "bfloat16" if has_bfloat16() else "float32"
+"""The precision that a run takes on this processor."""
+OURS = f"spice_keras, {RUN}"
+TORCH, TORCH_BEST = "PyTorch, float32", f"PyTorch, {RUN} channels_last"
 VIEWS_GIVEN = "Both sides are given views that are already made; PyTorch's are normalised too."
+
+
+def in_each_precision(ours: Callable[..., Work], *, named: str = "") -> list[Contender]:
+    """Our side in the precision that a run takes on this processor, and in float32 beside it.
+
+    Args:
+        ours: Does the work in a precision.
+        named: What follows the precision in the contender's name.
+
+    Returns:
+        One contender, or two.
+    """
+    return [
+        Contender(f"spice_keras, {precision}{named}", ours, {"precision": precision})
+        for precision in dict.fromkeys((RUN, "float32"))
+    ]
+
+
+def targets_against(
+    other: str, *, bfloat16: float | None, float32: float | None, named: str = ""
+) -> list[Target]:
+    """The ratios of `in_each_precision` over one other side.
+
+    Args:
+        other: Name of that side.
+        bfloat16: The ratio wanted in bfloat16.
+        float32: The ratio wanted in float32.
+        named: What follows the precision in our contenders' names.
+
+    Returns:
+        One target, or two.
+    """
+    wanted = {"bfloat16": bfloat16, "float32": float32}
+    return [
+        Target(f"spice_keras, {precision}{named}", other, wanted[precision])
+        for precision in dict.fromkeys((RUN, "float32"))
+    ]
 
 
 def step_contenders(ours: Callable[..., Work], theirs: Callable[..., Work]) -> list[Contender]:
@@ -23,11 +64,10 @@ def step_contenders(ours: Callable[..., Work], theirs: Callable[..., Work]) -> l
         theirs: Makes PyTorch's, the reference's or the best it can.
 
     Returns:
-        Either side in either precision.
+        Ours in each precision; theirs as it is published, and the best it can be here.
     """
     return [
-        Contender(BFLOAT16, ours, {"precision": "bfloat16"}),
-        Contender(FLOAT32, ours, {"precision": "float32"}),
+        *in_each_precision(ours),
         Contender(TORCH, theirs, {"best": False}),
         Contender(TORCH_BEST, theirs, {"best": True}),
     ]

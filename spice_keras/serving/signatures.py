@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ _DEFAULT_MAX_PIXELS = 100_000_000
 _PARALLEL_FILES = 4
 _ALL_ROWS = 2**40
 _DAMAGED = "damaged: its picture cannot be decoded"
+_ENCODED = tf.TensorSpec([None], tf.string, "encoded_images")
 
 
 def export_clusterer(
@@ -72,14 +73,10 @@ def export_clusterer(
         outputs = answers(clusterer(_at_least_one(squares), training=False), names, unsure_below)
         return {name: value[: tf.shape(squares)[0]] for name, value in outputs.items()}
 
-    def squares_of(encoded_images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return decoded_squares(encoded_images, image_size, fit, max_pixels, deep_range)
-
     # Traced here and called by the endpoints, each of which is traced twice while it is written.
     squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "pixels")
-    encoded = tf.TensorSpec([None], tf.string, "encoded_images")
     classify = _traced(classify_squares, squares)
-    decode = _traced(squares_of, encoded)
+    decode = _decoder(image_size, fit, max_pixels, deep_range)
 
     def from_bytes(encoded_images: tf.Tensor) -> Outputs:
         pixels, error = decode(encoded_images)
@@ -90,7 +87,7 @@ def export_clusterer(
 
     # Endpoints alone, without `track`: tracking the model as well writes every weight twice.
     archive = keras.export.ExportArchive()
-    archive.add_endpoint("serving_default", from_bytes, [encoded])
+    archive.add_endpoint("serving_default", from_bytes, [_ENCODED])
     images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
     archive.add_endpoint("images", from_images, [images])
     archive.add_endpoint("pixels", lambda pixels: classify(pixels), [squares])
@@ -110,6 +107,19 @@ def _at_least_one(squares: tf.Tensor) -> tf.Tensor:
 
 def _traced(function: Callable[..., Any], argument: tf.TensorSpec) -> Callable[..., Any]:
     return tf.function(function, [argument], autograph=False).get_concrete_function()
+
+
+@cache
+def _decoder(
+    image_size: int, fit: Fit, max_pixels: int, deep_range: Range | None
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """`decoded_squares` as a graph. It holds no weights: all models of a process can share it."""
+    return _traced(
+        lambda encoded_images: decoded_squares(
+            encoded_images, image_size, fit, max_pixels, deep_range
+        ),
+        _ENCODED,
+    )
 
 
 def export_embedding_clusterer(

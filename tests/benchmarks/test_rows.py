@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from benchmarks import (
     neighbor_search,
     neighbors,
     self_iteration,
+    steps,
     strong_policy,
 )
 from benchmarks.data import embeddings, images
 from benchmarks.harness import Comparison
 from benchmarks.run import LONG_ROWS, ROWS
+from spice_keras import runtime
 
 _COMPARISONS = [
     moco_step.comparison(),
@@ -45,6 +49,31 @@ def test_rows_are_whole(comparison: Comparison) -> None:
     assert comparison.rounds >= 7
     assert len(set(names)) == len(names)
     assert all({target.ours, target.against} <= set(names) for target in comparison.targets)
+
+
+_OF_A_RUN = (moco_step, fixmatch_step, feature_extraction, self_iteration, head_training)
+
+
+@pytest.fixture(params=["bfloat16", "float32"])
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The rows as they are on a processor where a run takes this precision."""
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: request.param == "bfloat16")
+    for module in (steps, *_OF_A_RUN):
+        importlib.reload(module)
+    yield request.param
+    monkeypatch.undo()
+    for module in (steps, *_OF_A_RUN):
+        importlib.reload(module)
+
+
+def test_rows_measure_what_a_run_would_take_and_float32(precision: str) -> None:
+    for comparison in (module.comparison() for module in _OF_A_RUN):
+        test_rows_are_whole(comparison)
+        taken = [each.options.get("precision") for each in comparison.contenders]
+        assert taken[0] == precision
+        assert set(taken) - {None} == {precision, "float32"}
+        names = " ".join(each.name for each in comparison.contenders)
+        assert ("bfloat16" in names) == (precision == "bfloat16")
 
 
 def test_data_are_the_same_in_every_process() -> None:
