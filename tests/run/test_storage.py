@@ -201,6 +201,15 @@ class _Signals:
         os.kill(os.getpid(), self._number)
 
 
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """It does nothing in the background job of a shell, where these tests may run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
