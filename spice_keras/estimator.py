@@ -35,6 +35,7 @@ from spice_keras.heads.objectives import (
 from spice_keras.heads.selection import HeadSelection, head_clusters, head_logits
 from spice_keras.metrics.calibration import cautious, temperature_for, tempered_weights
 from spice_keras.metrics.expected_accuracy import (
+    JUDGED_OBJECTIVES,
     ExpectedAccuracy,
     Judged,
     applies,
@@ -124,9 +125,9 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         weights_: float32 weights of the chosen head, kernel and bias of each layer, input first.
             It reads unit rows of `space_` times sqrt(D); between two layers lies a ReLU.
         expected_accuracy_: What accuracy clusters with such figures had on labelled data, with
-            its range: `acc`, `low`, `high`, `purity`. None where it was not measured: for
-            "prototypes", words, partial labels and pairs, one head, more than 60 clusters or
-            fewer than eight rows a cluster.
+            its range: `acc`, `low`, `high`, `purity`. None where it was not measured: for words,
+            partial labels and pairs, one head, more than 60 clusters or fewer than eight rows
+            a cluster.
         temperature_: What the head's logits were divided by, so that its confidence is about the
             share of rows that lie in the largest class of their cluster; 1 if no accuracy is
             expected.
@@ -305,7 +306,7 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
     ) -> None:
         """Make the head as sure of itself as the share of rows that are expected to be right."""
         mine, count = clusters[head], int(self.n_clusters)
-        fitted = self.objective == "neighbors" and self.words_ is None
+        fitted = self.objective in JUDGED_OBJECTIVES and self.words_ is None
         if not fitted or not applies(len(rows), count, len(np.unique(mine)), len(clusters)):
             return
         kmeans = kmeans_beside(l2_normalized(rows), count, seed=seed)

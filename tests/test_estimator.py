@@ -97,16 +97,18 @@ def test_new_rows_come_to_the_clusters_of_their_kind(fitted: SpiceClusterer) -> 
     np.testing.assert_array_equal(fitted.predict(rows * 1e-30), fitted.predict(rows))
 
 
-def test_confidence_is_the_share_that_is_expected_to_be_right() -> None:
+@pytest.mark.parametrize("objective", ["neighbors", "prototypes"])
+def test_confidence_is_the_share_that_is_expected_to_be_right(objective: str) -> None:
     rows, _ = _blobs(spread=1.5)
-    fitted = _small(n_heads=4).fit(rows)
+    fitted = _small(n_heads=4, objective=objective).fit(rows)
     expected = fitted.expected_accuracy_
     assert expected is not None
     assert 0.0 < expected.low < expected.acc < expected.high < 1.0
     confidence = fitted.predict_proba(rows).max(axis=1)
     assert confidence.mean() == pytest.approx(cautious(expected.purity), abs=1e-3)
     # Of well separated groups more is expected.
-    clear = _small(n_heads=4).fit(_blobs(spread=0.3)[0]).expected_accuracy_
+    easy, _ = _blobs(spread=0.3)
+    clear = _small(n_heads=4, objective=objective).fit(easy).expected_accuracy_
     assert clear is not None
     assert clear.acc > expected.acc
 
@@ -123,7 +125,6 @@ def test_the_temperature_moves_no_row() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"objective": "prototypes"},
         {"n_heads": 1},
         {"n_clusters": 40},  # three rows each
         {"y": [0] + 119 * [-1]},

@@ -5,13 +5,16 @@
     python tools/fit_trust.py reliability CLUSTERINGS
     python tools/fit_trust.py cluster GUIDED steel.npz cifar.npz ... --count 240 --guided
     python tools/fit_trust.py fit-guided GUIDED spice_keras/metrics/expected_accuracy_guided.json
+    python tools/fit_trust.py cluster OTHER steel.npz digits.npz ... --objective prototypes
+    python tools/fit_trust.py judge OTHER
 
 The first command draws clusterings, each of one data set (an .npz with `features` and `labels`):
 of some of its classes in even or uneven numbers, sometimes with noise added to the features, with
 the true number of clusters or another. The second fits the mapping on all of them, and says how
 well it does on each data set when it is fitted on the others. With `--guided`, one head begins at
 words of efficientnet_lite0, whose features the sets then hold, and learns their probabilities, as
-heads of `GuidedClustering` do; it is trained in NumPy, which starts at once.
+heads of `GuidedClustering` do; it is trained in NumPy, which starts at once. `judge` says how well
+the mapping that is shipped does on clusterings it was not fitted on.
 """
 
 from __future__ import annotations
@@ -31,19 +34,22 @@ from spice_keras.metrics.calibration import cautious, temperature_for, tempered
 from spice_keras.metrics.clustering import clustering_accuracy, purity
 from spice_keras.metrics.expected_accuracy import (
     Judged,
+    applies,
+    expected_accuracy,
     fit_mapping,
     guided_figures,
     kmeans_beside,
     log_odds,
     trust_figures,
 )
-from spice_keras.options import ENTROPY_WEIGHTS, LITE0, Sizes, head_training
+from spice_keras.options import ENTROPY_WEIGHTS, LITE0, Objective, Sizes, head_training
 from spice_keras.words.guide import WordGuide, vocabulary_guides, word_guide
 from spice_keras.words.probabilities import softmax
 from spice_keras.words.vocabulary import classifier_vocabulary
 
 _RANGE, _UNEVEN = (0.06, 0.94), 1 / 3
 _BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01)
+_LARGE_BATCH, _HIDDEN_DIM = 1000, 256  # of SPICE-Self, as SpiceClusterer has them
 _SURE_AT_START = 0.7  # mean largest probability of a head at its start
 
 
@@ -85,14 +91,18 @@ def drawn_set(
 @click.argument("sets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--count", type=int, default=260, help="Clusterings in all.")
 @click.option("--guided", is_flag=True, help="The head begins at words of efficientnet_lite0.")
-def cluster(out: Path, sets: tuple[Path, ...], count: int, guided: bool) -> None:
+@click.option("--objective", type=click.Choice(["neighbors", "prototypes"]), default="neighbors")
+@click.option("--seed", type=int, default=5000, help="Seed of the first.")
+def cluster(
+    out: Path, sets: tuple[Path, ...], count: int, guided: bool, objective: Objective, seed: int
+) -> None:
     """Draw clusterings of SETS into the folder OUT; those that are there are kept."""
     out.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         path = out / f"{number}.npz"
         if path.exists():
             continue
-        generator = np.random.default_rng(5000 + number)
+        generator = np.random.default_rng(seed + number)
         source = sets[number % len(sets)]
         with np.load(source) as archive:
             features, labels = drawn_set(archive["features"], archive["labels"], generator)
@@ -103,14 +113,17 @@ def cluster(out: Path, sets: tuple[Path, ...], count: int, guided: bool) -> None
         kinds = int(labels.max()) + 1
         wanted = int(np.clip(round(kinds * generator.choice([1, 1, 1, 0.5, 0.7, 1.5, 2])), 2, 60))
         sizes: Sizes = "uneven" if generator.random() < _UNEVEN else "even"
-        found = (guided_clustered if guided else clustered)(features, wanted, sizes, number)
+        if guided:
+            found = guided_clustered(features, wanted, sizes, number)
+        else:
+            found = clustered(features, wanted, sizes, number, objective)
         found |= {"y": labels, "name": np.array(source.stem.partition("_")[0])}
         np.savez_compressed(path, **found)  # type: ignore[arg-type]
         click.echo(f"{number} {source.stem}: {kinds} kinds, {wanted} clusters, {len(labels)} items")
 
 
 def clustered(
-    features: np.ndarray, num_clusters: int, sizes: Sizes, seed: int
+    features: np.ndarray, num_clusters: int, sizes: Sizes, seed: int, objective: Objective
 ) -> dict[str, np.ndarray]:
     """Cluster features as a run on embeddings does.
 
@@ -119,16 +132,18 @@ def clustered(
         num_clusters: K.
         sizes: "even" or "uneven".
         seed: Seed of the heads.
+        objective: "neighbors" or "prototypes".
 
     Returns:
         Clusters of all heads `c` [H, N], the chosen one `j` and its probabilities `p` [N, K], `km`
         of k-means, neighbours `nb`, unit rows `z`, and `K`.
     """
+    from spice_keras.heads import objectives
     from spice_keras.heads.feature_bank import unit_feature_bank
-    from spice_keras.heads.objectives import HeadOptions, neighbor_labeling
     from spice_keras.heads.selection import head_logits
+    from spice_keras.options import SelfVariant
 
-    recipe = head_training("neighbors", len(features), num_clusters)
+    recipe = head_training(objective, len(features), num_clusters)
     half = max(1, len(features) // (2 * num_clusters))
     bank = unit_feature_bank(
         features,
@@ -136,14 +151,25 @@ def clustered(
         for_reliability=max(2, min(50, half)),
         space=fitted_space(features),
     )
-    options = HeadOptions(
+    options = objectives.HeadOptions(
         num_clusters,
         start="mixed",
         epochs=recipe.epochs,
         learning_rate=recipe.learning_rate,
         seed=seed,
     )
-    labeling = neighbor_labeling(bank, options, sizes=sizes, batch_size=recipe.batch_size)
+    if objective == "neighbors":
+        labeling = objectives.neighbor_labeling(
+            bank, options, sizes=sizes, batch_size=recipe.batch_size
+        )
+    else:
+        iterations = objectives.PrototypeOptions(
+            _LARGE_BATCH,
+            _HIDDEN_DIM,
+            batch_size=recipe.batch_size,
+            variant=SelfVariant(sizes=sizes),
+        )
+        labeling = objectives.prototype_labeling(bank, options, iterations)
     labeling.model.fit(
         labeling.batches(0),
         epochs=options.epochs,
@@ -338,19 +364,23 @@ def clusterings(folder: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarra
             yield found, clusters
 
 
+def judged_of(found: dict[str, np.ndarray], clusters: np.ndarray) -> Judged:
+    """Gather what figures without labels are worked out of."""
+    return Judged(
+        clusters=clusters,
+        num_clusters=int(found["K"]),
+        rows=found["z"].astype(np.float32),
+        neighbors=found["nb"],
+        others=np.delete(found["c"].astype(np.int64), int(found["j"]), axis=0),
+        kmeans=found["km"],
+    )
+
+
 def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
     rows, acc, pure, names = [], [], [], []
     for found, clusters in clusterings(folder):
-        judged = Judged(
-            clusters=clusters,
-            num_clusters=int(found["K"]),
-            rows=found["z"].astype(np.float32),
-            neighbors=found["nb"],
-            others=np.delete(found["c"].astype(np.int64), int(found["j"]), axis=0),
-            kmeans=found["km"],
-        )
-        rows.append(trust_figures(judged).as_row())
+        rows.append(trust_figures(judged_of(found, clusters)).as_row())
         acc.append(clustering_accuracy(found["y"], clusters))
         pure.append(purity(found["y"], clusters))
         names.append(str(found["name"]))
@@ -366,16 +396,57 @@ def reliability(folder: Path) -> None:
     """
     figures, _, pure, names = measured(folder)
     _, _, rank, _ = left_out(figures, pure, names)
-    said, right, sets = [], [], []
-    for (found, clusters), odds, name in zip(clusterings(folder), rank, names, strict=True):
-        share = cautious(float(1.0 / (1.0 + np.exp(-odds))))
-        before = found["p"].astype(np.float32)
-        said.append(tempered(before, temperature_for(before, share)).max(axis=1))
-        table = np.zeros((int(found["K"]), int(found["y"].max()) + 1))
-        np.add.at(table, (clusters, found["y"]), 1)
-        right.append(table.argmax(axis=1)[clusters] == found["y"])
-        sets.append(np.full(len(clusters), name))
-    confidence, correct, every = map(np.concatenate, (said, right, sets))
+    shares = 1.0 / (1.0 + np.exp(-rank))
+    items = [
+        calibrated_items(found, clusters, float(share))
+        for (found, clusters), share in zip(clusterings(folder), shares, strict=True)
+    ]
+    echo_reliability(items, names)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+def judge(folder: Path) -> None:
+    """Say how well the shipped mapping does on clusterings that it was not fitted on."""
+    truth, expected, names, items = [], [], [], []
+    for found, clusters in clusterings(folder):
+        wanted, heads = int(found["K"]), len(found["c"])
+        if not applies(len(clusters), wanted, len(np.unique(clusters)), heads):
+            continue
+        one = expected_accuracy(trust_figures(judged_of(found, clusters)))
+        acc = clustering_accuracy(found["y"], clusters)
+        truth.append(acc)
+        expected.append((one.acc, one.low <= acc <= one.high))
+        names.append(str(found["name"]))
+        items.append(calibrated_items(found, clusters, one.purity))
+    value, held = np.array(expected).T
+    every, acc = np.array(names), np.array(truth)
+    for name in (*sorted(set(names)), "all"):
+        own = (every == name) | (name == "all")
+        click.echo(
+            f"{name}: {own.sum()} clusterings, rank correlation "
+            f"{spearmanr(value[own], acc[own])[0]:.2f}, mean error "
+            f"{np.abs(value - acc)[own].mean():.3f}, too high by {(value - acc)[own].mean():.3f}, "
+            f"range held {held[own].mean():.2f}"
+        )
+    echo_reliability(items, every)
+
+
+def calibrated_items(
+    found: dict[str, np.ndarray], clusters: np.ndarray, purity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Temper one clustering: the confidence of its items, and whether each is where most are."""
+    before = found["p"].astype(np.float32)
+    said = tempered(before, temperature_for(before, cautious(purity))).max(axis=1)
+    table = np.zeros((int(found["K"]), int(found["y"].max()) + 1))
+    np.add.at(table, (clusters, found["y"]), 1)
+    return said, table.argmax(axis=1)[clusters] == found["y"]
+
+
+def echo_reliability(items: list[tuple[np.ndarray, np.ndarray]], names: np.ndarray) -> None:
+    """Say how often items of a confidence are in the largest class of their cluster."""
+    confidence, correct = (np.concatenate(part) for part in zip(*items, strict=True))
+    every = np.repeat(names, [len(said) for said, _ in items])
     for low, high in itertools.pairwise(_BINS):
         own = (low <= confidence) & (confidence < high)
         by_set = (f"{one} {correct[own & (every == one)].mean():.3f}" for one in sorted(set(names)))

@@ -18,6 +18,7 @@ from spice_keras.metrics.cluster_links import cluster_links
 from spice_keras.metrics.clustering import adjusted_rand_index
 from spice_keras.metrics.separation import separation
 from spice_keras.metrics.trust import local_consistency_rate, silhouette
+from spice_keras.options import Objective
 from spice_keras.scratch import row_blocks
 
 _ROWS = 4096
@@ -164,7 +165,7 @@ def expected_accuracy(figures: TrustFigures) -> ExpectedAccuracy:
     """Map figures without labels to the accuracy they went with.
 
     Args:
-        figures: Of a clustering by heads of the objective `neighbors`.
+        figures: Of a clustering by heads of one of `JUDGED_OBJECTIVES`.
 
     Returns:
         The expectation.
@@ -229,6 +230,11 @@ def least_accuracy(figures: np.ndarray) -> float:
     """
     fitted = _fitted(_GUIDED_FILE)
     return _probability(_linear(figures, fitted["acc"]) + fitted["acc"]["residuals"][0])
+
+
+JUDGED_OBJECTIVES: frozenset[Objective] = frozenset({"neighbors", "prototypes"})
+"""Objectives of the heads that the mapping holds for: it was fitted on the first, and tried on
+clusterings of the second, on embeddings that no run had trained."""
 
 
 def applies(num_items: int, num_clusters: int, clusters_in_use: int, num_heads: int) -> bool:

@@ -13,6 +13,7 @@ from spice_keras.metrics.calibration import (
     tempered_weights,
 )
 from spice_keras.metrics.expected_accuracy import (
+    JUDGED_OBJECTIVES,
     ExpectedAccuracy,
     Judged,
     applies,
@@ -76,9 +77,11 @@ def least(context: Context, heads: Heads) -> float | None:
 
 
 def _fitted_for(context: Context, heads: Heads) -> bool:
-    """Whether the heads are of the kind the mapping was fitted on."""
-    section = context.config.self_labeling
-    if section.objective != "neighbors" or heads.guided:
+    """Whether the heads are of the kind the mapping was fitted on, or tried on."""
+    objective = context.config.self_labeling.objective
+    if heads.guided or objective not in JUDGED_OBJECTIVES:
+        return False
+    if objective == "prototypes" and context.config.trains_encoder:
         return False
     used, trained = len(np.unique(heads.clusters)), len(heads.assignments)
     return applies(len(heads.clusters), context.config.num_clusters, used, trained)

@@ -232,7 +232,11 @@ def test_the_papers_objective_runs_on_them_too(
     options = ("--set", "self.objective=prototypes", "--set", "self.epochs=2", *_FEW)
     said = invoke("self", "--embeddings", "bare.npz", "--clusters", _CLUSTERS, *options)
     assert said.exit_code == 0, said.output
-    assert metrics(folder / "runs" / "bare")["self"]["acc"] is None
+    found = metrics(folder / "runs" / "bare")
+    assert found["self"]["acc"] is None
+    expected = found["expected_accuracy"]  # the mapping was tried on such heads
+    assert 0 < expected["low"] < expected["acc"] < expected["high"] < 1
+    assert "Expected accuracy" in (folder / "runs" / "bare" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

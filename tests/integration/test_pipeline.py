@@ -108,6 +108,15 @@ def test_what_is_finished_is_not_overwritten(run: Path) -> None:
     assert snapshot(run) == before
 
 
+def test_no_accuracy_is_expected_of_heads_on_an_encoder_that_was_trained_here(
+    quick: Quick,
+) -> None:
+    """Such embeddings are not among those the expectation was fitted or tried on."""
+    assert metrics(quick.heads)["expected_accuracy"] is None
+    selection = json.loads((quick.heads / "artifacts/heads/selection.json").read_text("utf-8"))
+    assert "temperature" not in selection
+
+
 def test_images_alone_are_no_obstacle_and_times_add_up(run: Path) -> None:
     _forget(run, _ARTIFACTS[1:])
     (run / "timings.json").write_text('{"pretrain": 100.0}', encoding="utf-8")
