@@ -101,8 +101,7 @@ def comparison() -> Comparison:
         warm_ups=1,
         notes=[
             "Counted are convolutions and, of the heads, matrix products; all stages in "
-            f"{steps.RUN}. "
-            "What a stage lacks to the matrix product is normalisation, activations, sums, the "
-            "optimizer, and convolutions that are no large products."
+            f"{steps.RUN}. What a stage lacks to the matrix product is normalisation, activations, "
+            "sums, the optimizer, and convolutions that are no large products."
         ],
     )

@@ -57,7 +57,7 @@ def targets_against(
 
 
 def step_contenders(ours: Callable[..., Work], theirs: Callable[..., Work]) -> list[Contender]:
-    """The four sides of a training step.
+    """The sides of a training step.
 
     Args:
         ours: Makes a step of a precision.

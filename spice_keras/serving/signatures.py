@@ -76,7 +76,8 @@ def export_clusterer(
     # Traced here and called by the endpoints, each of which is traced twice while it is written.
     squares = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "pixels")
     classify = _traced(classify_squares, squares)
-    decode = _decoder(image_size, fit, max_pixels, deep_range)
+    known_range = None if deep_range is None else (deep_range[0], deep_range[1])
+    decode = _decoder(image_size, fit, max_pixels, known_range)
 
     def from_bytes(encoded_images: tf.Tensor) -> Outputs:
         pixels, error = decode(encoded_images)

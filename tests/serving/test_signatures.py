@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from spice_keras.data.decoding import decode_image, resize_image
 from spice_keras.serving.resizing import resized
-from spice_keras.serving.signatures import export_clusterer
+from spice_keras.serving.signatures import decoded_squares, export_clusterer
 from tests.models.contract import precision
 from tests.models.synthetic import CLUSTERS, SIDE, clusterer, images
 
@@ -154,6 +156,22 @@ def test_resizes_like_training(fit: str, height: int, width: int, side: int) -> 
     picture = _picture(height, width)
     ours = resized(picture[np.newaxis], side, fit)[0].numpy().astype(int)
     assert np.abs(ours - resize_image(picture, side, fit)).max() <= 1
+
+
+def test_each_model_of_a_process_has_its_own_range(tmp_path: Path) -> None:
+    """Although the graphs that decode are kept; and a range from a JSON file is a list."""
+    deep = np.linspace(0, 40_000, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)
+    files, model, seen = tf.constant([_file(deep, "PNG")]), clusterer(), []
+    ranges: list[Any] = [None, [0.0, 65_535.0], (0.0, 20_000.0)]
+    for number, limits in enumerate(ranges):
+        export_clusterer(model, tmp_path / str(number), deep_range=limits)
+        loaded = tf.saved_model.load(str(tmp_path / str(number)))
+        said = loaded.signatures["serving_default"](encoded_images=files)
+        squares, _ = decoded_squares(files, SIDE, "crop", 10_000, limits)
+        expected = model(squares)["probabilities"]
+        np.testing.assert_allclose(said["probabilities"], expected, atol=1e-6)
+        seen.append(squares.numpy())
+    assert seen[1].mean() < seen[2].mean()
 
 
 def test_a_batch_without_images_gives_none() -> None:
