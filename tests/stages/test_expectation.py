@@ -35,9 +35,12 @@ def heads(bank: FeatureBank) -> Heads:
     return Heads(said[0].astype(np.float32), assignments, 0, 3, 0.5, weights)
 
 
-def _context(bank: FeatureBank, objective: str = "neighbors") -> Any:
+def _context(
+    bank: FeatureBank, objective: str = "neighbors", *, trains_encoder: bool = False
+) -> Any:
     config = SimpleNamespace(
         num_clusters=3,
+        trains_encoder=trains_encoder,
         self_labeling=SimpleNamespace(objective=objective),
         evaluate=SimpleNamespace(silhouette_samples=2000),
     )
@@ -50,8 +53,11 @@ def _context(bank: FeatureBank, objective: str = "neighbors") -> Any:
     )
 
 
-def test_confidence_comes_down_to_what_is_expected(bank: FeatureBank, heads: Heads) -> None:
-    context = _context(bank)
+@pytest.mark.parametrize("objective", ["neighbors", "prototypes"])
+def test_confidence_comes_down_to_what_is_expected(
+    objective: str, bank: FeatureBank, heads: Heads
+) -> None:
+    context = _context(bank, objective)
     found = calibrated(context, heads)
     expected = expectation(context, heads, _KINDS)
     assert expected is not None
@@ -71,7 +77,9 @@ def test_the_head_itself_says_the_same(bank: FeatureBank, heads: Heads) -> None:
 def test_other_objectives_and_guided_heads_stay(bank: FeatureBank, heads: Heads) -> None:
     guided = replace(heads, guidance={"words": ["cat", "dog", "sky"]})
     assert calibrated(_context(bank), guided) is guided
-    assert calibrated(_context(bank, "prototypes"), heads) is heads
+    assert calibrated(_context(bank, "sic"), heads) is heads
+    # The paper's objective on embeddings that the run trained was not tried.
+    assert calibrated(_context(bank, "prototypes", trains_encoder=True), heads) is heads
     np.testing.assert_array_equal(heads.trained_confidence, heads.confidence)
 
 
