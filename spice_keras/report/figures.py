@@ -116,11 +116,14 @@ def save_chart(chart: Chart, folder: Path) -> SavedFigure:
         What was saved.
     """
     path, drawing = folder / f"{chart.name}.png", None
-    _lay_out(chart.figure)
-    _save(chart.figure, path, few_colors=chart.section == "map")
-    if not chart.is_raster:
-        drawing = path.with_suffix(".svg")
-        _save(chart.figure, drawing)
+    with warnings.catch_warnings():
+        # A class name in a script the font lacks is drawn as boxes; the HTML has it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        _lay_out(chart.figure)
+        _save(chart.figure, path, few_colors=chart.section == "map")
+        if not chart.is_raster:
+            drawing = path.with_suffix(".svg")
+            _save(chart.figure, drawing)
     keeps = chart.keeps_paper or chart.is_raster
     return SavedFigure(chart.name, chart.section, chart.caption, path, drawing, keeps)
 
@@ -144,9 +147,7 @@ def _save(figure: Figure, path: Path, *, few_colors: bool = False) -> None:
     metadata = {"Software": None} if kind == "png" else {"Date": None}
     # Words stay words: smaller than their outlines, and in whatever script the reader's fonts have.
     settings = {"svg.hashsalt": path.stem, "svg.fonttype": "none"}
-    with warnings.catch_warnings(), matplotlib.rc_context(settings):
-        # A class name in a script the font lacks is drawn as boxes; the HTML has it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with matplotlib.rc_context(settings):
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
     if few_colors:
         picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
