@@ -12,7 +12,7 @@ import numpy as np
 
 from spice_keras.errors import UserError
 from spice_keras.progress import Task
-from spice_keras.training.checkpoints import Checkpoints
+from spice_keras.training.checkpoints import Checkpoints, trained_variables
 
 
 class CarriesState(keras.callbacks.Callback):
@@ -127,7 +127,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
             self._checkpoints.save(completed, self.model, state)
             self._unsaved = None
         else:
-            self._unsaved = completed, [np.array(v) for v in self._variables()], state
+            self._unsaved = completed, [np.array(v) for v in trained_variables(self.model)], state
 
     def save_unsaved(self) -> int | None:
         """Save the last epoch that ended, if it is not: training was interrupted after it.
@@ -139,16 +139,10 @@ class SaveCheckpoint(keras.callbacks.Callback):
             return None
         completed, values, state = self._unsaved
         self._unsaved = None
-        for variable, value in zip(self._variables(), values, strict=True):
+        for variable, value in zip(trained_variables(self.model), values, strict=True):
             variable.assign(value)
         self._checkpoints.save(completed, self.model, state)
         return completed
-
-    def _variables(self) -> list[keras.Variable]:
-        # Without those of metrics, which begin each epoch anew: reading them asks all workers.
-        metrics = {id(variable) for variable in self.model.metrics_variables}
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        return [variable for variable in variables if id(variable) not in metrics]
 
 
 class EstimateRun(keras.callbacks.Callback):

@@ -14,7 +14,10 @@ from typing import Any
 
 from spice_keras.files import sha256, write_json
 
-WEIGHTS, STATE, FACTS = "model.weights.h5", "state.npz", "checksums.json"
+WEIGHTS, STATE, FACTS = "model.npz", "state.npz", "checksums.json"
+KERAS_WEIGHTS = "model.weights.h5"
+"""What stood in place of `WEIGHTS` before; such a checkpoint is still gone on from."""
+
 _NAME = re.compile(r"epoch-(\d{7,12})")
 
 
@@ -24,7 +27,9 @@ def checkpoint_folder(parent: Path, epoch: int) -> Path:
 
 
 def _facts(folder: Path, stage: str, epoch: int) -> dict[str, Any]:
-    sums = {name: sha256(folder / name) for name in (WEIGHTS, STATE)}
+    older = (folder / KERAS_WEIGHTS).is_file() and not (folder / WEIGHTS).exists()
+    names = (KERAS_WEIGHTS if older else WEIGHTS, STATE)
+    sums = {name: sha256(folder / name) for name in names}
     return {"stage": stage, "epoch": epoch, **sums}
 
 

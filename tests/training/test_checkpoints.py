@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spice_keras.errors import UserError
+from spice_keras.training.checkpoint_files import STATE, WEIGHTS, is_whole, write_facts
 from spice_keras.training.checkpoints import Checkpoints
 
 
@@ -91,7 +92,7 @@ def test_what_a_killed_writer_left_is_passed_over_and_swept(
     folder = tmp_path / "checkpoints" / "stage"
     for name in (".writing-0000004", "epoch-0000004"):  # neither holds its checksums
         (folder / name).mkdir()
-        (folder / name / "model.weights.h5").write_bytes(b"half")
+        (folder / name / "model.npz").write_bytes(b"half")
     assert checkpoints.restore(_model())[0] == 2
     checkpoints.save(6, trained, {})
     assert _folders(tmp_path) == ["epoch-0000006"]
@@ -106,10 +107,10 @@ def _damage(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: _damage(folder, "model.weights.h5"),
+        lambda folder: _damage(folder, "model.npz"),
         lambda folder: _damage(folder, "state.npz"),
         lambda folder: (folder / "state.npz").unlink(),
-        lambda folder: (folder / "model.weights.h5").write_bytes(b""),
+        lambda folder: (folder / "model.npz").write_bytes(b""),
         lambda folder: (folder / "checksums.json").write_text("{"),
         lambda folder: (folder / "checksums.json").write_text("{}"),
     ],
@@ -166,8 +167,6 @@ def test_a_checkpoint_without_its_optimizer_is_refused(
 def test_damage_with_right_checksums_is_told(
     checkpoints: Checkpoints, trained: keras.Model, tmp_path: Path
 ) -> None:
-    from spice_keras.training.checkpoint_files import STATE, WEIGHTS, write_facts
-
     for name in (WEIGHTS, STATE):
         checkpoints.save(3, trained, {"x": np.ones(3)})
         (folder,) = (tmp_path / "checkpoints" / "stage").iterdir()
@@ -177,3 +176,61 @@ def test_damage_with_right_checksums_is_told(
         write_facts(folder, stage="stage", epoch=3)
         with pytest.raises(UserError, match="does not fit the model of this stage"):
             checkpoints.restore(trained)
+
+
+def _leave_as_before(folder: Path, model: keras.Model) -> None:
+    """Make a checkpoint of what it was before it held arrays: with a file of Keras."""
+    (folder / "model.npz").unlink()
+    model.save_weights(folder / "model.weights.h5")
+    write_facts(folder, stage="stage", epoch=3)
+
+
+def test_one_with_a_file_of_keras_is_gone_on_from(
+    checkpoints: Checkpoints, trained: keras.Model, tmp_path: Path
+) -> None:
+    checkpoints.save(3, trained, {"x": np.ones(3)})
+    (folder,) = (tmp_path / "checkpoints" / "stage").iterdir()
+    _leave_as_before(folder, trained)
+    assert is_whole(folder)
+    model = _model(seed=5)
+    assert checkpoints.restore(model)[0] == 3
+    for old, new in zip(_weights(trained), _weights(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+    _damage(folder, "model.weights.h5")
+    assert not is_whole(folder)
+
+
+def test_one_of_another_model_is_refused_and_nothing_is_loaded(checkpoints: Checkpoints) -> None:
+    wider = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    wider.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9), loss="mse")
+    wider.optimizer.build(wider.trainable_variables)
+    checkpoints.save(3, wider, {})
+    model = _model()
+    before = _weights(model)
+    with pytest.raises(UserError, match="does not fit the model of this stage"):
+        checkpoints.restore(model)
+    for old, new in zip(before, _weights(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16", "float16"])
+def test_low_precisions_come_back(checkpoints: Checkpoints, policy: str) -> None:
+    models = []
+    for seed in (0, 5):
+        keras.utils.set_random_seed(seed)
+        models.append(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=policy)]))
+    checkpoints.save(3, models[0], {})
+    assert checkpoints.restore(models[1])[0] == 3
+    for old, new in zip(models[0].variables, models[1].variables, strict=True):
+        assert new.dtype == old.dtype
+        np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
+
+
+def test_a_model_that_counts_its_layers_anew_finds_its_own(checkpoints: Checkpoints) -> None:
+    """Keras numbers the layers of a process: the names of the next one are others."""
+    first, second = _model(seed=1), _model(seed=2)
+    assert [v.path for v in first.variables] != [v.path for v in second.variables]
+    checkpoints.save(3, first, {})
+    checkpoints.restore(second)
+    for old, new in zip(_weights(first), _weights(second), strict=True):
+        np.testing.assert_array_equal(old, new)
