@@ -39,7 +39,7 @@ def semi(precision: str = "float32") -> Any:
 
 def ours(precision: str) -> Work:
     """The step that `fit` runs."""
-    batch = {
+    batch: dict[str, np.ndarray] = {
         "labeled": images(LABELED, SIDE, 1),
         "label": _labels().astype(np.int32),
         "weak": images(UNLABELED, SIDE, 2),

@@ -49,8 +49,11 @@ def compared(
     said = [f"fit {fit:.3f} ({'guides' if vocabulary_guides(fit) else 'names only'})"]
     if fit_only:
         return said[0]
-    for title, options in {"without": {}, "with": {"start": "words", "words": words}}.items():
-        found = SpiceClusterer(count, random_state=seed, **options).fit_predict(features)
+    for title, clusterer in {
+        "without": SpiceClusterer(count, random_state=seed),
+        "with": SpiceClusterer(count, random_state=seed, start="words", words=words),
+    }.items():
+        found = clusterer.fit_predict(features)
         said.append(
             f"{title} {clustering_accuracy(labels, found):.3f} / "
             f"{adjusted_rand_index(labels, found):.3f}"

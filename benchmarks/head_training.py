@@ -24,19 +24,14 @@ def ours(precision: str, keras_adam: bool = False) -> Work:
     from spice_keras.runtime import start_tensorflow
 
     start_tensorflow(precision=precision)
-    from spice_keras.heads.feature_bank import FeatureBank
-    from spice_keras.heads.objectives import Heads, prototype_labeling
+    from spice_keras.heads.objectives import HeadOptions, PrototypeOptions
 
     features = embeddings(ITEMS, DIM)
-    neighbors = np.zeros((ITEMS, 1), np.int32)  # not read by this objective
-    views = features.astype(np.float16)[np.newaxis]
-    bank = FeatureBank(features, features, neighbors, neighbors, views, views)
-    labeling = prototype_labeling(
-        bank,
-        Heads(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
-        large_batch=SAMPLES,
-        batch_size=BATCH,
-        num_repeats=REPEATS,
+    labeling = steps.prototype_heads(
+        features,
+        features.astype(np.float16)[np.newaxis],
+        HeadOptions(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
+        PrototypeOptions(SAMPLES, batch_size=BATCH, num_repeats=REPEATS),
     )
     model, batches = labeling.model, iter(labeling.batches(0))
     if keras_adam:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def searches(kind: str, count: int) -> list[tuple[str, float, float, float]]:
     found = [("exact (from 2,000 rows)", wall * times, processor * times, 1.0)]
     for recall in RECALLS:
         result, wall, processor = _timed(
-            lambda recall=recall: approximate_neighbors(rows, NEIGHBORS, recall=recall)
+            partial(approximate_neighbors, rows, NEIGHBORS, recall=recall)
         )
         share = found_share(result[samples], true)
         found.append((f"cells, {recall} asked for", wall, processor, share))

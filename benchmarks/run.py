@@ -60,10 +60,9 @@ def run_row(name: str, rounds: int | None = None, threads: int | None = None) ->
         The result, with the machine and the command.
     """
     module_name, _, size = name.rpartition("_")
-    if size.isdigit():
-        module, arguments = importlib.import_module(f"benchmarks.{module_name}"), (int(size),)
-    else:
-        module, arguments = importlib.import_module(f"benchmarks.{name}"), ()
+    sized = size.isdigit()
+    module = importlib.import_module(f"benchmarks.{module_name if sized else name}")
+    arguments = (int(size),) if sized else ()
     with threads_limited(threads):
         if hasattr(module, "measured"):
             result = module.measured(*arguments)

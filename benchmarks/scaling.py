@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import embeddings
+from benchmarks.steps import prototype_heads
 from benchmarks.workers import ask
 
 DIM, CLUSTERS, NEIGHBORS, HEADS, SAMPLES, STEPS = 128, 10, 100, 10, 5000, 10
@@ -50,16 +51,13 @@ def our_steps(count: int) -> dict[str, dict[str, float]]:
 
 def _train_and_assign(rows: np.ndarray) -> np.ndarray:
     """A fixed number of SPICE-Self's iterations, then the cluster of every item."""
-    from spice_keras.heads.feature_bank import FeatureBank
-    from spice_keras.heads.objectives import Heads, prototype_labeling
+    from spice_keras.heads.objectives import HeadOptions, PrototypeOptions
 
-    neighbors = np.zeros((len(rows), 1), np.int32)
-    views = rows[np.newaxis]
-    bank = FeatureBank(rows, rows, neighbors, neighbors, views, views)
-    labeling = prototype_labeling(
-        bank,
-        Heads(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
-        large_batch=SAMPLES,
+    labeling = prototype_heads(
+        rows,
+        rows[np.newaxis],
+        HeadOptions(CLUSTERS, num_heads=HEADS, epochs=1000, learning_rate=0.005),
+        PrototypeOptions(SAMPLES),
     )
     labeling.model.fit(
         labeling.batches(0), steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False

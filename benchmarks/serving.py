@@ -46,7 +46,7 @@ def formats(run: Path, model: Path) -> dict[str, Callable[[np.ndarray], Any]]:
     for folder in sorted((run / "exports").iterdir()) if (run / "exports").is_dir() else []:
         name = folder.name.partition("-")[0]
         if name in FILES and name != "keras":
-            found[folder.name] = _CLIENTS[name](str(folder / FILES[name]))  # type: ignore[index]
+            found[folder.name] = _CLIENTS[name](str(folder / FILES[name]))
     return found
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.harness import Target
 from benchmarks.workers import Contender, Work, ask
 from spice_keras.runtime import has_bfloat16
+
+if TYPE_CHECKING:
+    from spice_keras.heads.objectives import HeadOptions, PrototypeOptions, SelfLabeling
 
 RUN = "bfloat16" if has_bfloat16() else "float32"
 """The precision that a run takes on this processor."""
@@ -89,6 +92,28 @@ def fit_step(model: Any, batch: Mapping[str, np.ndarray]) -> Work:
     model.make_train_function()
     step = model.train_function
     return lambda: float(step(batches)["loss"])
+
+
+def prototype_heads(
+    rows: np.ndarray, views: np.ndarray, heads: HeadOptions, options: PrototypeOptions
+) -> SelfLabeling:
+    """Bind SPICE-Self's heads to drawn embeddings.
+
+    Args:
+        rows: What the heads are judged on, unit rows. Shape: (N, dim).
+        views: What they train on, weak and strong. Shape: (num_views, N, dim).
+        heads: The heads.
+        options: Their iterations.
+
+    Returns:
+        The objective, its model compiled.
+    """
+    from spice_keras.heads.feature_bank import FeatureBank
+    from spice_keras.heads.objectives import prototype_labeling
+
+    neighbors = np.zeros((len(rows), 1), np.int32)  # not read by this objective
+    bank = FeatureBank(rows, rows, neighbors, neighbors, views, views)
+    return prototype_labeling(bank, heads, options)
 
 
 def trained_numbers(make: Callable[[], Any]) -> int:

@@ -21,7 +21,9 @@ def use_card() -> str:
 
 def normalized(images: np.ndarray) -> Tensor:
     """uint8 [B, S, S, 3] to normalised float32 [B, 3, S, S], as a data loader hands it over."""
-    pixels = (images.astype(np.float32) / 255.0 - np.float32(MEAN)) / np.float32(STD)
+    pixels = (images.astype(np.float32) / 255.0 - np.array(MEAN, np.float32)) / np.array(
+        STD, np.float32
+    )
     found = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     return found.to(torch.get_default_device())
 

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Heads = nn.ModuleList
 
-
-def make_heads(num_heads: int, dim: int, num_clusters: int) -> Heads:
+def make_heads(num_heads: int, dim: int, num_clusters: int) -> nn.ModuleList:
     """Heads of two layers that end in a softmax."""
     return nn.ModuleList(
         nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, num_clusters), nn.Softmax(1))

@@ -179,10 +179,11 @@ def clustered(
     )
     logits = head_logits(labeling.model.classifier, bank.features)
     losses = labeling.losses(logits)
-    scores = -losses if labeling.scores is None else labeling.scores(logits, losses)
+    clusters = logits.argmax(axis=2)
+    scores = -losses if labeling.scores is None else labeling.scores(clusters, losses)
     chosen = int(scores.argmax())
     return {
-        "c": logits.argmax(axis=2).astype(np.uint8),
+        "c": clusters.astype(np.uint8),
         "j": np.array(chosen),
         "p": softmax(logits[chosen]).astype(np.float16),
         "km": kmeans_beside(l2_normalized(features), num_clusters, seed=0),
@@ -299,9 +300,9 @@ def fit(folder: Path, out: Path) -> None:
         own = names == name
         click.echo(
             f"{name:<12} {own.sum():>4} clusterings, rank correlation "
-            f"{spearmanr(rank[own], acc[own])[0]:.2f}, in the range {held[own].mean():.2f}"
+            f"{rank_correlation(rank[own], acc[own]):.2f}, in the range {held[own].mean():.2f}"
         )
-    overall = float(spearmanr(rank, acc)[0])
+    overall = rank_correlation(rank, acc)
     error = float(np.abs(1.0 / (1.0 + np.exp(-rank)) - acc).mean())
     click.echo(
         f"all {len(acc)}: rank correlation {overall:.3f}, mean error {error:.3f}, in the range "
@@ -338,15 +339,17 @@ def fit_guided(folder: Path, out: Path) -> None:
     groups = {one: sets == one for one in sorted(set(names))}
     groups |= {"all": np.ones(len(truth), bool), "words know them": known}
     for name, own in groups.items():
+        if not own.any():
+            continue
         click.echo(
             f"{name:<16} {own.sum():>4} clusterings, rank correlation "
-            f"{spearmanr(rank[own], truth[own])[0]:.2f}, in the range {held[own].mean():.2f}, "
+            f"{rank_correlation(rank[own], truth[own]):.2f}, in the range {held[own].mean():.2f}, "
             f"lower end reached {reached[own].mean():.2f}"
         )
     facts = {
         "clusterings": len(truth),
         "sets": sorted(set(names)),
-        "rank_correlation": round(float(spearmanr(rank, truth)[0]), 3),
+        "rank_correlation": round(rank_correlation(rank, truth), 3),
         "reached": round(float(reached.mean()), 3),
     }
     write_json(
@@ -420,13 +423,13 @@ def judge(folder: Path) -> None:
         names.append(str(found["name"]))
         items.append(calibrated_items(found, clusters, one.purity))
     value, held = np.array(expected).T
-    every, acc = np.array(names), np.array(truth)
+    every, error = np.array(names), value - np.array(truth)
     for name in (*sorted(set(names)), "all"):
         own = (every == name) | (name == "all")
         click.echo(
             f"{name}: {own.sum()} clusterings, rank correlation "
-            f"{spearmanr(value[own], acc[own])[0]:.2f}, mean error "
-            f"{np.abs(value - acc)[own].mean():.3f}, too high by {(value - acc)[own].mean():.3f}, "
+            f"{rank_correlation(value[own], np.array(truth)[own]):.2f}, mean error "
+            f"{np.abs(error[own]).mean():.3f}, too high by {error[own].mean():.3f}, "
             f"range held {held[own].mean():.2f}"
         )
     echo_reliability(items, every)
@@ -449,11 +452,22 @@ def echo_reliability(items: list[tuple[np.ndarray, np.ndarray]], names: np.ndarr
     every = np.repeat(names, [len(said) for said, _ in items])
     for low, high in itertools.pairwise(_BINS):
         own = (low <= confidence) & (confidence < high)
-        by_set = (f"{one} {correct[own & (every == one)].mean():.3f}" for one in sorted(set(names)))
+        if not own.any():
+            continue
+        by_set = (
+            f"{one} {correct[own & (every == one)].mean():.3f}" for one in sorted({*every[own]})
+        )
         click.echo(
             f"{low:.2f}-{min(high, 1.0):.2f}: said {confidence[own].mean():.3f}, right "
             f"{correct[own].mean():.3f} of {own.sum()}; {', '.join(by_set)}"
         )
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN if one of the two is the same everywhere."""
+    if np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
+        return float("nan")
+    return float(spearmanr(first, second)[0])
 
 
 def left_out(

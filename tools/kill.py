@@ -285,7 +285,8 @@ def each_stage(
     Returns:
         What each kill hit, and what went wrong when it went on.
     """
-    told, before = [], None
+    told: list[str] = []
+    before: str | None = None
     for name, length in seconds.items():
         begins = None if before is None else run / "artifacts" / before / "manifest.json"
         wait, began = generator.uniform(0.0, length), [0.0]

@@ -19,6 +19,7 @@ from benchmarks import (
     moco_views,
     neighbor_search,
     neighbors,
+    scaling,
     self_iteration,
     steps,
     strong_policy,
@@ -74,6 +75,23 @@ def test_rows_measure_what_a_run_would_take_and_float32(precision: str) -> None:
         assert set(taken) - {None} == {precision, "float32"}
         names = " ".join(each.name for each in comparison.contenders)
         assert ("bfloat16" in names) == (precision == "bfloat16")
+
+
+def test_heads_take_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ITEMS": 200, "DIM": 8, "SAMPLES": 100, "BATCH": 20}.items():
+        monkeypatch.setattr(head_training, name, value)
+    losses = [head_training.ours("float32")(), head_training.ours("float32", keras_adam=True)()]
+    assert np.isfinite(losses).all()
+
+
+def test_growth_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SAMPLES": 100, "STEPS": 2, "NEIGHBORS": 10}.items():
+        monkeypatch.setattr(scaling, name, value)
+    found = scaling.our_steps(300)
+    assert found.keys() == {scaling.SELF, scaling.EXACT, scaling.CONSISTENCY}
+    assert all(cost["seconds"] > 0.0 for cost in found.values())
+    assert 0.0 <= scaling.approximate_search(300)["recall"] <= 1.0
+    assert scaling.whole_fit(300)["seconds"] > 0.0
 
 
 def test_data_are_the_same_in_every_process() -> None:
