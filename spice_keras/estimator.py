@@ -15,7 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spice_keras.algorithm.embeddings import l2_normalized
 from spice_keras.algorithm.feature_space import fitted_space
 from spice_keras.algorithm.local_consistency import local_consistency
 from spice_keras.clustering.approximate import neighbor_search
@@ -40,7 +39,6 @@ from spice_keras.metrics.expected_accuracy import (
     Judged,
     applies,
     expected_accuracy,
-    kmeans_beside,
     trust_figures,
 )
 from spice_keras.options import (
@@ -309,9 +307,8 @@ class SpiceClusterer(ClusterMixin, BaseEstimator):
         fitted = self.objective in JUDGED_OBJECTIVES and self.words_ is None
         if not fitted or not applies(len(rows), count, len(np.unique(mine)), len(clusters)):
             return
-        kmeans = kmeans_beside(l2_normalized(rows), count, seed=seed)
         others = np.delete(clusters, head, axis=0)
-        judged = Judged(mine, count, bank.normalized, bank.neighbors, others, kmeans)
+        judged = Judged(mine, count, bank.normalized, bank.neighbors, others)
         self.expected_accuracy_ = expected_accuracy(trust_figures(judged, seed=seed))
         probabilities = head_probabilities(rows, self.weights_, self.space_)
         self.temperature_ = temperature_for(probabilities, cautious(self.expected_accuracy_.purity))

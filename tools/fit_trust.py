@@ -20,8 +20,9 @@ the mapping that is shipped does on clusterings it was not fitted on.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -37,8 +38,9 @@ from spice_keras.metrics.expected_accuracy import (
     applies,
     expected_accuracy,
     fit_mapping,
+    fit_mean_mapping,
+    foretold,
     guided_figures,
-    kmeans_beside,
     log_odds,
     trust_figures,
 )
@@ -47,6 +49,7 @@ from spice_keras.words.guide import WordGuide, vocabulary_guides, word_guide
 from spice_keras.words.probabilities import softmax
 from spice_keras.words.vocabulary import classifier_vocabulary
 
+Fit = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 _RANGE, _UNEVEN = (0.06, 0.94), 1 / 3
 _BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01)
 _LARGE_BATCH, _HIDDEN_DIM = 1000, 256  # of SPICE-Self, as SpiceClusterer has them
@@ -135,8 +138,8 @@ def clustered(
         objective: "neighbors" or "prototypes".
 
     Returns:
-        Clusters of all heads `c` [H, N], the chosen one `j` and its probabilities `p` [N, K], `km`
-        of k-means, neighbours `nb`, unit rows `z`, and `K`.
+        Clusters of all heads `c` [H, N], the chosen one `j` and its probabilities `p` [N, K],
+        neighbours `nb`, unit rows `z`, and `K`.
     """
     from spice_keras.heads import objectives
     from spice_keras.heads.feature_bank import unit_feature_bank
@@ -186,7 +189,6 @@ def clustered(
         "c": clusters.astype(np.uint8),
         "j": np.array(chosen),
         "p": softmax(logits[chosen]).astype(np.float16),
-        "km": kmeans_beside(l2_normalized(features), num_clusters, seed=0),
         "nb": bank.neighbors,
         "z": bank.normalized.astype(np.float16),
         "K": np.array(num_clusters),
@@ -206,7 +208,7 @@ def guided_clustered(
 
     Returns:
         Clusters `c` [1, N] of the head `j` and its probabilities `p` [N, K], those of the `words`,
-        `labels` [N, K] of the words, the `fit` of the vocabulary, and `km`, `nb`, `z`, `K` as
+        `labels` [N, K] of the words, the `fit` of the vocabulary, and `nb`, `z`, `K` as
         `clustered` has them.
     """
     guide = word_guide(classifier_vocabulary(LITE0), features, num_clusters)
@@ -224,7 +226,6 @@ def guided_clustered(
         "words": guide.clusters,
         "labels": guide.labels.astype(np.float16),
         "fit": np.array(guide.fit),
-        "km": kmeans_beside(l2_normalized(features), num_clusters, seed=0),
         "nb": near,
         "z": rows.astype(np.float16),
         "K": np.array(num_clusters),
@@ -295,7 +296,7 @@ def _gradient(
 def fit(folder: Path, out: Path) -> None:
     """Fit the mapping on the clusterings in FOLDER and write OUT."""
     figures, acc, pure, names = measured(folder)
-    low, high, rank, held = left_out(figures, acc, names)
+    low, high, rank, held = left_out(figures, acc, names, fit_mean_mapping)
     for name in sorted(set(names)):
         own = names == name
         click.echo(
@@ -315,8 +316,8 @@ def fit(folder: Path, out: Path) -> None:
         "mean_error": round(error, 3),
         "in_range": round(float(held.mean()), 3),
     }
-    mapping = fit_mapping(figures, acc) | {"residuals": [low, high]}
-    write_json(out, {"acc": mapping, "purity": fit_mapping(figures, pure), "left_out": facts})
+    mapping = fit_mean_mapping(figures, acc) | {"residuals": [low, high]}
+    write_json(out, {"acc": mapping, "purity": fit_mean_mapping(figures, pure), "left_out": facts})
 
 
 @main.command("fit-guided")
@@ -333,7 +334,7 @@ def fit_guided(folder: Path, out: Path) -> None:
         names.append("tiny" if str(found["name"]).startswith("tiny") else str(found["name"]))
         fits.append(float(found["fit"]))
     figures, truth, sets = np.stack(rows), np.array(acc), np.array(names)
-    low, high, rank, held = left_out(figures, truth, sets)
+    low, high, rank, held = left_out(figures, truth, sets, fit_mapping)
     reached = log_odds(truth) >= rank + low
     known = np.array([vocabulary_guides(one) for one in fits])
     groups = {one: sets == one for one in sorted(set(names))}
@@ -375,7 +376,6 @@ def judged_of(found: dict[str, np.ndarray], clusters: np.ndarray) -> Judged:
         rows=found["z"].astype(np.float32),
         neighbors=found["nb"],
         others=np.delete(found["c"].astype(np.int64), int(found["j"]), axis=0),
-        kmeans=found["km"],
     )
 
 
@@ -398,7 +398,7 @@ def reliability(folder: Path) -> None:
     Purity is foretold by a mapping fitted on the other data sets of FOLDER.
     """
     figures, _, pure, names = measured(folder)
-    _, _, rank, _ = left_out(figures, pure, names)
+    _, _, rank, _ = left_out(figures, pure, names, fit_mean_mapping)
     shares = 1.0 / (1.0 + np.exp(-rank))
     items = [
         calibrated_items(found, clusters, float(share))
@@ -471,7 +471,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def left_out(
-    figures: np.ndarray, truth: np.ndarray, names: np.ndarray
+    figures: np.ndarray, truth: np.ndarray, names: np.ndarray, fit: Fit
 ) -> tuple[float, float, np.ndarray, np.ndarray]:
     """Judge the mapping on each data set when it is fitted on the others.
 
@@ -482,9 +482,8 @@ def left_out(
     fitted = np.empty(len(truth))
     for name in set(names):
         own = names == name
-        found = fit_mapping(figures[~own], truth[~own])
-        standard = (figures[own] - np.array(found["mean"])) / np.array(found["scale"])
-        fitted[own] = found["intercept"] + standard @ np.array(found["weights"])
+        found = fit(figures[~own], truth[~own])
+        fitted[own] = foretold(figures[own], found)
     residuals = log_odds(truth) - fitted
     held = np.empty(len(truth), bool)
     for name in set(names):

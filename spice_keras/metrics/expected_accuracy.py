@@ -6,6 +6,7 @@ The mapping was fitted by `tools/fit_trust.py`, which says how; its numbers lie 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from spice_keras.clustering.kmeans import kmeans_clusters
-from spice_keras.metrics.cluster_links import cluster_links
+from spice_keras.metrics.captured_variance import captured_variance
 from spice_keras.metrics.clustering import adjusted_rand_index
-from spice_keras.metrics.separation import separation
 from spice_keras.metrics.trust import local_consistency_rate, silhouette
 from spice_keras.options import Objective
 from spice_keras.scratch import row_blocks
@@ -25,34 +24,30 @@ _ROWS = 4096
 _LINKED = 10  # nearest neighbours that are asked
 _FILE = "expected_accuracy.json"
 _GUIDED_FILE = "expected_accuracy_guided.json"
-_KMEANS_RESTARTS, _KMEANS_ROWS = 10, 10_000
+_SEEN = 3.0  # standard deviations that figures may lie from the mean of those that were fitted
 LARGEST_K, FEWEST_PER_CLUSTER = 60, 8
 """Beyond these the mapping was not fitted: more clusters, or fewer items a cluster on average."""
 
 
 @dataclass(frozen=True)
 class TrustFigures:
-    """What is known of a clustering without labels.
+    """What is known of a clustering without labels: the higher each, the better it went.
 
     Attributes:
         consistency: Share of the nearest neighbours in the same cluster, corrected for chance: 0
             for random clusters of these sizes, 1 at most.
-        kmeans_agreement: ARI of the clusters with those of k-means on the same embeddings.
-        stability: How alike the other heads draw each cluster, mean over the clusters: the largest
-            Jaccard index, in [0, 1].
-        separation: How much nearer items are to their own cluster's mean direction than to the
-            next, in cosines.
+        agreement: ARI of the clusters with those of each other head, mean over the heads.
         silhouette: Mean silhouette by cosine distance, in [-1, 1].
-        nearest: Mean cosine of an item and its nearest neighbour: how much of what the encoder
-            sees repeats itself.
+        apart: Mean cosine distance of an item and its nearest neighbour. Where the encoder sees
+            the same again and again, clusters are plain whatever they are worth.
+        captured: How much of the variance that K clusters can hold these hold, in [0, 1].
     """
 
     consistency: float
-    kmeans_agreement: float
-    stability: float
-    separation: float
+    agreement: float
     silhouette: float
-    nearest: float
+    apart: float
+    captured: float
 
     def as_row(self) -> np.ndarray:
         """Return the figures in their order, float64 [F]."""
@@ -86,7 +81,6 @@ class Judged:
         rows: Unit rows of the items. Shape: (N, dim).
         neighbors: Nearest neighbours of each item, itself first. Shape: (N, n).
         others: Clusters of the other heads. Shape: (H - 1, N).
-        kmeans: Clusters of k-means on the embeddings. Shape: (N,).
     """
 
     clusters: np.ndarray
@@ -94,23 +88,6 @@ class Judged:
     rows: np.ndarray
     neighbors: np.ndarray
     others: np.ndarray
-    kmeans: np.ndarray
-
-
-def kmeans_beside(rows: np.ndarray, num_clusters: int, *, seed: int) -> np.ndarray:
-    """Cluster embeddings by k-means, to compare a run's clusters with.
-
-    Args:
-        rows: Unit rows of the embeddings as they were given. Shape: (N, dim).
-        num_clusters: K.
-        seed: Seed of the starts, and of the 10,000 rows it is fitted on if there are more.
-
-    Returns:
-        Clusters, int32. Shape: (N,).
-    """
-    return kmeans_clusters(
-        rows, num_clusters, seed=seed, num_init=_KMEANS_RESTARTS, max_samples=_KMEANS_ROWS
-    )
 
 
 def trust_figures(judged: Judged, *, silhouette_samples: int = 2000, seed: int = 0) -> TrustFigures:
@@ -119,23 +96,21 @@ def trust_figures(judged: Judged, *, silhouette_samples: int = 2000, seed: int =
     Args:
         judged: The clustering; two clusters at least are in use, and there are other heads.
         silhouette_samples: Items the silhouette is computed on.
-        seed: Seed of their draw.
+        seed: Seed of their draw, and of that of items whose variance is looked at.
 
     Returns:
         The figures.
     """
-    clusters, others, rows = judged.clusters, judged.others, judged.rows
-    sizes = np.bincount(clusters, minlength=judged.num_clusters)
+    clusters, count, rows = judged.clusters, judged.num_clusters, judged.rows
+    sizes = np.bincount(clusters, minlength=count)
     # Without the item itself, which always agrees.
     near = judged.neighbors[:, 1 : 1 + _LINKED]
-    links = cluster_links(clusters, near, others, judged.num_clusters)
     return TrustFigures(
         consistency=corrected_consistency(local_consistency_rate(clusters, near), sizes),
-        kmeans_agreement=adjusted_rand_index(clusters, judged.kmeans),
-        stability=float(np.nanmean(links.stability)),
-        separation=separation(rows, clusters, judged.num_clusters),
+        agreement=float(np.mean([adjusted_rand_index(clusters, each) for each in judged.others])),
         silhouette=silhouette(rows, clusters, max_samples=silhouette_samples, seed=seed) or 0.0,
-        nearest=_nearest(rows, near[:, 0]),
+        apart=1.0 - _nearest(rows, near[:, 0]),
+        captured=captured_variance(rows, clusters, count, seed=seed),
     )
 
 
@@ -171,20 +146,20 @@ def expected_accuracy(figures: TrustFigures) -> ExpectedAccuracy:
         The expectation.
 
     Example:
-        >>> good = TrustFigures(0.95, 0.9, 0.95, 0.5, 0.3, 0.6)
-        >>> poor = TrustFigures(0.60, 0.4, 0.50, 0.1, 0.03, 0.4)
+        >>> good = TrustFigures(0.95, 0.95, 0.3, 0.5, 0.95)
+        >>> poor = TrustFigures(0.60, 0.5, 0.05, 0.3, 0.7)
         >>> expected_accuracy(good).acc > expected_accuracy(poor).acc
         True
     """
     fitted = _fitted()
     row = figures.as_row()
-    acc = _linear(row, fitted["acc"])
+    acc = foretold(row, fitted["acc"])
     low, high = fitted["acc"]["residuals"]
     return ExpectedAccuracy(
         acc=_probability(acc),
         low=_probability(acc + low),
         high=_probability(acc + high),
-        purity=_probability(_linear(row, fitted["purity"])),
+        purity=_probability(foretold(row, fitted["purity"])),
     )
 
 
@@ -193,8 +168,8 @@ def guided_figures(
 ) -> np.ndarray:
     """Take the figures that say what accuracy clusters guided by words reach at least.
 
-    Heads that begin at the same words agree whatever their clusters are worth, and the more words
-    improve on k-means, the less the two agree. So neither agreement is among the figures.
+    Heads that begin at the same words agree whatever their clusters are worth, so their agreement
+    is not among the figures.
 
     Args:
         clusters: Cluster of each item, in 0..K-1. Shape: (N,).
@@ -203,7 +178,8 @@ def guided_figures(
         rows: Unit rows of the items. Shape: (N, dim).
 
     Returns:
-        `TrustFigures.consistency` and `TrustFigures.nearest`, float64 [2].
+        `TrustFigures.consistency`, and the mean cosine of an item and its nearest neighbour: how
+        much of what the encoder sees repeats itself. float64 [2].
     """
     near = near[:, :_LINKED]
     sizes = np.bincount(clusters, minlength=num_clusters)
@@ -229,7 +205,7 @@ def least_accuracy(figures: np.ndarray) -> float:
         True
     """
     fitted = _fitted(_GUIDED_FILE)
-    return _probability(_linear(figures, fitted["acc"]) + fitted["acc"]["residuals"][0])
+    return _probability(foretold(figures, fitted["acc"]) + fitted["acc"]["residuals"][0])
 
 
 JUDGED_OBJECTIVES: frozenset[Objective] = frozenset({"neighbors", "prototypes"})
@@ -289,18 +265,50 @@ def fit_mapping(
     }
 
 
+def fit_mean_mapping(figures: np.ndarray, truth: np.ndarray) -> dict[str, list[float] | float]:
+    """Fit the log-odds of a truth by a line in the mean of standardised figures.
+
+    One slope for all figures holds on other data sets better than one each (docs/results.md).
+
+    Args:
+        figures: One clustering a row; the higher each, the better. Shape: (num_clusterings, F).
+        truth: ACC or purity of each. Shape: (num_clusterings,).
+
+    Returns:
+        What `fit_mapping` returns, its weights all the same.
+    """
+    mean, scale = figures.mean(axis=0), figures.std(axis=0) + 1e-9
+    slope, intercept = np.polyfit(((figures - mean) / scale).mean(axis=1), log_odds(truth), 1)
+    return {
+        "mean": mean.tolist(),
+        "scale": scale.tolist(),
+        "weights": [float(slope) / figures.shape[1]] * figures.shape[1],
+        "intercept": float(intercept),
+    }
+
+
 def log_odds(probability: np.ndarray) -> np.ndarray:
     """Log-odds, of probabilities kept within .02 and .985 so that they stay finite."""
     kept = np.clip(probability, 0.02, 0.985)
     return np.log(kept / (1.0 - kept))
 
 
-def _linear(row: np.ndarray, fitted: dict[str, Any]) -> float:
-    standard = (row - np.array(fitted["mean"])) / np.array(fitted["scale"])
-    return float(fitted["intercept"] + standard @ np.array(fitted["weights"]))
+def foretold(figures: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
+    """Apply a mapping.
+
+    Args:
+        figures: Of one clustering, or of many. Shape: (..., F).
+        fitted: What `fit_mapping` or `fit_mean_mapping` returned.
+
+    Returns:
+        Log-odds. Shape: (...). Figures far from all that were fitted count as the farthest of them.
+    """
+    standard = (figures - np.array(fitted["mean"])) / np.array(fitted["scale"])
+    odds: np.ndarray = np.clip(standard, -_SEEN, _SEEN) @ np.array(fitted["weights"])
+    return odds + fitted["intercept"]
 
 
-def _probability(odds: float) -> float:
+def _probability(odds: float | np.ndarray) -> float:
     return float(1.0 / (1.0 + np.exp(-odds)))
 
 

@@ -19,7 +19,6 @@ from spice_keras.metrics.expected_accuracy import (
     applies,
     expected_accuracy,
     guided_figures,
-    kmeans_beside,
     least_accuracy,
     trust_figures,
 )
@@ -30,13 +29,12 @@ from spice_keras.scratch import scratch_array
 _ENOUGH_HEADS = 2  # guided heads are not compared with each other
 
 
-def expectation(context: Context, heads: Heads, kmeans: np.ndarray) -> ExpectedAccuracy | None:
+def expectation(context: Context, heads: Heads) -> ExpectedAccuracy | None:
     """Work out the accuracy to expect.
 
     Args:
         context: The run, or its test part.
         heads: Its heads.
-        kmeans: Clusters of k-means on its embeddings, int [N].
 
     Returns:
         The expectation; None for clusterings the mapping was not fitted on.
@@ -50,7 +48,6 @@ def expectation(context: Context, heads: Heads, kmeans: np.ndarray) -> ExpectedA
         bank.normalized,
         bank.neighbors,
         heads.other_heads,
-        kmeans,
     )
     samples, seed = config.evaluate.silhouette_samples, context.seed("silhouette")
     return expected_accuracy(trust_figures(judged, silhouette_samples=samples, seed=seed))
@@ -98,11 +95,7 @@ def calibrated(context: Context, heads: Heads) -> Heads:
         The same clusters, with probabilities and output weights by one temperature; the heads as
         they are if no share can be expected.
     """
-    if not _fitted_for(context, heads):
-        return heads
-    rows = context.cosine_rows(context.bank.features)
-    kmeans = kmeans_beside(rows, context.config.num_clusters, seed=context.seed("kmeans"))
-    expected = expectation(context, heads, kmeans)
+    expected = expectation(context, heads)
     if expected is None or heads.head is None:
         return heads
     temperature = temperature_for(heads.probabilities, cautious(expected.purity))

@@ -178,18 +178,18 @@ def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
         "per_cluster": cluster_sizes(clusters, context.config.num_clusters).tolist(),
         "acc": against_labels(clusters, None if labels is None else labels[rows])["acc"],
     }
-    metrics |= _expectations(context, result, found["kmeans_embeddings"])
+    metrics |= _expectations(context, result)
     metrics["num_images"] = len(context.ids)
     metrics["num_clusters"] = context.config.num_clusters
     metrics["skipped_files"] = len(context.skipped)
     return metrics
 
 
-def _expectations(context: Context, heads: Heads, kmeans: np.ndarray) -> dict[str, Any]:
+def _expectations(context: Context, heads: Heads) -> dict[str, Any]:
     """What accuracy to expect, and to expect at least; None where it is not known."""
     if context.config.semi.enabled:
         return {"expected_accuracy": None, "least_accuracy": None}
-    expected = expectation(context, heads, kmeans)
+    expected = expectation(context, heads)
     return {
         "expected_accuracy": None if expected is None else asdict(expected),
         "least_accuracy": least(context, heads),

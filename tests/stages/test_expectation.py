@@ -59,7 +59,7 @@ def test_confidence_comes_down_to_what_is_expected(
 ) -> None:
     context = _context(bank, objective)
     found = calibrated(context, heads)
-    expected = expectation(context, heads, _KINDS)
+    expected = expectation(context, heads)
     assert expected is not None
     assert found.confidence.mean() == pytest.approx(cautious(expected.purity), abs=0.01)
     np.testing.assert_array_equal(found.clusters, heads.clusters)
@@ -85,7 +85,7 @@ def test_other_objectives_and_guided_heads_stay(bank: FeatureBank, heads: Heads)
 
 def test_guided_heads_have_an_accuracy_they_reach_at_least(bank: FeatureBank, heads: Heads) -> None:
     guided = replace(heads, guidance={"words": ["cat", "dog", "sky"]})
-    assert expectation(_context(bank), guided, _KINDS) is None
+    assert expectation(_context(bank), guided) is None
     value = least(_context(bank), guided)
     assert value is not None
     assert 0 < value < 1
