@@ -60,7 +60,7 @@ def test_a_mapping_is_fitted_and_judged(clusterings: Path, tmp_path: Path) -> No
     assert facts["left_out"]["sets"] == ["blue", "red"]
     assert facts["left_out"]["clusterings"] == 4
     assert facts["acc"].keys() == {*fit_mapping(np.eye(3), np.full(3, 0.5)), "residuals"}
-    assert "all 4: rank correlation" in said
+    assert "all             4 clusterings, rank correlation" in said
     assert "0.85-0.95: said" in _said("reliability", clusterings)
     assert "all: 4 clusterings" in _said("judge", clusterings)
 

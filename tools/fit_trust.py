@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -295,29 +295,36 @@ def _gradient(
 @click.argument("out", type=click.Path(path_type=Path))
 def fit(folder: Path, out: Path) -> None:
     """Fit the mapping on the clusterings in FOLDER and write OUT."""
-    figures, acc, pure, names = measured(folder)
-    low, high, rank, held = left_out(figures, acc, names, fit_mean_mapping)
-    for name in sorted(set(names)):
-        own = names == name
+    found = measured(folder)
+    acc, names = found.acc, found.names
+    low, high, rank, held = left_out(found.figures, acc, names, fit_mean_mapping)
+    error = 1.0 / (1.0 + np.exp(-rank)) - acc
+    groups = {name: names == name for name in sorted(set(names))}
+    fewer, more = found.ratios < 1.0, found.ratios > 1.0
+    groups |= {"as many": ~fewer & ~more, "more": more, "fewer": fewer}
+    groups["all"] = np.ones(len(acc), bool)
+    for name, own in groups.items():
+        if not own.any():
+            continue
         click.echo(
             f"{name:<12} {own.sum():>4} clusterings, rank correlation "
-            f"{rank_correlation(rank[own], acc[own]):.2f}, in the range {held[own].mean():.2f}"
+            f"{rank_correlation(rank[own], acc[own]):.2f}, mean error "
+            f"{np.abs(error[own]).mean():.3f}, too high by {error[own].mean():.3f}, in the range "
+            f"{held[own].mean():.2f}"
         )
-    overall = rank_correlation(rank, acc)
-    error = float(np.abs(1.0 / (1.0 + np.exp(-rank)) - acc).mean())
-    click.echo(
-        f"all {len(acc)}: rank correlation {overall:.3f}, mean error {error:.3f}, in the range "
-        f"{held.mean():.2f}"
-    )
     facts = {
         "clusterings": len(acc),
         "sets": sorted(set(names.tolist())),
-        "rank_correlation": round(overall, 3),
-        "mean_error": round(error, 3),
+        "rank_correlation": round(rank_correlation(rank, acc), 3),
+        "mean_error": round(float(np.abs(error).mean()), 3),
         "in_range": round(float(held.mean()), 3),
+        "too_high_with_fewer_clusters": round(float(error[fewer].mean()), 3)
+        if fewer.any()
+        else 0.0,
     }
-    mapping = fit_mean_mapping(figures, acc) | {"residuals": [low, high]}
-    write_json(out, {"acc": mapping, "purity": fit_mean_mapping(figures, pure), "left_out": facts})
+    mapping = fit_mean_mapping(found.figures, acc) | {"residuals": [low, high]}
+    pure = fit_mean_mapping(found.figures, found.pure)
+    write_json(out, {"acc": mapping, "purity": pure, "left_out": facts})
 
 
 @main.command("fit-guided")
@@ -379,15 +386,26 @@ def judged_of(found: dict[str, np.ndarray], clusters: np.ndarray) -> Judged:
     )
 
 
-def measured(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read clusterings: their figures [C, F], ACC [C], purity [C] and data sets [C]."""
-    rows, acc, pure, names = [], [], [], []
+class Measured(NamedTuple):
+    """Clusterings: figures [C, F], ACC [C], purity [C], data sets [C], clusters a class [C]."""
+
+    figures: np.ndarray
+    acc: np.ndarray
+    pure: np.ndarray
+    names: np.ndarray
+    ratios: np.ndarray
+
+
+def measured(folder: Path) -> Measured:
+    """Read clusterings: their figures without labels, and what the labels say."""
+    rows, acc, pure, names, ratios = [], [], [], [], []
     for found, clusters in clusterings(folder):
         rows.append(trust_figures(judged_of(found, clusters)).as_row())
         acc.append(clustering_accuracy(found["y"], clusters))
         pure.append(purity(found["y"], clusters))
         names.append(str(found["name"]))
-    return np.stack(rows), np.array(acc), np.array(pure), np.array(names)
+        ratios.append(int(found["K"]) / len(np.unique(found["y"])))
+    return Measured(*map(np.array, (rows, acc, pure, names, ratios)))
 
 
 @main.command()
@@ -397,8 +415,9 @@ def reliability(folder: Path) -> None:
 
     Purity is foretold by a mapping fitted on the other data sets of FOLDER.
     """
-    figures, _, pure, names = measured(folder)
-    _, _, rank, _ = left_out(figures, pure, names, fit_mean_mapping)
+    known = measured(folder)
+    names = known.names
+    _, _, rank, _ = left_out(known.figures, known.pure, names, fit_mean_mapping)
     shares = 1.0 / (1.0 + np.exp(-rank))
     items = [
         calibrated_items(found, clusters, float(share))

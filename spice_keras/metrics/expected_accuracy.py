@@ -239,6 +239,11 @@ def fitted_on(*, guided: bool = False) -> tuple[int, int]:
     return int(facts["clusterings"]), len(facts["sets"])
 
 
+def too_high_with_fewer_clusters() -> float:
+    """Return by how much the expectation exceeded ACC if there were fewer clusters than classes."""
+    return float(_fitted()["left_out"]["too_high_with_fewer_clusters"])
+
+
 def fit_mapping(
     figures: np.ndarray, truth: np.ndarray, penalty: float = 3.0
 ) -> dict[str, list[float] | float]:

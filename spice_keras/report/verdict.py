@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spice_keras.metrics.expected_accuracy import fitted_on
+from spice_keras.metrics.expected_accuracy import fitted_on, too_high_with_fewer_clusters
 from spice_keras.options import fewest_items, neighbors_tell
 from spice_keras.report.clustering import Clustering, Noun, collapsed
 from spice_keras.report.formatting import cluster_list, count, decimal, finite, percent, quantity
@@ -186,7 +186,9 @@ def expected_accuracy_check(metrics: Mapping[str, Any], noun: Noun = "image") ->
         f"{percent(value, 0)} of the {noun}s into the right class; four in five lay between "
         f"{percent(low, 0)} and {percent(high, 0)} (strong from {percent(EXPECTED.strong, 0)}, "
         f"weak below {percent(EXPECTED.weak, 0)}). The classes were those that people had given "
-        "names to; yours may be others."
+        "names to; yours may be others. With fewer clusters than classes it was too high, by "
+        f"{percent(too_high_with_fewer_clusters(), 0)} on average: several classes in one cluster "
+        "can look like one."
     )
     return Check("Expected accuracy", text, EXPECTED.grade(value), sentence, essential=True)
 

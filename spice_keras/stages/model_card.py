@@ -22,7 +22,7 @@ _CONFIDENCE = {
     False: "A confidence is the network's probability, not the share of right answers.",
     True: "A confidence was calibrated without labels. On data sets left out, 87 % of the items "
     "that heads of `neighbors` said to be 85 to 95 % sure were in the largest class of their "
-    "cluster; by set 77 to 96 %.",
+    "cluster; by set 75 to 95 %.",
 }
 
 
