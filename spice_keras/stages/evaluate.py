@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from spice_keras.data.labels import Labels
 from spice_keras.files import write_json
@@ -25,7 +27,7 @@ from spice_keras.run.store import Evaluation, Names
 from spice_keras.stages.figures import embedding_map
 from spice_keras.stages.labels import read_labels
 from spice_keras.stages.report_data import labelled_classes, report_data
-from spice_keras.stages.scores import score
+from spice_keras.stages.scores import pixel_kmeans, score
 from spice_keras.stages.unusual import find_unusual, write_unusual
 
 
@@ -38,11 +40,12 @@ def evaluate(context: Context) -> None:
     parts = context.reported_parts  # of a split: the test part, and the train part beside it
     labels, results = [read_labels(part) for part in parts], [final_result(part) for part in parts]
     values = [None if found is None else found.values for found in labels]
-    # t-SNE and k-means need one core and no Python; the rest goes on beside them.
-    with ThreadPoolExecutor(1) as pool:
+    # t-SNE and k-means need one core each and no Python; the rest goes on beside them.
+    with ThreadPoolExecutor(2) as pool:
         placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
-        unusual = [find_unusual(part) for part in parts]  # reads what both threads need, first
-        scored = pool.submit(lambda: [*map(score, parts, values)])
+        unusual = [find_unusual(part) for part in parts]  # reads what all threads need, first
+        pixels = [pool.submit(pixel_kmeans, part) for part in parts]
+        scored = pool.submit(_scores, parts, values, pixels)
         write_assignments(
             list(zip(parts, results, strict=True)), [found.groups for found in unusual]
         )
@@ -62,6 +65,18 @@ def evaluate(context: Context) -> None:
     write_report(dataclasses.replace(data, metrics=metrics), page, figures)
     write_json(context.run.path / "metrics.json", metrics)
     context.save(Evaluation(metrics))
+
+
+def _scores(
+    parts: Sequence[Context],
+    labels: Sequence[np.ndarray | None],
+    pixels: Sequence[Future[np.ndarray | None]],
+) -> list[dict[str, Any]]:
+    """Score each part; k-means on its pixels was begun before, by another thread."""
+    return [
+        score(part, known, pixels=clusters.result())
+        for part, known, clusters in zip(parts, labels, pixels, strict=True)
+    ]
 
 
 def _joined(

@@ -103,6 +103,19 @@ def embedding_kmeans(context: Context) -> np.ndarray:
     )
 
 
+def pixel_kmeans(context: Context) -> np.ndarray | None:
+    """Cluster the pixels by k-means, int32 [N], as `embedding_kmeans` does; None without images."""
+    if not context.has_images:
+        return None
+    return pixel_kmeans_clusters(
+        (context.train_part or context).images,
+        context.config.num_clusters,
+        seed=context.seed("kmeans"),
+        num_init=context.config.evaluate.kmeans_restarts,
+        classified=context.images if context.train_part else None,
+    )
+
+
 def semi_labels(context: Context) -> dict[str, Any]:
     """State which labels SPICE-Semi was trained on, and of true ones how many of each class."""
     section = context.config.semi
@@ -113,41 +126,41 @@ def semi_labels(context: Context) -> dict[str, Any]:
     }
 
 
-def clusterings(context: Context) -> dict[str, np.ndarray]:
+def clusterings(context: Context, pixels: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return every clustering of the run, and k-means for comparison, by name.
 
     For a test part, k-means is fitted on the train images as well.
+
+    Args:
+        context: The finished run.
+        pixels: Clusters of `pixel_kmeans`, if they are known; None to work them out.
     """
     config = context.config
     found = {"self": context.load(Heads).clusters}
     if config.semi.enabled:
         found["semi"] = context.load(Classifier).clusters
     found["kmeans_embeddings"] = embedding_kmeans(context)
-    restarts, seed = config.evaluate.kmeans_restarts, context.seed("kmeans")
-    if context.has_images:
-        found["kmeans_pixels"] = pixel_kmeans_clusters(
-            (context.train_part or context).images,
-            config.num_clusters,
-            seed=seed,
-            num_init=restarts,
-            classified=context.images if context.train_part else None,
-        )
-    return found
+    if pixels is None:
+        pixels = pixel_kmeans(context)
+    return found if pixels is None else found | {"kmeans_pixels": pixels}
 
 
-def score(context: Context, labels: np.ndarray | None) -> dict[str, Any]:
+def score(
+    context: Context, labels: np.ndarray | None, *, pixels: np.ndarray | None = None
+) -> dict[str, Any]:
     """Work out metrics.json.
 
     Args:
         context: The finished run.
         labels: int32 [N], -1 where unknown; None where there are none.
+        pixels: Clusters of `pixel_kmeans`, if they are known; None to work them out.
 
     Returns:
         Objects `self`, `semi` (null if switched off), `kmeans_embeddings` and `kmeans_pixels` (null
         without images) with figures against labels and without, and facts of the run.
     """
     bank = context.bank
-    found = clusterings(context)
+    found = clusterings(context, pixels)
     metrics: dict[str, Any] = {
         name: {**against_labels(clusters, labels), **without_labels(context, clusters, bank)}
         for name, clusters in found.items()
