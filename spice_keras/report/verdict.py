@@ -187,7 +187,7 @@ def expected_accuracy_check(metrics: Mapping[str, Any], noun: Noun = "image") ->
         f"{percent(low, 0)} and {percent(high, 0)} (strong from {percent(EXPECTED.strong, 0)}, "
         f"weak below {percent(EXPECTED.weak, 0)}). The classes were those that people had given "
         "names to; yours may be others. With fewer clusters than classes it was too high, by "
-        f"{percent(too_high_with_fewer_clusters(), 0)} on average: several classes in one cluster "
+        f"{decimal(too_high_with_fewer_clusters(), 2)} on average: several classes in one cluster "
         "can look like one."
     )
     return Check("Expected accuracy", text, EXPECTED.grade(value), sentence, essential=True)
