@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -116,30 +116,41 @@ def next_number(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def numbered_folder(parent: Path, write: Callable[[Path], None]) -> Path:
-    """Fill a folder under another name; it takes the next free number once it is whole.
+@contextmanager
+def unnumbered_folder(parent: Path) -> Iterator[Path]:
+    """Make an empty folder under another name, for a block to fill and `give_number` to place.
+
+    Args:
+        parent: Where it is made; missing folders are made.
+
+    Yields:
+        The folder. An error in the block removes it, unless it has its number.
+    """
+    with _folder_aside(parent / "version") as folder:
+        yield folder
+
+
+def give_number(folder: Path) -> Path:
+    """Put a whole folder in place under the next number that is free where it lies.
 
     The number is claimed by the rename itself, so that processes that write at the same time get
     different ones, and none is lost to a process that fails.
 
     Args:
-        parent: Where it is made; missing folders are made.
-        write: Is given the empty folder and fills it.
+        folder: What `unnumbered_folder` made.
 
     Returns:
         The folder under its number.
     """
-    with _folder_aside(parent / "version") as folder:
-        write(folder)
-        while True:
-            target = parent / str(next_number(parent))
-            try:
-                folder.rename(target)
-            except OSError:
-                if not target.exists():
-                    raise
-            else:
-                return target
+    while True:
+        target = folder.parent / str(next_number(folder.parent))
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+        else:
+            return target
 
 
 def lock_file(number: int) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -291,8 +292,6 @@ def reproduce_run(
 
 def _run_in_order(context: Context, history: History, commands: Sequence[str]) -> None:
     """Tell the run: one call a stage. The history passes over what is not to be done."""
-    from spice_keras.stages.evaluate import evaluate
-    from spice_keras.stages.export import export
     from spice_keras.stages.held_out import classify_test
     from spice_keras.stages.name import name
     from spice_keras.stages.reliable import select_reliable
@@ -306,8 +305,29 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
     _run_stage(context, history, "test", classify_test)
     _run_stage(context, history, "sort", sort_shards)
     _run_stage(context, history, "name", name)
-    _run_stage(context, history, "eval", evaluate)
-    _run_stage(context, history, "export", export)
+    _judge_and_export(context, history)
+
+
+def _judge_and_export(context: Context, history: History) -> None:
+    """Evaluate while a process of its own checks the SavedModel, which is written first.
+
+    That process leaves a core idle for as long as it starts, and evaluation has none to spare.
+    """
+    from spice_keras.stages.evaluate import evaluate
+    from spice_keras.stages.export import export, written_model
+
+    model, seconds = None, 0.0
+    with ExitStack() as held:
+        if history.will_run("eval") and history.will_run("export"):
+            began = time.monotonic()
+            # Whatever keeps the model from being written must not keep the report from it: then
+            # it is written, and the error raised, once the report is there.
+            with suppress(Exception):
+                model = held.enter_context(written_model(context))
+            seconds = time.monotonic() - began
+        _run_stage(context, history, "eval", evaluate)
+        if _run_stage(context, history, "export", partial(export, model=model)):
+            context.run.add_time("export", seconds)
 
 
 def _semi(context: Context) -> None:

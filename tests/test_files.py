@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spice_keras import files
-from spice_keras.files import next_number, numbered_folder
+from spice_keras.files import give_number, next_number, unnumbered_folder
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,10 @@ def test_writers_at_the_same_time_get_different_numbers(tmp_path: Path) -> None:
     together = threading.Barrier(count, timeout=60)
 
     def write(name: str) -> Path:
-        def fill(folder: Path) -> None:
+        with unnumbered_folder(parent) as folder:
             (folder / "name").write_text(name)
             together.wait()
-
-        return numbered_folder(parent, fill)
+            return give_number(folder)
 
     names = [str(number) for number in range(count)]
     with ThreadPoolExecutor(count) as pool:
@@ -52,18 +51,31 @@ def test_a_number_that_is_taken_between_the_look_and_the_claim(
     (tmp_path / "1" / "name").write_text("first")
     numbers = iter([1, 1, 2])  # the look comes too early twice
     monkeypatch.setattr(files, "next_number", lambda folder: next(numbers))
-    assert numbered_folder(tmp_path, lambda folder: None) == tmp_path / "2"
+    with unnumbered_folder(tmp_path) as folder:
+        assert give_number(folder) == tmp_path / "2"
     assert (tmp_path / "1" / "name").read_text() == "first"
 
 
 def test_a_writer_that_fails_takes_no_number(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "name").write_text("half")
-        raise RuntimeError("no")
+    def fail() -> None:
+        with unnumbered_folder(tmp_path) as folder:
+            (folder / "name").write_text("half")
+            raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        numbered_folder(tmp_path, fail)
+        fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_its_number_stays_whatever_comes_after(tmp_path: Path) -> None:
+    def fail_later() -> None:
+        with unnumbered_folder(tmp_path) as folder:
+            give_number(folder)
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fail_later()
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_folder_that_refuses_the_name_is_an_error(
@@ -73,8 +85,8 @@ def test_a_folder_that_refuses_the_name_is_an_error(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(PermissionError):
-        numbered_folder(tmp_path, lambda folder: None)
+    with pytest.raises(PermissionError), unnumbered_folder(tmp_path) as folder:
+        give_number(folder)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,6 +110,8 @@ def test_a_folder_that_is_swept_before_it_is_held_is_made_again(
         files.sweep(tmp_path / "version")
 
     monkeypatch.setattr(files, "_beside", swept_at_once)
-    assert numbered_folder(tmp_path, lambda folder: (folder / "a").touch()) == tmp_path / "1"
+    with unnumbered_folder(tmp_path) as folder:
+        (folder / "a").touch()
+        assert give_number(folder) == tmp_path / "1"
     assert len(made) == 2
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["a"]

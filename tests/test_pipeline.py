@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spice_keras.config import RunConfig, load_config
+from spice_keras.errors import UserError
 from spice_keras.pipeline import RunResult, run_all
+from spice_keras.stages import evaluate as evaluate_module
+from spice_keras.stages import export as export_module
 
 _STAGES = ["images", "embed", "self", "reliable", "name", "eval", "export"]
 
@@ -67,3 +72,55 @@ def test_resuming_a_finished_run_gives_the_same_and_writes_nothing(
     before = _written(result.path)
     assert run_all(_config(folder), result.path, resume=True) == result
     assert _written(result.path) == before
+
+
+def _models(folder: Path, name: str) -> list[str]:
+    parent = folder / "saved_models" / name
+    return sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
+
+
+def test_the_model_is_checked_while_the_run_is_evaluated(
+    folder: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in between, the run has neither, and `resume` makes both."""
+    run = folder / "interrupted"
+    shutil.copytree(result.path, run)
+    for name in ("evaluation", "export"):
+        shutil.rmtree(run / "artifacts" / name)
+    options = {"export__name": "interrupted"}
+    seen = []
+
+    def interrupted(context: object) -> None:
+        (aside,) = (folder / "saved_models" / "interrupted").iterdir()
+        seen.append((aside / "saved_model.pb").is_file())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate_module, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_all(_config(folder, **options), run, resume=True)
+    assert seen == [True]
+    assert _models(folder, "interrupted") == []
+    done = run_all(_config(folder, **options), run, resume=True)
+    assert done.saved_model == folder / "saved_models" / "interrupted" / "1"
+    assert done.metrics == result.metrics
+
+
+def test_a_model_that_cannot_be_written_keeps_no_report_from_being_made(
+    folder: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder / "full"
+    shutil.copytree(result.path, run)
+    for name in ("evaluation", "export"):
+        shutil.rmtree(run / "artifacts" / name)
+    (run / "report.html").unlink()
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_module, "export_embedding_clusterer", full)
+    with pytest.raises(UserError, match=r"cannot be written to .*full: No space left"):
+        run_all(_config(folder, export__name="full"), run, resume=True)
+    assert (run / "report.html").is_file()
+    assert json.loads((run / "metrics.json").read_text("utf-8")) == result.metrics
+    assert _models(folder, "full") == []

@@ -142,15 +142,16 @@ def _save(figure: Figure, path: Path, *, few_colors: bool = False) -> None:
 
     Thousands of points in a few colours take a third of the bytes with a palette.
     """
-    kind, buffer = path.suffix.removeprefix("."), io.BytesIO()
+    kind, buffer = "rgba" if few_colors else path.suffix.removeprefix("."), io.BytesIO()
     # Neither a date nor random names of clip paths: an SVG file is as repeatable as a PNG one.
-    metadata = {"Software": None} if kind == "png" else {"Date": None}
+    metadata = {"png": {"Software": None}, "svg": {"Date": None}}.get(kind)
     # Words stay words: smaller than their outlines, and in whatever script the reader's fonts have.
     settings = {"svg.hashsalt": path.stem, "svg.fonttype": "none"}
     with matplotlib.rc_context(settings):
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
     if few_colors:
-        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
-        picture = picture.quantize(_PALETTE, dither=Image.Dither.NONE)
-        picture.save(buffer, "PNG", optimize=True)
+        size = figure.canvas.get_width_height()
+        picture, buffer = Image.frombytes("RGBA", size, buffer.getvalue()), io.BytesIO()
+        picture = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
+        picture.save(buffer, "PNG")  # `optimize` gains 3 % of the bytes in eight times the time
     write_atomically(path, buffer.getvalue())

@@ -40,11 +40,12 @@ def evaluate(context: Context) -> None:
     parts = context.reported_parts  # of a split: the test part, and the train part beside it
     labels, results = [read_labels(part) for part in parts], [final_result(part) for part in parts]
     values = [None if found is None else found.values for found in labels]
+    _read_first(parts)
     # t-SNE and k-means need one core each and no Python; the rest goes on beside them.
     with ThreadPoolExecutor(2) as pool:
-        placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
-        unusual = [find_unusual(part) for part in parts]  # reads what all threads need, first
         pixels = [pool.submit(pixel_kmeans, part) for part in parts]
+        placed = pool.submit(embedding_map, parts[0], results[0].embeddings)
+        unusual = [find_unusual(part) for part in parts]
         scored = pool.submit(_scores, parts, values, pixels)
         write_assignments(
             list(zip(parts, results, strict=True)), [found.groups for found in unusual]
@@ -67,6 +68,12 @@ def evaluate(context: Context) -> None:
     context.save(Evaluation(metrics))
 
 
+def _read_first(parts: Sequence[Context]) -> None:
+    """Read what several threads need, so that none reads it a second time."""
+    for part in parts:
+        _ = part.bank, part.images if part.has_images else None
+
+
 def _scores(
     parts: Sequence[Context],
     labels: Sequence[np.ndarray | None],
@@ -74,7 +81,7 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """Score each part; k-means on its pixels was begun before, by another thread."""
     return [
-        score(part, known, pixels=clusters.result())
+        score(part, known, pixels=clusters.result)
         for part, known, clusters in zip(parts, labels, pixels, strict=True)
     ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import keras
 import numpy as np
 
 from spice_keras.errors import UserError
-from spice_keras.files import numbered_folder, reserve, write_json
+from spice_keras.files import give_number, reserve, unnumbered_folder, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
     clusterer_from_network,
@@ -118,12 +121,49 @@ def run_items(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.asarray(items[rows])
 
 
-def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
-    """Write the SavedModel with its facts and its card, and ask it about some items."""
+@dataclass(frozen=True)
+class WrittenModel:
+    """A SavedModel that has no number yet, while a process of its own is asked about it.
+
+    Attributes:
+        folder: Where it lies.
+        facts: What a client needs to know of it.
+        checker: The process that was asked.
+        probabilities: float32 [n, K], what the run says of the items it was asked about.
+    """
+
+    folder: Path
+    facts: ModelFacts
+    checker: Checker
+    probabilities: np.ndarray
+
+
+@contextmanager
+def written_model(context: Context) -> Iterator[WrittenModel]:
+    """Write the SavedModel of a run under another name, and begin its check.
+
+    Args:
+        context: The run; its training stages are finished.
+
+    Yields:
+        What `export` puts in place. If the block ends without that, nothing is left of it.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    with Checker() as checker, ExitStack() as held:
+        with _storage_explained(context):
+            folder = held.enter_context(unnumbered_folder(_parent(context)))
+            facts = _write(context, folder)
+        rows, items = run_items(context, _CHECKED_ITEMS)
+        checker.ask(folder, items)
+        yield WrittenModel(folder, facts, checker, network_clustering(context).probabilities[rows])
+
+
+def _write(context: Context, folder: Path) -> ModelFacts:
+    """Write the SavedModel and its facts."""
     clusterer = build_final_clusterer(context)
     reserve(folder, model_bytes(clusterer))  # TensorFlow says less well that a disk is full
-    probabilities = network_clustering(context).probabilities
-    rows, items = run_items(context, _CHECKED_ITEMS)
     facts = model_facts(context)
     unsure = facts.unsure_below or 0.0
     if facts.of_embeddings:
@@ -139,13 +179,27 @@ def _write_and_verify(context: Context, folder: Path, checker: Checker) -> None:
             deep_range=facts.deep_range,
         )
     write_json(folder / FACTS_FILE, facts.model_dump(exclude_none=True))
-    checker.verify(folder, items, probabilities[rows])
-    described = {"format": "savedmodel", "compared with the run": f"{len(rows)} items"}
-    write_card(folder, model_card(context, facts, described))
-    claim_export(context.run, folder)
+    return facts
 
 
-def export(context: Context) -> Path:
+def _parent(context: Context) -> Path:
+    """Where the versions of a run's SavedModel lie."""
+    section = context.config.export
+    return Path(section.directory) / (section.name or context.config.name)
+
+
+@contextmanager
+def _storage_explained(context: Context) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The SavedModel cannot be written to {_parent(context)}: {error.strerror or error}. "
+            "Name another place with --set export.directory=FOLDER."
+        ) from error
+
+
+def export(context: Context, model: WrittenModel | None = None) -> Path:
     """Write the SavedModel NAME/VERSION, check it, and note it in the artifact `export`.
 
     The version is the next free number, as TensorFlow Serving counts them. Runs that export to one
@@ -153,6 +207,7 @@ def export(context: Context) -> Path:
 
     Args:
         context: The run; its training stages are finished.
+        model: The SavedModel, if it is written already; its check is waited for.
 
     Returns:
         The SavedModel's folder.
@@ -160,18 +215,18 @@ def export(context: Context) -> Path:
     Raises:
         UserError: If the folder cannot be written.
     """
-    section = context.config.export
-    parent = Path(section.directory) / (section.name or context.config.name)
-    try:
-        with Checker() as checker:
-            target = numbered_folder(
-                parent, lambda folder: _write_and_verify(context, folder, checker)
-            )
-    except OSError as error:
-        raise UserError(
-            f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "
-            "another place with --set export.directory=FOLDER."
-        ) from error
+    if model is None:
+        with written_model(context) as written:
+            return export(context, written)
+    with _storage_explained(context):
+        model.checker.verify(model.probabilities)
+        described = {
+            "format": "savedmodel",
+            "compared with the run": f"{len(model.probabilities)} items",
+        }
+        write_card(model.folder, model_card(context, model.facts, described))
+        claim_export(context.run, model.folder)
+        target = give_number(model.folder)
     context.save(Export(target))
     remove_unnoted_export(context.run)
     context.screen.say(f"export: {target} (loaded and checked in a separate process).")

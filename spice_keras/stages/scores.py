@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +28,8 @@ from spice_keras.options import neighbors_tell
 from spice_keras.run.context import Context
 from spice_keras.run.store import Classifier, Heads, Reliable
 from spice_keras.stages.expectation import expectation, least
+
+PixelClusters = Callable[[], np.ndarray | None]
 
 _KMEANS_ROWS, _KMEANS_ROWS_PER_CLUSTER = 100_000, 100
 """The baseline's centres are fitted on a draw of so many of more items."""
@@ -126,34 +129,34 @@ def semi_labels(context: Context) -> dict[str, Any]:
     }
 
 
-def clusterings(context: Context, pixels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def clusterings(context: Context, pixels: PixelClusters | None = None) -> dict[str, np.ndarray]:
     """Return every clustering of the run, and k-means for comparison, by name.
 
     For a test part, k-means is fitted on the train images as well.
 
     Args:
         context: The finished run.
-        pixels: Clusters of `pixel_kmeans`, if they are known; None to work them out.
+        pixels: Waits for clusters of `pixel_kmeans` that are being worked out, and is asked last;
+            None to work them out here.
     """
     config = context.config
     found = {"self": context.load(Heads).clusters}
     if config.semi.enabled:
         found["semi"] = context.load(Classifier).clusters
     found["kmeans_embeddings"] = embedding_kmeans(context)
-    if pixels is None:
-        pixels = pixel_kmeans(context)
-    return found if pixels is None else found | {"kmeans_pixels": pixels}
+    of_pixels = pixel_kmeans(context) if pixels is None else pixels()
+    return found if of_pixels is None else found | {"kmeans_pixels": of_pixels}
 
 
 def score(
-    context: Context, labels: np.ndarray | None, *, pixels: np.ndarray | None = None
+    context: Context, labels: np.ndarray | None, *, pixels: PixelClusters | None = None
 ) -> dict[str, Any]:
     """Work out metrics.json.
 
     Args:
         context: The finished run.
         labels: int32 [N], -1 where unknown; None where there are none.
-        pixels: Clusters of `pixel_kmeans`, if they are known; None to work them out.
+        pixels: As `clusterings` takes it.
 
     Returns:
         Objects `self`, `semi` (null if switched off), `kmeans_embeddings` and `kmeans_pixels` (null

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spice_keras.config import load_config
-from spice_keras.files import numbered_folder
+from spice_keras.files import give_number, unnumbered_folder
 from spice_keras.progress import silent_screen
 from spice_keras.run.directory import RunDirectory
 from spice_keras.run.exporting import EXPORTING, claim_export, remove_unnoted_export
@@ -23,11 +23,10 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def _put(run: RunDirectory, parent: Path, text: str) -> Path:
-    def write(folder: Path) -> None:
+    with unnumbered_folder(parent) as folder:
         (folder / "saved_model.pb").write_text(text)
         claim_export(run, folder)
-
-    return numbered_folder(parent, write)
+        return give_number(folder)
 
 
 def _note(run: RunDirectory, path: Path) -> None:

@@ -53,7 +53,7 @@ class _Process:
             raise BrokenPipeError
 
     def readline(self) -> str:
-        return "done\n" if self._asked else ""
+        return "done\n" if self._asked and self.answers is not None else ""
 
     def wait(self) -> None:
         assert self.answers is None, "it waits for another question"
@@ -73,8 +73,9 @@ def _checker(monkeypatch: pytest.MonkeyPatch, process: _Process) -> Checker:
 def test_rounding_is_let_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = _Process({"images": _SAID + 0.019, "serving_default": _SAID - 0.019})
     with _checker(monkeypatch, process) as checker:
-        checker.verify(tmp_path, _IMAGES, _SAID)
-        checker.verify(tmp_path, _IMAGES, _SAID)
+        for _ in range(2):
+            checker.ask(tmp_path, _IMAGES)
+            checker.verify(_SAID)
         assert not process.ends
     assert process.ends
 
@@ -85,29 +86,28 @@ def test_another_answer_is_not(
 ) -> None:
     answers = {"images": _SAID, "serving_default": _SAID}
     answers |= {endpoint: _SAID + np.array([[0.0, 0.0], [0.03, -0.03]])}
-    with (
-        _checker(monkeypatch, _Process(answers)) as checker,
-        pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"),
-    ):
-        checker.verify(tmp_path, _IMAGES, _SAID)
+    with _checker(monkeypatch, _Process(answers)) as checker:
+        checker.ask(tmp_path, _IMAGES)
+        with pytest.raises(RuntimeError, match=rf"endpoint {endpoint} differs .* by 0\.0300"):
+            checker.verify(_SAID)
 
 
 def test_a_model_that_does_not_load_is_told_with_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        _checker(monkeypatch, _Process(None, "x" * 5000 + "no such op")) as checker,
-        pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught,
-    ):
-        checker.verify(tmp_path, _IMAGES, _SAID)
+    with _checker(monkeypatch, _Process(None, "x" * 5000 + "no such op")) as checker:
+        checker.ask(tmp_path, _IMAGES)
+        with pytest.raises(RuntimeError, match=r"does not load:\nx+no such op") as caught:
+            checker.verify(_SAID)
     assert len(str(caught.value)) < 2100
 
 
 def test_the_process_itself_refuses_what_is_no_model(tmp_path: Path) -> None:
     with Checker() as checker:
         for _ in range(2):  # it has ended after the first
+            checker.ask(tmp_path, _IMAGES)
             with pytest.raises(RuntimeError, match=r"does not load:\n(?s:.*)SavedModel"):
-                checker.verify(tmp_path, _IMAGES, _SAID)
+                checker.verify(_SAID)
 
 
 def test_a_process_that_was_not_asked_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +141,12 @@ class _Exports:
         (folder / "saved_model.pb").write_text(facts.pop("fit"))
         assert not facts
 
-    def verify(self, folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+    def ask(self, folder: Path, images: np.ndarray) -> None:
         assert (folder / "spice.json").is_file()
         self.checked.append((folder, len(images)))
+
+    def verify(self, probabilities: np.ndarray) -> None:
+        assert len(probabilities) == self.checked[-1][1]
 
 
 @pytest.fixture
