@@ -14,7 +14,8 @@ import pytest
 from spice_keras.errors import UserError
 from spice_keras.report.chart import Caption
 from spice_keras.report.data import ReportData
-from spice_keras.report.figures import SavedFigure, save_figures
+from spice_keras.report.figures import SavedFigure, draw_charts, save_chart, save_figures
+from spice_keras.report.groups import groups_chart
 from spice_keras.report.html import render_report, write_report
 from spice_keras.report.setup import EncoderSetup, HeadSetup, SemiSetup
 from spice_keras.words.naming import ClusterName
@@ -67,8 +68,14 @@ def written(data: ReportData, directory: Path, *, draw: bool = False) -> tuple[s
     return page, Page(page)
 
 
-def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    page, parsed = written(report_data(), tmp_path, draw=True)
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    """The page of a run with labels, its figures drawn; nobody changes it."""
+    return written(report_data(), tmp_path_factory.mktemp("usual"), draw=True)
+
+
+def test_the_page_loads_nothing(usual: tuple[str, Page]) -> None:
+    page, parsed = usual
     for tag, attributes in parsed.tags:
         assert tag not in {"iframe", "object", "embed", "base", "form"}
         for name, value in attributes.items():
@@ -96,9 +103,9 @@ def test_the_policy_lets_this_script_run_and_no_other(tmp_path: Path) -> None:
 
 
 def test_every_tag_is_closed_every_anchor_leads_somewhere_and_every_image_is_described(
-    tmp_path: Path,
+    usual: tuple[str, Page],
 ) -> None:
-    _, parsed = written(report_data(), tmp_path, draw=True)
+    _, parsed = usual
     assert parsed.open == []
     identities = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(set(identities)) == len(identities)
@@ -238,7 +245,7 @@ def test_two_hundred_clusters_of_noise_stay_below_three_megabytes(
 
 def test_figures_of_other_makers_are_shown_too(tmp_path: Path) -> None:
     data = report_data(history={})
-    path = save_figures(data, tmp_path)[0].path
+    path = save_chart(next(draw_charts(data)), tmp_path).path
     caption = Caption("Attention map", "Where it looks.", "A bright centre.")
     page = render_report(data, [SavedFigure("attention_map", "more", caption, path)])
     assert "Attention map" in Page(page).text
@@ -402,7 +409,9 @@ def test_photographs_come_before_every_term_and_what_is_of_training_is_folded(
 
 
 def test_the_groups_a_run_counted_are_shown(tmp_path: Path) -> None:
-    page, parsed = written(report_data(groups=suggestion()), tmp_path, draw=True)
+    figure = save_chart(groups_chart(suggestion()), tmp_path)
+    page = render_report(report_data(groups=suggestion()), [figure])
+    parsed = Page(page)
     assert {"href": "#groups"} in parsed.all("a")
     assert "Any number from 3 to 4 explains the data about as well" in parsed.text
     assert "Cluster 1 (20 images) splits into 0 (12) and 3 (8)." in parsed.text
@@ -411,8 +420,10 @@ def test_the_groups_a_run_counted_are_shown(tmp_path: Path) -> None:
     assert "spice groups RUN\n" not in page, "that was asked already"
 
 
-def test_drawings_take_the_colours_of_the_page_and_heat_maps_keep_theirs(tmp_path: Path) -> None:
-    page, _ = written(report_data(), tmp_path, draw=True)
+def test_drawings_take_the_colours_of_the_page_and_heat_maps_keep_theirs(
+    usual: tuple[str, Page],
+) -> None:
+    page, _ = usual
     sizes = page[page.index('id="sizes"') : page.index('id="prototypes"')]
     drawing = sizes[sizes.index("<svg") : sizes.index("</svg>")]
     assert "var(--curve-0)" in drawing
