@@ -142,6 +142,28 @@ def test_noise_is_held_back_but_not_the_reason_of_a_failure(fails: bool) -> None
     assert ("RuntimeError: failed" in done.stderr) is fails
 
 
+_ALONE = """
+import os, sys
+from spice_keras.runtime import start_tensorflow_alone
+start_tensorflow_alone()
+import spice_keras.commands.predict, spice_keras.commands.serve
+import spice_keras.serving.predict, spice_keras.serving.service
+for package in ("keras", "sklearn", "matplotlib"):
+    assert package not in sys.modules, package
+assert "TF_USE_LEGACY_KERAS" not in os.environ
+import keras
+import tensorflow as tf
+assert tf.keras.Model is keras.Model, "whoever asks for Keras later gets the usual one"
+"""
+
+
+def test_what_only_loads_a_model_starts_without_keras() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_freed_memory_goes_back_to_the_system() -> None:
     """Many small blocks, which the C library keeps to itself until it is asked."""
     if not Path("/proc/self/statm").exists():

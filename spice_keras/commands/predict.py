@@ -67,16 +67,15 @@ def predict(
         raise UserError("A Parquet table is a file: name it with --output FILE.")
     if table == "csv" and output is not None and output.suffix == ".parquet":
         raise UserError(f"--format csv and --output {output} contradict each other; change one.")
-    from spice_keras.runtime import start_tensorflow
+    from spice_keras.runtime import start_tensorflow_alone
 
-    start_tensorflow(precision="float32", deterministic=False)
-    from spice_keras.run.results import exported_model
+    start_tensorflow_alone()
     from spice_keras.run.table import refuse_missing_pyarrow
     from spice_keras.serving.predict import find_model, predict
 
     if table == "parquet":
         refuse_missing_pyarrow()
-    found = predict(find_model(model, exported=exported_model), images, trust=trust)
+    found = predict(find_model(model, exported=_exported_model), images, trust=trust)
     for skipped in found.skipped:
         screen.warn(f"skipped {skipped.path}: {skipped.reason}")
     if output is None:
@@ -84,6 +83,13 @@ def predict(
     else:
         found.write(output, table=table, **wanted)
         screen.say(f"{len(found.images)} images sorted into {output}")
+
+
+def _exported_model(run: Path) -> Path:
+    """The SavedModel of a run; reading a run, unlike a model, takes Keras."""
+    from spice_keras.run.results import exported_model
+
+    return exported_model(run)
 
 
 def _into_shards(

@@ -54,10 +54,10 @@ def serve(
 
     for module in ("starlette", "uvicorn"):
         require_extra("serve", module, purpose="spice serve", otherwise="use TensorFlow Serving")
-    from spice_keras.runtime import start_tensorflow
+    from spice_keras.runtime import start_tensorflow_alone
 
     screen = Screen(chosen_loudness(quiet, verbose))
-    start_tensorflow(precision="float32", deterministic=False)
+    start_tensorflow_alone()
     from spice_keras.serving.service import serve_model
 
     chosen = ServiceLimits(
