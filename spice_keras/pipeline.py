@@ -311,7 +311,7 @@ def _run_in_order(context: Context, history: History, commands: Sequence[str]) -
 def _judge_and_export(context: Context, history: History) -> None:
     """Evaluate while a process of its own checks the SavedModel, which is written first.
 
-    That process leaves a core idle for as long as it starts, and evaluation has none to spare.
+    Nothing waits for that process before the report is there.
     """
     from spice_keras.stages.evaluate import evaluate
     from spice_keras.stages.export import export, written_model
