@@ -148,7 +148,7 @@ def _do(
         refuse_missing_pyarrow()
     if history.will_run("export"):
         check_export_folder(config)
-        sweep_folder(Path(config.export.directory) / (config.export.name or config.name))
+        sweep_folder(config.model_folder)
     if company is None and not any(history.will_run(name) for name in ("pretrain", "self", "semi")):
         config = config.model_copy(update={"strategy": "none"})  # nothing is left to share
     with _session(config, company) as replicas:

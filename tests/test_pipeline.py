@@ -79,14 +79,20 @@ def _models(folder: Path, name: str) -> list[str]:
     return sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
 
 
+def _before_evaluation(result: RunResult, run: Path) -> Path:
+    """A copy of a run that is neither judged nor exported yet."""
+    shutil.copytree(result.path, run)
+    for name in ("evaluation", "export"):
+        shutil.rmtree(run / "artifacts" / name)
+    (run / "report.html").unlink()
+    return run
+
+
 def test_the_model_is_checked_while_the_run_is_evaluated(
     folder: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted in between, the run has neither, and `resume` makes both."""
-    run = folder / "interrupted"
-    shutil.copytree(result.path, run)
-    for name in ("evaluation", "export"):
-        shutil.rmtree(run / "artifacts" / name)
+    run = _before_evaluation(result, folder / "interrupted")
     options = {"export__name": "interrupted"}
     seen = []
 
@@ -109,11 +115,7 @@ def test_the_model_is_checked_while_the_run_is_evaluated(
 def test_a_model_that_cannot_be_written_keeps_no_report_from_being_made(
     folder: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = folder / "full"
-    shutil.copytree(result.path, run)
-    for name in ("evaluation", "export"):
-        shutil.rmtree(run / "artifacts" / name)
-    (run / "report.html").unlink()
+    run = _before_evaluation(result, folder / "full")
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

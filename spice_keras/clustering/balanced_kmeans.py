@@ -152,11 +152,13 @@ def _assignment(
 
 
 def _objective(rows: np.ndarray, centroids: np.ndarray, clusters: np.ndarray) -> float:
-    # Cluster by cluster: gathering a centroid for every row would copy the embeddings.
-    total = sum(
-        float(np.sum(rows[clusters == cluster] @ centroid, dtype=np.float64))
-        for cluster, centroid in enumerate(centroids)
-    )
+    # Cluster by cluster: gathering a centroid for every row would copy the embeddings. All of them
+    # are finite; now and then OpenBLAS 0.3.31 says otherwise of such a product (numpy#24067).
+    with np.errstate(invalid="ignore"):
+        total = sum(
+            float(np.sum(rows[clusters == cluster] @ centroid, dtype=np.float64))
+            for cluster, centroid in enumerate(centroids)
+        )
     return total / len(rows)
 
 

@@ -6,6 +6,7 @@ the paper is silent. A configuration file states only where it differs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -437,6 +438,11 @@ class RunConfig(Options):
     words: WordsConfig = WordsConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the versions of the SavedModel lie."""
+        return Path(self.export.directory) / (self.export.name or self.name)
 
     @property
     def trains_encoder(self) -> bool:

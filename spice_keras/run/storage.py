@@ -118,13 +118,29 @@ def check_export_folder(config: RunConfig) -> None:
     Raises:
         UserError: With the reason.
     """
-    parent = Path(config.export.directory) / (config.export.name or config.name)
-    place = next(each for each in (parent, *parent.absolute().parents) if each.exists())
+    folder = config.model_folder
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    with explained_export(config), tempfile.TemporaryFile(dir=place):
+        return
+
+
+@contextmanager
+def explained_export(config: RunConfig) -> Iterator[None]:
+    """Say of an error of the disk in the block that the SavedModel cannot be written, and where.
+
+    Args:
+        config: The configuration.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: In place of an OSError.
+    """
     try:
-        with tempfile.TemporaryFile(dir=place):
-            return
+        yield
     except OSError as error:
         raise UserError(
-            f"The SavedModel cannot be written to {parent}: {error.strerror or error}. Name "
-            "another place with --set export.directory=FOLDER."
+            f"The SavedModel cannot be written to {config.model_folder}: "
+            f"{error.strerror or error}. Name another place with --set export.directory=FOLDER."
         ) from error

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from spice_keras.errors import UserError
 from spice_keras.files import give_number, reserve, unnumbered_folder, write_json
 from spice_keras.models.clusterer import (
     build_clusterer,
@@ -22,6 +21,7 @@ from spice_keras.run.context import Context
 from spice_keras.run.exporting import claim_export, remove_unnoted_export
 from spice_keras.run.networks import chosen_head, head_encoder, merged_clusters, semi_network
 from spice_keras.run.results import final_result, network_clustering
+from spice_keras.run.storage import explained_export
 from spice_keras.run.store import Export, Items, Names
 from spice_keras.serving.card import write_card
 from spice_keras.serving.check import Checker
@@ -152,8 +152,8 @@ def written_model(context: Context) -> Iterator[WrittenModel]:
         UserError: If the folder cannot be written.
     """
     with Checker() as checker, ExitStack() as held:
-        with _storage_explained(context):
-            folder = held.enter_context(unnumbered_folder(_parent(context)))
+        with explained_export(context.config):
+            folder = held.enter_context(unnumbered_folder(context.config.model_folder))
             facts = _write(context, folder)
         rows, items = run_items(context, _CHECKED_ITEMS)
         checker.ask(folder, items)
@@ -182,23 +182,6 @@ def _write(context: Context, folder: Path) -> ModelFacts:
     return facts
 
 
-def _parent(context: Context) -> Path:
-    """Where the versions of a run's SavedModel lie."""
-    section = context.config.export
-    return Path(section.directory) / (section.name or context.config.name)
-
-
-@contextmanager
-def _storage_explained(context: Context) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"The SavedModel cannot be written to {_parent(context)}: {error.strerror or error}. "
-            "Name another place with --set export.directory=FOLDER."
-        ) from error
-
-
 def export(context: Context, model: WrittenModel | None = None) -> Path:
     """Write the SavedModel NAME/VERSION, check it, and note it in the artifact `export`.
 
@@ -218,7 +201,7 @@ def export(context: Context, model: WrittenModel | None = None) -> Path:
     if model is None:
         with written_model(context) as written:
             return export(context, written)
-    with _storage_explained(context):
+    with explained_export(context.config):
         model.checker.verify(model.probabilities)
         described = {
             "format": "savedmodel",

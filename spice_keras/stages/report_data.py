@@ -161,8 +161,7 @@ def _model(context: Context) -> str:
     """Where the SavedModel lies, or goes to."""
     if context.run.has(Export.name):
         return str(context.load(Export).path)
-    section = context.config.export
-    parent = Path(section.directory) / (section.name or context.config.name)
+    parent = context.config.model_folder
     return str(parent / str(next_number(parent)))
 
 
